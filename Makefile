@@ -1,0 +1,66 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SIZE ?= 20000
+SEED ?= 7
+export SPARK_LOCAL_IP := 127.0.0.1
+export MLFLOW_DISABLE_TELEMETRY := true
+export CRM_SPARK_REAL_DATA ?= ../shared/data
+
+##@ Start here
+help: ## list every target
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9_-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## a small synthetic province, its month from raw files to recommendations, and where to look (under 10 minutes)
+	@$(BIN)/python jobs/make_province.py --size $(SIZE) --seed $(SEED) --out var/demo/raw
+	@$(BIN)/python jobs/run_month.py --env demo --month 2025-03
+	@$(BIN)/python -m crm_spark.report var/demo
+
+real: setup ## the same pipeline on the two real customer tables of CRM_SPARK_REAL_DATA
+	@test -f "$(CRM_SPARK_REAL_DATA)/cell2cell.csv.gz" || { echo "real data not found: set CRM_SPARK_REAL_DATA to the folder with cell2cell.csv.gz and monthly_panel.csv"; exit 2; }
+	@$(BIN)/python jobs/run_month.py --env real-cell2cell --month 2002-01
+	@$(BIN)/python -m crm_spark.report var/real-cell2cell
+	@$(BIN)/python jobs/run_month.py --env real-panel --month 2014-09
+	@$(BIN)/python -m crm_spark.report var/real-panel
+
+mlflow-ui: setup ## review the models of a run in the browser: make mlflow-ui RUN=demo
+	@$(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri sqlite:///var/$(or $(RUN),demo)/mlflow.db --artifacts-destination var/$(or $(RUN),demo)/mlartifacts
+
+cluster-demo: setup ## the demo's month on a Spark standalone cluster on this machine; prints both digests
+	@test -f var/demo/summary.json || $(MAKE) demo
+	@bash .ci/cluster_demo
+
+##@ Check
+test: setup ## the test suite (under 15 minutes)
+	@$(BIN)/python -m pytest
+
+test-slow: setup ## the long proofs
+	@$(BIN)/python -m pytest -m slow
+
+lint: setup ## ruff
+	@$(BIN)/ruff check .
+
+type: setup ## mypy --strict
+	@$(BIN)/mypy
+
+docs: setup ## write docs/tables.md anew from the contracts
+	@$(BIN)/python -m crm_spark.tables > docs/tables.md
+
+##@ Ship
+wheel: setup ## the wheel for Databricks, and the zip that spark-submit --py-files takes
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -f dist/crm_spark.zip && $(BIN)/python -m zipfile -c dist/crm_spark.zip crm_spark
+	@ls -1 dist
+
+setup: $(VENV)/.done ## environment, packages, Java, Delta jars (once)
+
+$(VENV)/.done: setup.py .ci/setup
+	@PYTHON=$(PYTHON) VENV=$(VENV) bash .ci/setup
+	@touch $@
+
+clean: ## remove what runs left (var/) and what was built; the environment stays
+	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
+
+.PHONY: help demo real mlflow-ui cluster-demo test test-slow lint type docs wheel setup clean

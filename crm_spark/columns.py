@@ -1,0 +1,43 @@
+"""Small Column functions that every layer shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+MONEY = T.DecimalType(18, 2)
+DIGITS = 6  # numbers that reach a digest are rounded to this
+
+
+def share(part: Column, whole: Column) -> Column:
+    """`part / whole` as a double in [0, 1]; null where there is no whole."""
+    return F.when(whole > 0, part.cast("double") / whole.cast("double"))
+
+
+def clip(value: Column, low: float, high: float) -> Column:
+    """`value` held within [low, high]; null of null."""
+    return F.when(value.isNotNull(), F.greatest(F.lit(low), F.least(F.lit(high), value)))
+
+
+def rounded(value: Column) -> Column:
+    """A double at the digits that enter a digest; NaN becomes null."""
+    number = value.cast("double")
+    return F.round(F.when(~F.isnan(number), number), DIGITS)
+
+
+def null_safe_mean(values: Sequence[Column]) -> Column:
+    """The mean of the values that are there; null when none is."""
+    numbers = [v.cast("double") for v in values]
+    count = sum((v.isNotNull().cast("int") for v in numbers), F.lit(0))
+    total = sum((F.coalesce(v, F.lit(0.0)) for v in numbers), F.lit(0.0))
+    return F.when(count > 0, total / count)
+
+
+def slope(values: Sequence[Column]) -> Column:
+    """Least-squares slope per step over equally spaced values, oldest first; null unless all are there."""
+    centre = (len(values) - 1) / 2
+    spread = sum((i - centre) ** 2 for i in range(len(values)))
+    return sum(((i - centre) * v.cast("double") for i, v in enumerate(values)), F.lit(0.0)) / F.lit(spread)

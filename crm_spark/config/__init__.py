@@ -1,0 +1,1 @@
+"""Configuration: YAML read once, strictly, into frozen dataclasses."""

@@ -1,0 +1,135 @@
+"""Marketing matrices as written by planners: `conf/matrices/<name>.csv` with `<name>.yml`, policies, and what they share.
+
+`conf/sources/<source>/` may hold `policies.csv`, `decisions.yml` and `matrices/<name>.csv|yml` of its own: a sheet replaces the
+common one of that name, `decisions.yml` is laid over it. Here files are read; what the cells mean is decided in `crm_spark.decisions`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from crm_spark.config.policies import Goal, Policy, load_policies
+from crm_spark.config.sheet import Sheet, read_sheet
+from crm_spark.config.strict import load, merge, parse, read_yaml
+from crm_spark.errors import ConfigError
+
+Kind = Literal["number", "string", "boolean", "date"]
+HitPolicy = Literal["FIRST", "RULE ORDER"]
+OutputKind = Literal["text", "goals", "offer_mode", "policy", "policy_group", "policy_list"]
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class DecisionSettings:
+    """What all matrices share. `return_rate_3q` says whether that column means the mean of the nine months or each of them (the lowest)."""
+
+    return_rate_3q: Literal["mean", "each"] = "mean"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Type of an input column; `allowed` lists the only values a cell may name."""
+
+    type: Kind
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DerivedSpec:
+    """A column made for matrices by a SQL expression over the decision input."""
+
+    sql: str
+    type: Kind
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """The YAML beside a matrix: the question it answers, its columns, and the outputs where no rule fires (`default`)."""
+
+    question: str
+    hit_policy: HitPolicy
+    inputs: dict[str, Kind | InputSpec]
+    outputs: dict[str, OutputKind]
+    goal: Goal | None = None
+    derived: dict[str, DerivedSpec] = field(default_factory=dict)
+    default: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MatrixFiles:
+    """One matrix as read: `version` is a short hash of its two files, the policies and the shared settings."""
+
+    name: str
+    path: str
+    spec: MatrixSpec
+    sheet: Sheet
+    version: str
+
+
+@dataclass(frozen=True)
+class MatrixConfig:
+    """Everything planners wrote for one source."""
+
+    settings: DecisionSettings
+    policies: dict[str, Policy]
+    matrices: tuple[MatrixFiles, ...]
+
+
+def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
+    """The matrices of a source, ordered by name; ConfigError tells every unreadable file, row and key together."""
+    config, problems = read_decisions(conf_dir, source)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def read_decisions(conf_dir: Path, source: str) -> tuple[MatrixConfig, list[str]]:
+    """What can be read, and the problems of the rest."""
+    problems: list[str] = []
+    folders = (conf_dir, conf_dir / "sources" / source)
+    settings = _told(lambda: _settings(folders), problems) or DecisionSettings()
+    policy_file = _last_existing(folders, "policies.csv")
+    policies = _told(lambda: load_policies(policy_file), problems) or {}
+    shared = (policy_file.read_bytes() if policy_file.exists() else b"") + repr(settings).encode()
+    names = sorted({p.stem for folder in folders for p in (folder / "matrices").glob("*.*") if p.suffix in (".csv", ".yml")})
+    read = [_told(lambda n=name: _matrix(folders, n, shared), problems) for name in names]  # type: ignore[misc]
+    if not names:
+        problems.append(f"{conf_dir / 'matrices'}: no matrix there; one is <name>.csv with <name>.yml")
+    return MatrixConfig(settings, policies, tuple(m for m in read if m)), problems
+
+
+def _settings(folders: tuple[Path, Path]) -> DecisionSettings:
+    files = [f / "decisions.yml" for f in folders if (f / "decisions.yml").exists()]
+    raw: dict[str, object] = {}
+    for file in files:
+        raw = merge(raw, read_yaml(file))
+    return parse(DecisionSettings, raw, ", ".join(map(str, files)))
+
+
+def _matrix(folders: tuple[Path, Path], name: str, shared: bytes) -> MatrixFiles:
+    csv, yml = (_last_existing(folders, f"matrices/{name}.{suffix}") for suffix in ("csv", "yml"))
+    problems: list[str] = []
+    spec = _told(lambda: load(MatrixSpec, yml), problems)
+    sheet = _told(lambda: read_sheet(csv), problems)
+    if spec is None or sheet is None:
+        raise ConfigError(problems)
+    version = hashlib.sha256(csv.read_bytes() + b"\0" + yml.read_bytes() + b"\0" + shared).hexdigest()[:12]
+    return MatrixFiles(name, str(yml), spec, sheet, version)
+
+
+def _last_existing(folders: tuple[Path, Path], name: str) -> Path:
+    """The source's own file where it has one, else the common one."""
+    own = folders[1] / name
+    return own if own.exists() else folders[0] / name
+
+
+def _told(read: Callable[[], Part], problems: list[str]) -> Part | None:
+    try:
+        return read()
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return None

@@ -1,0 +1,75 @@
+"""Where a run lives: paths, catalog, Spark and MLflow settings of one environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from crm_spark.config.mlflow import MlflowConfig
+from crm_spark.config.strict import merge, parse, read_yaml
+from crm_spark.errors import ConfigError, did_you_mean
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True)
+class CatalogConfig:
+    """How tables are found: `path` (Delta folders below `root`) or `name` (schemas of the catalog `root`, may be empty)."""
+
+    by: Literal["path", "name"]
+    root: str
+
+
+@dataclass(frozen=True)
+class PseudonymConfig:
+    """Where the pseudonym key comes from when no environment variable gives it, and whether a missing one may be made."""
+
+    key_file: str = "var/keys/pseudonym.key"
+    create: bool = False
+    key_version: str = "1"
+    split_salt: str = "crm_spark-split-1"
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """One environment: `conf/base.yml` with `conf/env/<name>.yml` laid over it."""
+
+    source: str
+    data: str
+    var: str
+    catalog: CatalogConfig
+    mlflow: MlflowConfig
+    pseudonym: PseudonymConfig = field(default_factory=PseudonymConfig)
+    spark: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def locks(self) -> Path:
+        """Folder of the lock files; every process that writes these tables must see it."""
+        return Path(self.var) / "locks"
+
+
+def load_env(conf_dir: Path, name: str) -> EnvConfig:
+    """The environment `name`, with `${VARIABLE:-default}` filled in."""
+    path = conf_dir / "env" / f"{name}.yml"
+    if not path.exists():
+        known = [p.stem for p in (conf_dir / "env").glob("*.yml")]
+        raise ConfigError(f"--env {name}: {path} does not exist{did_you_mean(name, known)}")
+    raw = merge(read_yaml(conf_dir / "base.yml"), read_yaml(path))
+    return parse(EnvConfig, _filled(raw, str(path)), str(path))
+
+
+def _filled(raw: Any, where: str) -> Any:
+    if isinstance(raw, dict):
+        return {k: _filled(v, where) for k, v in raw.items()}
+    return _VARIABLE.sub(lambda m: _variable(m, where), raw) if isinstance(raw, str) else raw
+
+
+def _variable(match: re.Match[str], where: str) -> str:
+    name, default = match.groups()
+    value = os.environ.get(name) or default
+    if value is None:
+        raise ConfigError(f"{where}: environment variable {name} is not set")
+    return value

@@ -1,0 +1,221 @@
+"""Models as data (`conf/models/*.yml`): what is asked of whom, learnt from what, graded and gated how."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from crm_spark.config.strict import merge, parse, read_yaml
+from crm_spark.errors import ConfigError, did_you_mean
+
+Train = Literal["missing", "always", "never"]
+AlgorithmName = Literal["gbt", "forest", "tree"]
+Point = Mapping[str, float]
+
+# MLlib parameters a grid may name, and their types.
+GRID_PARAMETERS: Mapping[str, type] = {
+    "maxDepth": int, "maxIter": int, "numTrees": int, "maxBins": int, "minInstancesPerNode": int,
+    "minInfoGain": float, "stepSize": float, "subsamplingRate": float,
+}  # fmt: skip
+_ONLY: Mapping[str, AlgorithmName] = {"maxIter": "gbt", "stepSize": "gbt", "numTrees": "forest"}
+DELIVERED = "delivered"  # window id of a label that the operator delivers
+
+
+@dataclass(frozen=True)
+class MlflowConfig:
+    """Where models are tracked and registered; `settings` is a YAML file with the experiment's description and tags."""
+
+    tracking_uri: str
+    artifacts: str
+    experiment: str
+    train: Train = "missing"
+    settings: str | None = None
+    model_prefix: str = ""
+
+
+@dataclass(frozen=True)
+class ExperimentSettings:
+    """What the tracking server shows of the experiment, and where `make mlflow-ui` listens."""
+
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    port: int = 5000
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is predicted: `value`, an aggregate over the as-of row `o` and the performance months `p`, or a delivered `outcome`."""
+
+    name: str
+    value: str | None = None
+    outcome: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.outcome is None):
+            raise ValueError("give either `value` (SQL over o.* and p.*) or `outcome` (a label of raw.outcome)")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Months of history a feature may look back on, months left out after the as-of month, months the label looks at."""
+
+    observation: int
+    gap: int
+    performance: int
+
+    def __post_init__(self) -> None:
+        if self.observation < 1 or self.gap < 0 or self.performance < 1:
+            raise ValueError("observation and performance are at least 1 month, gap at least 0")
+
+    @property
+    def reach(self) -> int:
+        """Months after the as-of month until the label is known."""
+        return self.gap + self.performance
+
+
+@dataclass(frozen=True)
+class Features:
+    """All usable columns of the view (or only `include`), without `exclude`, with `add` (name: SQL over the view's row)."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    add: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An MLlib classifier and the values of its parameters to try."""
+
+    name: AlgorithmName
+    grid: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, values in self.grid.items():
+            if name not in GRID_PARAMETERS or _ONLY.get(name, self.name) != self.name:
+                known = [p for p in GRID_PARAMETERS if _ONLY.get(p, self.name) == self.name]
+                raise ValueError(f"grid.{name}: {self.name} has no such parameter{did_you_mean(name, known)}")
+            if not values or any(v != GRID_PARAMETERS[name](v) for v in values):
+                raise ValueError(f"grid.{name}: a list of {GRID_PARAMETERS[name].__name__} values is wanted")
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Every combination of the grid, first values first."""
+        typed = [[GRID_PARAMETERS[name](v) for v in values] for name, values in self.grid.items()]
+        return tuple(dict(zip(self.grid, combination, strict=True)) for combination in itertools.product(*typed))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The algorithm listed first is kept unless a later one beats it on validation by more than `margin`: finer scores rank better."""
+
+    metric: Literal["auc", "pr_auc"] = "auc"
+    margin: float = 0.02
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the hold-out must show before a model may become champion."""
+
+    auc: float
+    lift_at_10: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model. `grades` maps a city (or a named scale) to `grade: from which score`; `default_grades` names the scale of all other cities."""
+
+    name: str
+    question: str
+    population: str
+    label: Label
+    windows: Windows
+    algorithms: tuple[Algorithm, ...]
+    grades: dict[str, dict[str, float]]
+    gate: Gate
+    features: Features = field(default_factory=Features)
+    selection: Selection = field(default_factory=Selection)
+    default_grades: str = "default"
+    as_of_months: int = 2
+    minimum_positives: int = 50
+    partitions: int = 4
+    refit: bool = False
+    seed: int = 17
+
+    def __post_init__(self) -> None:
+        if not self.algorithms:
+            raise ValueError("algorithms: at least one is wanted")
+        if self.default_grades not in self.grades:
+            raise ValueError(f"default_grades: '{self.default_grades}' is not in grades{did_you_mean(self.default_grades, self.grades)}")
+        for scale, thresholds in self.grades.items():
+            _check_thresholds(scale, thresholds)
+        if len({frozenset(t) for t in self.grades.values()}) > 1:
+            raise ValueError("grades: every city must have the same grade names")
+
+    @property
+    def window_id(self) -> str:
+        """How the label table tells this window: `o<observation>g<gap>p<performance>`, or `delivered`."""
+        w = self.windows
+        return DELIVERED if self.label.outcome else f"o{w.observation}g{w.gap}p{w.performance}"
+
+    @property
+    def grade_names(self) -> tuple[str, ...]:
+        """Grade names, highest first."""
+        scale = self.grades[self.default_grades]
+        return tuple(sorted(scale, key=lambda g: -scale[g]))
+
+
+def load_models(conf_dir: Path, source: str) -> dict[str, ModelSpec]:
+    """Every model of `conf/models`, with `conf/sources/<source>/models.yml` laid over it; all problems are told together.
+
+    A source may change parts of a model, add a whole one, or remove one (`newspaper_response: null`).
+    """
+    overlay_path = conf_dir / "sources" / source / "models.yml"
+    overlay = read_yaml(overlay_path) if overlay_path.exists() else {}
+    base = {path.stem: read_yaml(path) for path in sorted((conf_dir / "models").glob("*.yml"))}
+    problems = [f"{overlay_path}: unknown model '{name}'{did_you_mean(name, base)}" for name in overlay if _is_stray(name, base, overlay)]
+    specs: dict[str, ModelSpec] = {}
+    for name, raw in merge(base, overlay).items():
+        if f"{overlay_path}: unknown model '{name}'{did_you_mean(name, base)}" in problems:
+            continue
+        try:
+            where = conf_dir / "models" / f"{name}.yml" if name in base else overlay_path
+            specs[name] = parse(ModelSpec, {**raw, "name": name}, f"{where}{f' with {overlay_path}' * (name in base and name in overlay)}")
+        except ConfigError as error:
+            problems.extend(error.problems)
+    problems.extend(_shared_labels(specs, conf_dir / "models"))
+    if problems:
+        raise ConfigError(problems)
+    return specs
+
+
+def load_experiment_settings(config: MlflowConfig) -> ExperimentSettings:
+    """The settings file that `config.settings` names; the defaults without one."""
+    if config.settings is None:
+        return ExperimentSettings()
+    return parse(ExperimentSettings, read_yaml(Path(config.settings)), config.settings)
+
+
+def _check_thresholds(scale: str, thresholds: Mapping[str, float]) -> None:
+    values = list(thresholds.values())
+    if len(set(values)) != len(values) or any(not 0 <= v <= 100 for v in values) or 0 not in values:
+        raise ValueError(f"grades.{scale}: distinct scores from 0 to 100 are wanted, and one grade must begin at 0")
+
+
+def _is_stray(name: str, base: Mapping[str, Any], overlay: Mapping[str, Any]) -> bool:
+    return name not in base and (not isinstance(overlay[name], Mapping) or "question" not in overlay[name])
+
+
+def _shared_labels(specs: Mapping[str, ModelSpec], where: Path) -> list[str]:
+    """Labels are stored by name and window: two models may not give one pair two meanings."""
+    owners: dict[tuple[str, str], str] = {}
+    problems = []
+    for spec in specs.values():
+        owner = owners.setdefault((spec.label.name, spec.window_id), spec.name)
+        if owner != spec.name:
+            problems.append(f"{where}: models '{owner}' and '{spec.name}' both define the label '{spec.label.name}' of window {spec.window_id}")
+    return problems

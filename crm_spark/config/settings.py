@@ -1,0 +1,62 @@
+"""All configuration of a run, read and checked together before any data is touched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from crm_spark.config.decisions import MatrixConfig, load_decisions
+from crm_spark.config.env import EnvConfig, load_env
+from crm_spark.config.models import ModelSpec, load_models
+from crm_spark.config.segments import SegmentationSpec, load_segments
+from crm_spark.config.sources import SourceConfig, load_source
+from crm_spark.config.value import ValueConfig, load_value
+from crm_spark.errors import ConfigError
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a job may know; a function of the domain takes only its own section."""
+
+    env_name: str
+    conf_dir: Path
+    env: EnvConfig
+    source: SourceConfig
+    value: ValueConfig
+    models: dict[str, ModelSpec]
+    segmentations: dict[str, SegmentationSpec]
+    matrices: MatrixConfig
+    fingerprint: str
+
+
+def load_settings(conf_dir: Path, env_name: str) -> Settings:
+    """Every section of `conf_dir` for one environment; ConfigError tells all problems of all sections together."""
+    if not conf_dir.is_dir():
+        raise ConfigError(f"--conf-dir {conf_dir}: no such folder")
+    env = load_env(conf_dir, env_name)
+    problems: list[str] = []
+
+    def section(load: Callable[[Path, str], Section]) -> Section | None:
+        try:
+            return load(conf_dir, env.source)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return None
+
+    parts = [section(load) for load in (load_source, load_value, load_models, load_segments, load_decisions)]
+    if problems:
+        raise ConfigError(problems)
+    return Settings(env_name, conf_dir, env, *parts, fingerprint(conf_dir))  # type: ignore[arg-type]
+
+
+def fingerprint(conf_dir: Path) -> str:
+    """Hash of every configuration file, by relative path and content."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in conf_dir.rglob("*") if p.suffix in (".yml", ".csv")):
+        digest.update(str(path.relative_to(conf_dir)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,228 @@
+"""What an operator delivers and how it maps onto the contracts: `conf/sources/<name>/source.yml`.
+
+Everything that differs from operator to operator stands here: files, columns, expressions, months, validity. No operator needs Python.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from pyspark.sql import types as T
+
+from crm_spark.config.strict import load
+from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.months import is_month, month_range
+from crm_spark.tables.contract import Field, Table
+from crm_spark.tables.declared import TABLES
+from crm_spark.tables.raw import QUARANTINE, USER_EXTENSION
+from crm_spark.tables.vault import SUBSCRIBER_NUMBER
+
+MAPPABLE_LAYERS = ("raw", "middle")
+HANDLED_APART = ("city", "month")
+
+ExtensionType = Literal["string", "double", "bigint", "int", "boolean", "date", "decimal(18,2)"]
+_TYPES: dict[str, T.DataType] = {
+    "string": T.StringType(), "double": T.DoubleType(), "bigint": T.LongType(), "int": T.IntegerType(),
+    "boolean": T.BooleanType(), "date": T.DateType(), "decimal(18,2)": T.DecimalType(18, 2),
+}  # fmt: skip
+_EXTENSION_NAME = re.compile(r"ext_[a-z0-9_]+")
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class FileConfig:
+    """Files of one layout. `path` may hold {data}, {month} and globs; for `table` it is the catalog name."""
+
+    path: str
+    format: Literal["csv", "parquet", "table"]
+    delimiter: str = ","
+    header: bool = True
+    encoding: Literal["utf-8", "gbk"] = "utf-8"
+    nulls: tuple[str, ...] = ("",)
+    quote: str = '"'
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MonthRange:
+    """First and last month, both included."""
+
+    first: str
+    last: str
+
+    @property
+    def months(self) -> tuple[str, ...]:
+        return month_range(self.first, self.last)
+
+
+@dataclass(frozen=True)
+class MappingConfig:
+    """One file layout feeding one table: contract field -> SQL expression over the file's columns."""
+
+    table: str
+    file: str
+    columns: dict[str, str]
+    months: MonthRange | None = None
+    city: str | None = None
+    month: str | None = None
+    money: str | None = None
+    validity: dict[str, str | None] = field(default_factory=dict)
+    scale: dict[str, int] = field(default_factory=dict)
+    periods: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def filled(self, expression: str, month: str) -> str:
+        """The expression with the month's `{placeholders}` filled in."""
+        for name, value in self.periods.get(month, {}).items():
+            expression = expression.replace(f"{{{name}}}", value)
+        return expression
+
+    def words(self) -> frozenset[str]:
+        """Identifiers in the expressions, lower case, of every period; text in quotes left out."""
+        periods = self.periods or {"": {}}
+        texts = [*self.columns.values(), self.city or "", self.month or "", self.money or ""]
+        filled = (re.sub(r"'[^']*'", "''", self.filled(t, m)) for t in texts for m in periods)
+        return frozenset(word.lower() for text in filled for part in text.split("`") for word in (part, *_WORD.findall(part)))
+
+
+@dataclass(frozen=True)
+class ExtensionConfig:
+    """A column that this operator alone has."""
+
+    type: ExtensionType
+    unit: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One operator: its files, and what they feed."""
+
+    operator: str
+    description: str
+    first_month: str
+    last_month: str
+    files: dict[str, FileConfig]
+    mappings: tuple[MappingConfig, ...]
+    extension: dict[str, ExtensionConfig] = field(default_factory=dict)
+    name: str = ""
+
+    def months_of(self, mapping: MappingConfig) -> tuple[str, ...]:
+        """Months for which the mapping delivers."""
+        if mapping.periods:
+            return tuple(sorted(mapping.periods))
+        return (mapping.months or MonthRange(self.first_month, self.last_month)).months
+
+    def table_of(self, mapping: MappingConfig) -> Table:
+        """The contract the mapping feeds, with the operator's own columns where they belong."""
+        table = TABLES[mapping.table]
+        return table.with_fields(extension_fields(self)) if mapping.table == USER_EXTENSION.full_name else table
+
+    def label_of(self, mapping: MappingConfig) -> str:
+        """The mapping's name in ledger and quarantine: its table; `/2`, `/3` behind a second and third one."""
+        number = [m for m in self.mappings if m.table == mapping.table].index(mapping) + 1
+        return mapping.table if number == 1 else f"{mapping.table}/{number}"
+
+
+def load_source(conf_dir: Path, source: str) -> SourceConfig:
+    """The source `source`; ConfigError tells every problem of the file together, before any data is read."""
+    folder = conf_dir / "sources"
+    path = folder / source / "source.yml"
+    if not path.exists():
+        raise ConfigError(f"{path}: no such source{did_you_mean(source, [p.name for p in folder.glob('*') if p.is_dir()])}")
+    config = load(SourceConfig, path)
+    problems = [f"{path}: {problem}" for problem in _problems(config)]
+    if problems:
+        raise ConfigError(problems)
+    return replace(config, name=source)
+
+
+def extension_fields(source: SourceConfig) -> tuple[Field, ...]:
+    """The operator's own columns as contract fields."""
+    return tuple(Field(name, _TYPES[e.type], _comment(name, e)) for name, e in source.extension.items())
+
+
+def _comment(name: str, extension: ExtensionConfig) -> str:
+    unit = f" ({extension.unit})" if extension.unit else ""
+    return f"{extension.comment or name}{unit}"
+
+
+def _problems(source: SourceConfig) -> list[str]:
+    found = [*_month_problems("first_month", source.first_month), *_month_problems("last_month", source.last_month)]
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", source.operator):
+        found.append(f"operator: '{source.operator}' is not a short code of letters and digits")
+    found.extend(
+        f"extension.{name}: the name of an operator's own column is ext_ with small letters, digits and _"
+        for name in source.extension if not _EXTENSION_NAME.fullmatch(name)
+    )  # fmt: skip
+    for name, file in source.files.items():
+        found.extend(f"files.{name}.{problem}" for problem in _file_problems(file))
+    if found:
+        return found
+    for i, mapping in enumerate(source.mappings):
+        found.extend(f"mappings[{i}] ({mapping.table}).{problem}" for problem in _mapping_problems(source, mapping))
+    return found
+
+
+def _file_problems(file: FileConfig) -> Iterator[str]:
+    if file.format == "csv" and not file.header and not file.columns:
+        yield "columns: without a header the columns must be listed"
+    if file.header and file.columns:
+        yield "columns: given, but the files have a header; say `header: false` or leave them out"
+    if not file.delimiter or len(file.quote) > 1:
+        yield "delimiter, quote: a delimiter of one or more characters and a quote of at most one are wanted"
+
+
+def _mapping_problems(source: SourceConfig, mapping: MappingConfig) -> Iterator[str]:
+    if mapping.file not in source.files:
+        yield f"file: '{mapping.file}' is not among files{did_you_mean(mapping.file, source.files)}"
+    else:
+        yield from _span_problems(source, mapping)
+    if not _mappable(mapping.table):
+        yield f"table: '{mapping.table}' cannot be delivered{did_you_mean(mapping.table, filter(_mappable, TABLES))}"
+        return
+    table = source.table_of(mapping)
+    yield from _unknown("columns", mapping.columns, table)
+    yield from _unknown("validity", mapping.validity, table)
+    yield from _unknown("scale", mapping.scale, table)
+    yield from (f"columns.{name}: is missing; {table.full_name} needs it" for name in _needed(table) if name not in mapping.columns)
+    yield from (f"columns.{name}: is made by `{name}:` of the mapping itself, not by columns" for name in HANDLED_APART if name in mapping.columns)
+
+
+def _mappable(table: str) -> bool:
+    layer = table.partition(".")[0]
+    return table in TABLES and table != QUARANTINE.full_name and (layer in MAPPABLE_LAYERS or table == SUBSCRIBER_NUMBER.full_name)
+
+
+def _needed(table: Table) -> Sequence[str]:
+    return [f.name for f in table.fields if (f.required or f.name in table.key) and f.name not in HANDLED_APART]
+
+
+def _unknown(part: str, names: Iterable[str], table: Table) -> Iterator[str]:
+    for name in names:
+        if name not in table.columns:
+            yield f"{part}.{name}: {table.full_name} has no such field{did_you_mean(name, table.columns)}"
+
+
+def _span_problems(source: SourceConfig, mapping: MappingConfig) -> Iterator[str]:
+    file = source.files[mapping.file]
+    if mapping.months:
+        yield from (p for key in ("first", "last") for p in _month_problems(f"months.{key}", getattr(mapping.months, key)))
+    yield from (p for month in mapping.periods for p in _month_problems(f"periods.{month}", month))
+    if mapping.periods and mapping.months:
+        yield "months: periods already say the months"
+    if mapping.periods and "{month}" in file.path:
+        yield "periods: are for a wide file that holds all months; this path has one file a month"
+    if file.format == "table" and "{month}" not in file.path:
+        if not mapping.month and not mapping.periods and len(source.months_of(mapping)) != 1:
+            yield "month: a catalog table holds all months; say which column or expression gives the month (yyyy-MM)"
+    elif "{month}" not in file.path and not mapping.periods and len(source.months_of(mapping)) != 1:
+        yield f"file: '{file.path}' is one file; put {{month}} into its path, or give the mapping `periods` or a single month"
+
+
+def _month_problems(key: str, month: str) -> Iterator[str]:
+    if not is_month(month):
+        yield f"{key}: '{month}' is not a month (yyyy-MM)"

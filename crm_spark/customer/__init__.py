@@ -1,0 +1,1 @@
+"""Middle tables and the unified customer view, from raw tables."""

@@ -1,0 +1,49 @@
+"""Errors a user can act on: each names where it is, what is wrong, and the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class CrmError(Exception):
+    """A failure told in one line; the job ends with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(CrmError):
+    """Wrong arguments or configuration: every problem found, one a line."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class ContractError(CrmError):
+    """A frame does not fit the table it is to be written to."""
+
+
+class SourceError(CrmError):
+    """A mapped source is absent, empty, damaged or does not reconcile."""
+
+
+class NotPublishedError(CrmError):
+    """A job needs (table, month) that neither its own run nor a published one has written."""
+
+
+class LockedError(CrmError):
+    """Another run holds the same (job, city, month)."""
+
+    exit_code = 75
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the nearest known word, else the known words, shortened."""
+    words = sorted(known)
+    near = get_close_matches(word, words, n=1, cutoff=0.6)
+    if near:
+        return f" (did you mean '{near[0]}'?)"
+    return f" (known: {', '.join(words[:12])}{', ...' if len(words) > 12 else ''})" if words else ""

@@ -1,0 +1,249 @@
+"""The frame of every job: arguments, configuration, session, run id, visible versions, ledger, log, exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from crm_spark import __version__
+from crm_spark.config.settings import Settings, load_settings
+from crm_spark.errors import ConfigError, CrmError, NotPublishedError
+from crm_spark.locks import Locks
+from crm_spark.months import is_month
+from crm_spark.runs import Versions, load_versions, read_slices
+from crm_spark.session import on_databricks, open_session
+from crm_spark.tables.catalog import Catalog
+from crm_spark.tables.contract import Table
+from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
+
+Run = Callable[["Job"], None]
+Arguments = Callable[[argparse.ArgumentParser], None]
+LOG = logging.getLogger("crm_spark")
+
+
+@dataclass
+class Job:
+    """One job of a run: what it may read, and how it writes."""
+
+    name: str
+    month: str
+    cities: tuple[str, ...] | None
+    run_id: str
+    spark: SparkSession
+    catalog: Catalog
+    config: Settings
+    locks: Locks
+    seen: Versions
+    options: argparse.Namespace
+    log: logging.Logger = LOG
+    commits: list[tuple[str, str, int, int]] = field(default_factory=list)
+    _told: list[tuple[object, ...]] = field(default_factory=list)
+
+    def read(self, table: Table, months: Sequence[str] | None = None, optional: bool = False, all_cities: bool = False) -> DataFrame:
+        """Visible rows of `months` (default: the run's month) and the run's cities.
+
+        NotPublishedError when a month was neither written by this run nor published, unless `optional`: then what there is.
+        """
+        wanted = tuple(months or (self.month,))
+        missing = sorted(set(wanted) - set(self.seen.months(table)))
+        if missing and not optional:
+            raise NotPublishedError(
+                f"{table.full_name} has no published month {', '.join(missing)}; run the job that writes it first, or give its --run-id"
+            )
+        rows = read_slices(self.catalog, table, self.seen.slices(table, wanted, None if all_cities else self.cities))
+        return rows if rows is not None else self.spark.createDataFrame([], table.struct)
+
+    def months_of(self, table: Table) -> tuple[str, ...]:
+        """Months of the table that this run can see, ascending."""
+        return self.seen.months(table)
+
+    def versions(self, table: Table) -> dict[str, int]:
+        """The newest visible Delta version per month."""
+        found = {m: max(cities.values()) for (name, m), cities in self.seen.published.items() if name == table.full_name}
+        return found | {m: v for (name, m), v in self.seen.own.items() if name == table.full_name}
+
+    def wrote(self, table: Table, month: str) -> bool:
+        """True if this run itself wrote the table's month."""
+        return (table.full_name, month) in self.seen.own
+
+    def write(
+        self,
+        frame: DataFrame,
+        table: Table,
+        months: Sequence[str] | None = None,
+        where: Mapping[str, Sequence[str]] | None = None,
+        cities: Sequence[str] | None = None,
+    ) -> int:
+        """Replace exactly the run's cities and `months` (default: the run's month) in one commit; returns the rows written."""
+        replaced = {"month": tuple(months or (self.month,)), **(where or {})}
+        if cities or self.cities:
+            replaced["city"] = tuple(cities or self.cities or ())
+        note = {
+            "run_id": self.run_id,
+            "job": self.name,
+            "config": self.config.fingerprint,
+            "code": __version__,
+            "commit": str(time.time_ns()),
+        }
+        commit = self.catalog.replace(frame, table, replaced, note)
+        for month in replaced["month"]:
+            self.seen.own[table.full_name, month] = commit.version
+            self.commits.append((table.full_name, month, commit.version, commit.rows))
+        self.log.info("    wrote %-28s %s rows", table.full_name, f"{commit.rows:,}")
+        return commit.rows
+
+    def append(self, frame: DataFrame, table: Table) -> None:
+        """Add rows to an append-only (ops) table."""
+        self.catalog.append(frame, table, {"run_id": self.run_id, "job": self.name, "commit": str(time.time_ns())})
+
+    def cover(self, kind: str, subject: str, status: str, reason: str, filled_share: float | None = None) -> None:
+        """Tell a thing that was used, or skipped and why; written to ops.coverage when the job ends."""
+        self._told.append((self.run_id, self.month, self.name, kind, subject, status, reason, filled_share, datetime.now()))
+        if status == "skipped" and kind != "column":
+            self.log.info("    skipped %s %s: %s", kind, subject, reason)
+
+    def flush_coverage(self) -> None:
+        """Write what was told."""
+        if self._told:
+            self.append(self.spark.createDataFrame(self._told, COVERAGE.struct), COVERAGE)
+            self._told.clear()
+
+    def record(self, status: str, seconds: float, error: str | None = None) -> None:
+        """One row of ops.run_ledger: the job ended."""
+        commits = self.commits if status == "finished" else []
+        cities = list(self.cities) if self.cities else None
+        row = (
+            self.run_id,
+            self.name,
+            self.month,
+            cities,
+            status,
+            error,
+            seconds,
+            self.config.fingerprint,
+            __version__,
+            commits,
+            datetime.now(),
+        )
+        self.append(self.spark.createDataFrame([row], RUN_LEDGER.struct), RUN_LEDGER)
+
+
+def entry(run: Run, arguments: Arguments | None = None) -> Callable[[Sequence[str] | None], int]:
+    """The `main` of a job file: its docstring is the help, `run` the work, the result the exit code."""
+    file = Path(run.__code__.co_filename)
+    doc = run.__globals__.get("__doc__") or ""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        code = _guarded(lambda: _main(run, file.stem, doc, arguments, argv))
+        if code and on_databricks():
+            raise RuntimeError(f"{file.stem} ended with exit code {code}")
+        return code
+
+    return main
+
+
+def parser(name: str, doc: str, arguments: Arguments | None = None) -> argparse.ArgumentParser:
+    """The arguments every job takes, and its own."""
+    made = argparse.ArgumentParser(prog=name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
+    made.add_argument("--env", required=True, help="environment: conf/env/<env>.yml")
+    made.add_argument("--month", required=True, help="the month to run, yyyy-MM")
+    made.add_argument("--city", action="append", metavar="CITY", help="only this city; may be given several times (default: all)")
+    made.add_argument("--run-id", help="continue under this run id (default: the month's unfinished run, else a new one)")
+    if arguments:
+        arguments(made)
+    return made
+
+
+def open_job(name: str, options: argparse.Namespace) -> Job:
+    """A job ready to run: configuration checked, session open, versions known."""
+    if not is_month(options.month):
+        raise ConfigError(f"--month {options.month}: yyyy-MM is wanted, as in 2025-03")
+    config = load_settings(options.conf_dir, options.env)
+    locks = Locks(config.env.locks)
+    spark = open_session(f"{name} {options.month}", config.env.spark)
+    catalog = Catalog(spark, config.env.catalog, locks)
+    cities = tuple(sorted(set(options.city))) if options.city else None
+    run_id = options.run_id or new_run_id(options.month)
+    return Job(name, options.month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)
+
+
+def new_run_id(month: str) -> str:
+    """A fresh run id; the clock only names the run."""
+    return f"{month}-{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
+
+
+def carry_out(job: Job, run: Run) -> float:
+    """Run one job under its lock and record how it ended; returns its seconds."""
+    start = time.monotonic()
+    if getattr(job.options, "dry_run", False):
+        run(job)
+        return 0.0
+    with job.locks.job(job.name, job.month, job.cities):
+        try:
+            run(job)
+            job.flush_coverage()
+        except Exception as error:
+            job.record("failed", time.monotonic() - start, one_line(error))
+            raise
+        seconds = time.monotonic() - start
+        job.record("finished", seconds)
+        return seconds
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, without a Spark stack."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+
+
+def set_up_log() -> None:
+    """Progress goes to standard error, one line a step."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    LOG.setLevel(logging.INFO)
+
+
+def _main(run: Run, name: str, doc: str, arguments: Arguments | None, argv: Sequence[str] | None) -> int:
+    options = parser(name, doc, arguments).parse_args(argv)
+    job = open_job(name, options)
+    job.log.info("%s %s, run %s", name, job.month, job.run_id)
+    seconds = carry_out(job, run)
+    job.log.info("%s done in %.1f s (publish with: jobs/publish.py --run-id %s)", name, seconds, job.run_id)
+    return 0
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    set_up_log()
+    try:
+        return work()
+    except CrmError as error:
+        LOG.error("%s", error)
+        return error.exit_code
+    except PySparkException as error:
+        LOG.error("Spark failed: %s", one_line(error))
+        LOG.debug("", exc_info=error)
+        return 1
+    except OSError as error:
+        LOG.error("%s: %s", type(error).__name__, error)
+        return 1
+
+
+def fail(message: str) -> NoReturn:
+    """Stop the job with one clear line."""
+    raise CrmError(message)
+
+
+def visible_rows(frame: DataFrame) -> bool:
+    """True if the frame has a row."""
+    return frame.select(F.lit(1)).head(1) != []

@@ -1,0 +1,66 @@
+"""Months as `yyyy-MM`: the one business time of the system. It never reads a clock."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+
+
+def is_month(text: str) -> bool:
+    """True for `yyyy-MM` with a month of 01-12."""
+    return _MONTH.fullmatch(text) is not None
+
+
+def add_months(month: str, count: int) -> str:
+    """The month `count` months later (earlier when negative)."""
+    year, number = map(int, month.split("-"))
+    index = year * 12 + number - 1 + count
+    return f"{index // 12:04d}-{index % 12 + 1:02d}"
+
+
+def month_range(first: str, last: str) -> tuple[str, ...]:
+    """All months from `first` to `last`, both included; empty when `first` is later."""
+    return tuple(add_months(first, i) for i in range(months_between(first, last) + 1))
+
+
+def months_between(earlier: str, later: str) -> int:
+    """How many months `later` lies after `earlier`."""
+    (y1, m1), (y2, m2) = (map(int, m.split("-")) for m in (earlier, later))
+    return (y2 - y1) * 12 + m2 - m1
+
+
+def window(last: str, length: int) -> tuple[str, ...]:
+    """The `length` months that end with `last`."""
+    return month_range(add_months(last, 1 - length), last)
+
+
+def first_day(month: str) -> date:
+    """The first day of the month."""
+    year, number = map(int, month.split("-"))
+    return date(year, number, 1)
+
+
+def month_of(day: Column) -> Column:
+    """`yyyy-MM` of a date or timestamp; null of null."""
+    return F.date_format(day, "yyyy-MM")
+
+
+def month_end(month: Column) -> Column:
+    """The last day of a `yyyy-MM`, as a date."""
+    return F.last_day(F.to_date(F.concat(month, F.lit("-01"))))
+
+
+def full_months(start: Column, month: Column) -> Column:
+    """Whole months from the date `start` to the end of `month`; null of null, never below zero.
+
+    At a month's end each of its days has come, so whole months are calendar months: `add_months(start, n)` is never later.
+    (months_between gives 1 from 31 January to 29 February, but 0 from 30 January.)
+    """
+    end = month_end(month)
+    whole = (F.year(end) - F.year(start)) * 12 + F.month(end) - F.month(start)
+    return F.when(whole.isNotNull(), F.greatest(whole, F.lit(0)))

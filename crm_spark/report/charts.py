@@ -1,0 +1,49 @@
+"""Charts of the summary page as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+
+from matplotlib.figure import Figure
+
+_COLOURS = ("#1b6ca8", "#57a773", "#f2a541", "#c8553d", "#7d5ba6", "#6c757d")
+
+
+def bars(labels: Sequence[str], values: Sequence[float], title: str) -> str:
+    """Horizontal bars, first on top, with their values."""
+    figure = Figure(figsize=(6.4, 0.6 + 0.3 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.barh(range(len(labels)), values, color=_COLOURS[0])
+    axes.bar_label(drawn, labels=[f" {v:,.0f}" for v in values], fontsize=8)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    return _svg(figure, title)
+
+
+def stacked_shares(labels: Sequence[str], parts: dict[str, Sequence[float]], title: str) -> str:
+    """One bar of 100 % per label, split into named parts."""
+    figure = Figure(figsize=(6.4, 0.9 + 0.32 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    totals = [sum(values) or 1.0 for values in zip(*parts.values(), strict=True)]
+    left = [0.0] * len(labels)
+    for colour, (name, values) in zip(_COLOURS, parts.items(), strict=False):
+        widths = [100 * v / t for v, t in zip(values, totals, strict=True)]
+        axes.barh(range(len(labels)), widths, left=left, label=name, color=colour)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("% of customers", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=len(parts), fontsize=8, frameon=False)
+    return _svg(figure, title)
+
+
+def _svg(figure: Figure, title: str) -> str:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+    out = StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
+    text = out.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,102 @@
+"""What a run has written and what is published: which Delta version a reader may see."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from crm_spark.tables.catalog import Catalog
+from crm_spark.tables.contract import Table
+from crm_spark.tables.ops import PUBLICATION, RUN_LEDGER
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows of one Delta version: of these months, and of these cities (None: whatever cities there are)."""
+
+    version: int
+    months: tuple[str, ...]
+    cities: tuple[str, ...] | None
+
+
+@dataclass
+class Versions:
+    """Visible versions per (table, month): the own run's commits, else the published ones, never the latest."""
+
+    own: dict[tuple[str, str], int] = field(default_factory=dict)
+    published: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+
+    def months(self, table: Table) -> tuple[str, ...]:
+        """Months with a visible version, ascending."""
+        return tuple(sorted({m for name, m in (*self.own, *self.published) if name == table.full_name}))
+
+    def slices(self, table: Table, months: Iterable[str], cities: Sequence[str] | None) -> list[Slice]:
+        """The fewest reads that give the visible rows of `months`."""
+        own = sorted(m for m in months if (table.full_name, m) in self.own)
+        found = [Slice(max(self.own[table.full_name, m] for m in own), tuple(own), tuple(cities) if cities else None)] if own else []
+        by_version: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for month in sorted(set(months) - set(own)):
+            for city, version in self.published.get((table.full_name, month), {}).items():
+                if cities is None or city in cities:
+                    by_version[version][month].add(city)
+        for version, city_sets in sorted(by_version.items()):
+            same: dict[tuple[str, ...], list[str]] = defaultdict(list)
+            for month, named in city_sets.items():
+                same[tuple(sorted(named))].append(month)
+            found.extend(Slice(version, tuple(ms), named) for named, ms in sorted(same.items()))
+        return found
+
+
+def load_versions(catalog: Catalog, run_id: str) -> Versions:
+    """Versions as the run `run_id` sees them now."""
+    versions = Versions(published=published_versions(catalog))
+    for row in finished_jobs(catalog, run_id):
+        versions.own.update({(c["table"], c["month"]): int(c["version"]) for c in row["commits"] or ()})
+    return versions
+
+
+def finished_jobs(catalog: Catalog, run_id: str) -> list[Row]:
+    """Ledger rows of the run's finished jobs, oldest first."""
+    if not catalog.exists(RUN_LEDGER):
+        return []
+    ledger = catalog.read(RUN_LEDGER).where((F.col("run_id") == run_id) & (F.col("status") == "finished"))
+    return list(ledger.orderBy("recorded_at").collect())
+
+
+def published_versions(catalog: Catalog) -> dict[tuple[str, str], dict[str, int]]:
+    """The latest published version per (table, month) and city."""
+    if not catalog.exists(PUBLICATION):
+        return {}
+    latest = catalog.read(PUBLICATION).groupBy("table", "month", "city").agg(F.max_by("version", "sequence").alias("version"))
+    found: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for row in latest.collect():
+        if row["version"] is not None:
+            found[row["table"], row["month"]][row["city"]] = int(row["version"])
+    return dict(found)
+
+
+def next_sequence(catalog: Catalog) -> int:
+    """The sequence number of the next publication."""
+    if not catalog.exists(PUBLICATION):
+        return 1
+    return int(catalog.read(PUBLICATION).agg(F.coalesce(F.max("sequence"), F.lit(0))).first()[0]) + 1  # type: ignore[index]
+
+
+def read_slices(catalog: Catalog, table: Table, slices: Sequence[Slice]) -> DataFrame | None:
+    """The union of the slices' rows; None without any."""
+    frames = [_slice(catalog, table, s) for s in slices]
+    if not frames:
+        return None
+    whole = frames[0]
+    for part in frames[1:]:
+        whole = whole.unionByName(part, allowMissingColumns=True)
+    return whole
+
+
+def _slice(catalog: Catalog, table: Table, part: Slice) -> DataFrame:
+    rows = catalog.read(table, part.version).where(F.col("month").isin(*part.months))
+    return rows.where(F.col("city").isin(*part.cities)) if part.cities is not None else rows

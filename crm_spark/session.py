@@ -1,0 +1,96 @@
+"""The Spark session: the only place that knows versions, jars, Delta and redaction."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyspark
+from pyspark.sql import SparkSession
+
+from crm_spark.errors import CrmError
+
+TRIED_SPARK = ("4.1.0", "4.1.1", "4.2.0")
+DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
+JARS_FOLDER = Path(".jars")
+
+# A keyed hash without a UDF puts the padded key into the plan as a 64-byte literal: it must never be shown.
+REDACTED = r"(?i)(0x[0-9a-f]{120,}|X'[0-9a-f]{120,}'|\[([0-9a-f]{2} ?){64,}\])"
+
+SETTINGS: Mapping[str, str] = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "Asia/Shanghai",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.legacy.javaCharsets": "true",  # GBK
+    "spark.sql.legacy.codingErrorAction": "true",  # a wrong byte becomes U+FFFD, which the door refuses, instead of killing the batch
+    "spark.sql.optimizer.enableCsvExpressionOptimization": "false",  # pruning from_csv would hide lines with too many columns
+    "spark.sql.codegen.hugeMethodLimit": "8000",
+    "spark.sql.redaction.string.regex": REDACTED,
+    "spark.redaction.string.regex": REDACTED,
+    "spark.databricks.delta.schema.autoMerge.enabled": "false",
+}
+
+LOCAL_SETTINGS: Mapping[str, str] = {
+    "spark.sql.shuffle.partitions": "4",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+    "spark.ui.enabled": "false",
+    "spark.log.level": "ERROR",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+
+
+def open_session(name: str, settings: Mapping[str, str]) -> SparkSession:
+    """The session of a job: the running one on Databricks, else one with Delta; `settings` win over the defaults.
+
+    A master given by spark-submit stays; without one the job runs on the local cores.
+    """
+    if on_databricks():
+        return SparkSession.builder.getOrCreate()
+    _refuse_untried_spark()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    return _builder(name, {**SETTINGS, **LOCAL_SETTINGS, **_jars(), **settings}).getOrCreate()
+
+
+def local_session(name: str, cores: int, memory: str, warehouse: Path) -> SparkSession:
+    """A small session on this machine, for tests and notebooks."""
+    return open_session(
+        name,
+        {"spark.master": f"local[{cores}]", "spark.driver.memory": memory, "spark.sql.warehouse.dir": str(warehouse)},
+    )
+
+
+def on_databricks() -> bool:
+    """True inside a Databricks runtime, which brings Spark and Delta itself."""
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ
+
+
+def _builder(name: str, settings: Mapping[str, str]) -> SparkSession.Builder:
+    builder = SparkSession.builder.appName(name)
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    return builder
+
+
+def _jars() -> dict[str, str]:
+    """The jars `make setup` fetched; a cluster submits its own with --jars; else Ivy is asked."""
+    if "PYSPARK_SUBMIT_ARGS" in os.environ or "SPARK_ENV_LOADED" in os.environ:
+        return {}
+    folder = Path(os.environ.get("CRM_SPARK_JARS", JARS_FOLDER))
+    jars = sorted(folder.resolve().glob("*.jar"))
+    return {"spark.jars": ",".join(map(str, jars))} if jars else {"spark.jars.packages": DELTA_PACKAGE}
+
+
+def _refuse_untried_spark() -> None:
+    if pyspark.__version__ not in TRIED_SPARK:
+        tried = ", ".join(TRIED_SPARK)
+        raise CrmError(
+            f"Spark {pyspark.__version__} was never tried with this Delta; install one of {tried} (patch releases have broken Delta)"
+        )

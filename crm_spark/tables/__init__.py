@@ -1,0 +1,1 @@
+"""Table contracts: every table is declared once, here."""

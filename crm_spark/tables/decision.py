@@ -1,0 +1,75 @@
+"""Decisions: compiled matrices, recommendations, and why not."""
+
+from __future__ import annotations
+
+from pyspark.sql import types as T
+
+from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, text, whole
+from crm_spark.tables.contract import Field, Table
+
+_TEXTS = T.ArrayType(T.StringType())
+_MAP = T.MapType(T.StringType(), T.StringType())
+
+HITS = T.ArrayType(T.StructType([T.StructField("rule", T.StringType()), T.StructField("outputs", _MAP)]))
+
+MATRIX_CELL = Table(
+    "decision",
+    "matrix_cell",
+    "One row per matrix and non-empty cell of its grid of atoms.",
+    (
+        CITY,
+        MONTH,
+        text("matrix", "Matrix name."),
+        text("matrix_version", "Content version: hash of its files and the policies."),
+        Field("cell", T.LongType(), "Mixed-radix number of the atom of each input."),
+        Field("hits", HITS, "Rules that fire, in hit-policy order, with their outputs."),
+    ),
+    ("city", "month", "matrix", "cell"),
+)
+
+RECOMMENDATION = Table(
+    "decision",
+    "recommendation",
+    "One row per customer of the view: the one-to-one recommendation of the month (客户推荐政策表).",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        Field("priority", _TEXTS, "Goals in order: retention, traffic, new_service."),
+        text("main_policy", "Main retention policy; null if none."),
+        text("policy_group", "Retention policy group; null if none."),
+        Field("group_policies", _TEXTS, "Policies of the group that the clerk may choose, main one first."),
+        Field("new_services", _TEXTS, "New-service policies in order."),
+        Field("traffic_policies", _TEXTS, "Traffic policies in order."),
+        text("vpn_policy", "Virtual-network policy; null if none."),
+        text("wording", "What to say: wording of the first offer by priority (推荐语)."),
+        text("value_grade", "Value grade the decision was made with."),
+        Field("target_lists", _MAP, "Offer mode per goal from the retrieval matrices: one-to-one or mass."),
+        Field("rules", T.MapType(T.StringType(), _TEXTS), "Rules that fired, per matrix."),
+        Field("matrix_versions", _MAP, "Version per matrix."),
+        Field("model_versions", _MAP, "Registry version per model."),
+        Field("reasons", _TEXTS, "Why, in a planner's words, one per matrix that fired."),
+    ),
+    KEY,
+)
+
+EXCLUSION = Table(
+    "decision",
+    "exclusion",
+    "One row per customer, goal and candidate policy that was dropped, with the stage and the reason.",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        text("goal", "Goal."),
+        text("policy_id", "Candidate."),
+        whole("candidate_rank", "Its place among the goal's candidates, from 1."),
+        text("matrix", "Matrix that proposed it."),
+        text("rule", "Rule that proposed it."),
+        text("stage", "eligibility (later: contact, holdout, arbitration, capacity)."),
+        text("reason", "held, expired, not_yet_valid, not_retrieved."),
+    ),
+    (*KEY, "goal", "policy_id"),
+)
+
+DECISION_TABLES = (MATRIX_CELL, RECOMMENDATION, EXCLUSION)

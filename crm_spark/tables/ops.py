@@ -1,0 +1,118 @@
+"""Operations: what ran, what came in, what was covered, what is published. Append-only."""
+
+from __future__ import annotations
+
+from pyspark.sql import types as T
+
+from crm_spark.tables.common import text
+from crm_spark.tables.contract import Field, Table
+
+_TEXTS = T.ArrayType(T.StringType())
+_AT = Field("recorded_at", T.TimestampType(), "When the row was written (machine clock; never read by business code).")
+COMMIT = T.StructType(
+    [
+        T.StructField("table", T.StringType()),
+        T.StructField("month", T.StringType()),
+        T.StructField("version", T.LongType()),
+        T.StructField("rows", T.LongType()),
+    ]
+)
+
+RUN_LEDGER = Table(
+    "ops",
+    "run_ledger",
+    "One row per job of a run that ended.",
+    (
+        text("run_id", "Run."),
+        text("job", "Job."),
+        text("month", "Month of the run."),
+        Field("cities", _TEXTS, "Cities of the run; null for all."),
+        text("status", "finished or failed."),
+        text("error", "First line of the failure."),
+        Field("seconds", T.DoubleType(), "Wall time."),
+        text("config_hash", "Hash of the configuration."),
+        text("code_version", "Version of the package."),
+        Field("commits", T.ArrayType(COMMIT), "Tables written: month and Delta version."),
+        _AT,
+    ),
+    ("run_id", "job"),
+    partitioned_by=(),
+)
+
+INGEST_LEDGER = Table(
+    "ops",
+    "ingest_ledger",
+    "One row per file, mapping and month that was read: every line accounted for.",
+    (
+        text("run_id", "Run."),
+        text("source", "Source."),
+        text("mapping", "Target table."),
+        text("month", "Month."),
+        text("file", "File name."),
+        text("fingerprint", "Content fingerprint."),
+        text("mapping_hash", "Hash of the mapping."),
+        text("status", "loaded, refused, unchanged or duplicate_file."),
+        text("reason", "Why it was refused."),
+        *(
+            Field(n, T.LongType(), c)
+            for n, c in (
+                ("lines", "Lines in the file."),
+                ("header", "Header lines."),
+                ("blank", "Blank lines."),
+                ("loaded", "Rows loaded."),
+                ("quarantined", "Rows refused."),
+                ("duplicates", "Equal rows of the same key."),
+            )
+        ),
+        *(
+            Field(n, T.DecimalType(38, 6), c)
+            for n, c in (
+                ("money_total", "Sum of the money column over all lines, at the source's own scale."),
+                ("money_loaded", "... over loaded rows."),
+                ("money_quarantined", "... over quarantined rows."),
+                ("money_duplicates", "... over duplicates."),
+            )
+        ),
+        _AT,
+    ),
+    ("run_id", "mapping", "month", "file"),
+    partitioned_by=(),
+)
+
+COVERAGE = Table(
+    "ops",
+    "coverage",
+    "One row per thing a run could not feed or skipped, and per column's filled share.",
+    (
+        text("run_id", "Run."),
+        text("month", "Month."),
+        text("job", "Job that tells it."),
+        text("kind", "column, model, matrix_rule, segmentation, value_part, segment_name or city."),
+        text("subject", "Which one."),
+        text("status", "used, partial or skipped."),
+        text("reason", "Why, in one sentence."),
+        Field("filled_share", T.DoubleType(), "Share of rows with a value; null where it does not apply."),
+        _AT,
+    ),
+    ("run_id", "month", "job", "kind", "subject"),
+    partitioned_by=(),
+)
+
+PUBLICATION = Table(
+    "ops",
+    "publication",
+    "One row per (city, month, table) of a published run: the Delta version to read. The latest row counts.",
+    (
+        text("city", "City."),
+        text("month", "Month."),
+        text("table", "schema.name."),
+        text("run_id", "Run that wrote it."),
+        Field("version", T.LongType(), "Delta version to read."),
+        Field("sequence", T.LongType(), "Order of publications; the highest counts."),
+        _AT,
+    ),
+    ("city", "month", "table", "sequence"),
+    partitioned_by=(),
+)
+
+OPS_TABLES = (RUN_LEDGER, INGEST_LEDGER, COVERAGE, PUBLICATION)

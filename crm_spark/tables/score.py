@@ -1,0 +1,108 @@
+"""Scores: value, models, segments, and the personal index that gathers them."""
+
+from __future__ import annotations
+
+from pyspark.sql import types as T
+
+from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, count, number, text, whole
+from crm_spark.tables.contract import Field, Table
+
+_PARTS = T.MapType(T.StringType(), T.DoubleType())
+
+VALUE_SCORE = Table(
+    "score",
+    "value_score",
+    "One row per subscriber and month: what the subscriber is worth, 0-100, AHP-weighted.",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        number("value", "Personal value, 0-100; null if no part could be fed."),
+        number("direct_value", "Direct part, 0-100."),
+        number("indirect_value", "Indirect part, 0-100."),
+        Field("parts", _PARTS, "Score 0-100 of each leaf that was used."),
+        Field("weights", _PARTS, "Renormalised weight of each leaf that was used."),
+        text("value_grade", "high, mid-high, mid or low by rank within the city."),
+    ),
+    KEY,
+    checks={"value_is_a_score": "value IS NULL OR value BETWEEN 0 AND 100"},
+)
+
+MODEL_SCORE = Table(
+    "score",
+    "model_score",
+    "One row per subscriber, month and model with a champion, for the model's population.",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        text("model", "Model name."),
+        number("probability", "Probability of the label."),
+        number("score", "100 x probability, rounded to 6 digits."),
+        text("grade", "Grade by the city's thresholds."),
+        text("model_version", "Registry version that scored."),
+    ),
+    (*KEY, "model"),
+    checks={"score_is_a_score": "score IS NULL OR score BETWEEN 0 AND 100"},
+)
+
+SEGMENT = Table(
+    "score",
+    "segment",
+    "One row per subscriber, month and segmentation.",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        text("segmentation", "customer_group (16 groups in 7 classes) or traffic_group (23)."),
+        whole("group_number", "Canonical number of the group, from 1."),
+        whole("class_number", "Canonical number of its class, from 1; null without classes."),
+        text("group_name", "Name by profile conditions."),
+        text("class_name", "Name of the class."),
+    ),
+    (*KEY, "segmentation"),
+)
+
+SEGMENT_PROFILE = Table(
+    "score",
+    "segment_profile",
+    "One row per month, segmentation, group and attribute: how the group differs from all.",
+    (
+        CITY,
+        MONTH,
+        text("segmentation", "Segmentation."),
+        whole("group_number", "Canonical group."),
+        whole("class_number", "Its class."),
+        text("group_name", "Name."),
+        count("customers", "Customers in the group."),
+        text("attribute", "Attribute of the view."),
+        number("group_mean", "Mean in the group."),
+        number("overall_mean", "Mean over all."),
+        number("index", "group mean / overall mean, 1 is average."),
+    ),
+    ("city", "month", "segmentation", "group_number", "attribute"),
+)
+
+PERSONAL_INDEX = Table(
+    "score",
+    "personal_index",
+    "One row per subscriber and month: value, scores and groups side by side, with the previous three months (个人客户指数).",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        number("value", "Personal value."),
+        text("value_grade", "Value grade."),
+        Field("scores", T.MapType(T.StringType(), T.DoubleType()), "Score 0-100 per model."),
+        Field("grades", T.MapType(T.StringType(), T.StringType()), "Grade per model."),
+        Field("model_versions", T.MapType(T.StringType(), T.StringType()), "Registry version per model."),
+        Field("groups", T.MapType(T.StringType(), T.StringType()), "Group name per segmentation."),
+        Field("value_history", T.ArrayType(T.DoubleType()), "Value of the previous three months, latest first, null where there is none."),
+        Field("churn_history", T.ArrayType(T.DoubleType()), "Churn score of the previous three months."),
+        Field("stickiness_history", T.ArrayType(T.DoubleType()), "Stickiness score of the previous three months."),
+        Field("anomaly_history", T.ArrayType(T.DoubleType()), "Anomaly score of the previous three months."),
+    ),
+    KEY,
+)
+
+SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SEGMENT, SEGMENT_PROFILE, PERSONAL_INDEX)

@@ -1,0 +1,112 @@
+"""Run a month from end to end: ingest, summaries, view, value, models, segments, matrices, recommendations, summary, publish.
+
+All jobs run in one session and one run. A run that was stopped goes on after the last job that finished; nothing is
+visible to readers before the last act, the publication. Exit codes: 0 done, 1 failed, 2 bad arguments or
+configuration, 75 another run holds the month.
+
+    spark-submit jobs/run_month.py --env demo --month 2025-03
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from pyspark.sql import functions as F
+
+from crm_spark.job import Job, carry_out, entry, new_run_id
+from crm_spark.publication import publish
+from crm_spark.runs import finished_jobs, load_versions
+from crm_spark.tables.ops import PUBLICATION, RUN_LEDGER
+
+ORDER = (
+    "ingest",
+    "build_summaries",
+    "build_customer_view",
+    "score_value",
+    "train_models",
+    "score_models",
+    "segment_customers",
+    "build_personal_index",
+    "compile_matrices",
+    "recommend",
+    "summarize",
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the whole run, and those of its jobs."""
+    parser.add_argument("--fresh", action="store_true", help="start a new run even if an unfinished one could go on")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
+    parser.add_argument("--train", choices=("missing", "always", "never"), help="when to train models (default: the environment's)")
+
+
+def run(job: Job) -> None:
+    """The jobs in order, then the publication."""
+    _choose_run(job)
+    done = {row["job"] for row in finished_jobs(job.catalog, job.run_id)}
+    if job.options.dry_run:
+        _tell_plan(job, done)
+        return
+    with ExitStack() as held:
+        for name in ORDER:
+            held.enter_context(job.locks.job(name, job.month, job.cities))
+        for step, name in enumerate(ORDER, 1):
+            _step(job, name, f"[{step}/{len(ORDER)}]", done)
+    job.log.info("published %d (city, month, table) of run %s", publish(job), job.run_id)
+
+
+def _step(job: Job, name: str, place: str, done: set[str]) -> None:
+    if name in done:
+        job.log.info("%s %s: done before", place, name)
+        return
+    job.log.info("%s %s", place, name)
+    seconds = carry_out(replace(job, name=name, commits=[], _told=[]), _module(name).run)
+    job.spark.catalog.clearCache()
+    job.log.info("%s %s: %.1f s", place, name, seconds)
+
+
+def _choose_run(job: Job) -> None:
+    """Take up the month's latest unpublished run of the same configuration and cities, unless told otherwise."""
+    if job.options.run_id is None and not job.options.fresh:
+        job.run_id = _unfinished(job) or new_run_id(job.month)
+        job.seen = load_versions(job.catalog, job.run_id)
+    job.log.info("run %s", job.run_id)
+
+
+def _unfinished(job: Job) -> str | None:
+    if not job.catalog.exists(RUN_LEDGER):
+        return None
+    ledger = job.catalog.read(RUN_LEDGER)
+    same_cities = F.col("cities").eqNullSafe(F.array(*map(F.lit, job.cities)) if job.cities else F.lit(None))
+    mine = ledger.where((F.col("month") == job.month) & same_cities & F.col("job").isin(*ORDER))
+    if job.catalog.exists(PUBLICATION):
+        mine = mine.join(job.catalog.read(PUBLICATION).select("run_id").distinct(), on="run_id", how="left_anti")
+    latest = mine.orderBy(F.desc("recorded_at")).select("run_id", "config_hash").first()
+    return str(latest["run_id"]) if latest and latest["config_hash"] == job.config.fingerprint else None
+
+
+def _tell_plan(job: Job, done: set[str]) -> None:
+    for step, name in enumerate(ORDER, 1):
+        job.log.info("[%d/%d] %s: %s", step, len(ORDER), name, "done before" if name in done else "would run")
+
+
+def _module(name: str) -> ModuleType:
+    """A sibling job, in the source tree as in the installed package."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"crm_spark_job_{name}", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+main = entry(run, arguments)
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,108 @@
+"""Write what the month came to: summary.html for planners and summary.json for machines.
+
+Counts customers by city, value grade and priority, top policies, models, segments, what was skipped and why, what came
+in, digests of the tables, seconds per job. Reads the tables of its own run, or the published ones. Writes no table.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from crm_spark.learning.registry import champion_metrics
+from pyspark.sql import functions as F
+
+from crm_spark.job import Job, entry
+from crm_spark.report import facts
+from crm_spark.report.page import render_page
+from crm_spark.runs import finished_jobs
+from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.digest import digest
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER
+from crm_spark.tables.raw import QUARANTINE
+from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
+
+DIGESTED = (CUSTOMER_VIEW, VALUE_SCORE, MODEL_SCORE, SEGMENT, RECOMMENDATION, EXCLUSION)
+WITHOUT = {MODEL_SCORE.full_name: ("model_version",)}
+
+
+def run(job: Job) -> None:
+    """Gather the facts, then write the two files."""
+    summary = {**_about(job), **_customers(job), **_scores(job), **_operations(job)}
+    folder = Path(job.config.env.var)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False, default=str))
+    _write(folder / "summary.html", render_page(summary))
+    job.log.info("    wrote %s", folder / "summary.html")
+
+
+def _about(job: Job) -> dict[str, object]:
+    env, source = job.config.env, job.config.source
+    cities = list(job.cities) if job.cities else None
+    return {
+        "run": {"run_id": job.run_id, "env": job.config.env_name, "month": job.month, "cities": cities, "config": job.config.fingerprint},
+        "source": {"name": env.source, "operator": source.operator, "description": source.description},
+        "places": {
+            "recommendations": job.catalog.reference(RECOMMENDATION).strip("delta.`"),
+            "report": str(Path(env.var) / "summary.html"),
+            "tables": env.catalog.root,
+            "models": f"make mlflow-ui RUN={Path(env.var).name}",
+        },
+    }
+
+
+def _customers(job: Job) -> dict[str, object]:
+    recommendations = job.read(RECOMMENDATION).persist()
+    cities = facts.customers_by_city(recommendations, job.read(PERSONAL_INDEX))
+    policies = facts.top_policies(recommendations, {p.policy_id: p.name for p in job.config.matrices.policies.values()})
+    quarantined = job.read(QUARANTINE, job.months_of(QUARANTINE), optional=True)
+    return {
+        "totals": {
+            "customers": sum(int(str(c["customers"])) for c in cities),
+            "with_an_offer": sum(int(str(c["with_an_offer"])) for c in cities),
+            "quarantined": quarantined.count(),
+        },
+        "cities": cities,
+        "priorities": facts.priorities(recommendations),
+        "policies": policies,
+        "examples": facts.examples(recommendations),
+        "exclusions": facts.exclusions(job.read(EXCLUSION)),
+        "quarantine": facts.quarantine_reasons(quarantined),
+    }
+
+
+def _scores(job: Job) -> dict[str, object]:
+    metrics = champion_metrics(job.config.env.mlflow)
+    models = facts.model_grades(job.read(MODEL_SCORE, optional=True))
+    return {
+        "models": [{**model, **metrics.get((str(model["model"]), str(model["model_version"])), {})} for model in models],
+        "segments": facts.segments(job.read(SEGMENT_PROFILE, optional=True)),
+    }
+
+
+def _operations(job: Job) -> dict[str, object]:
+    told = job.catalog.read(COVERAGE).where(F.col("run_id") == job.run_id)
+    seconds = [{"job": row["job"], "seconds": round(float(row["seconds"]), 1)} for row in finished_jobs(job.catalog, job.run_id)]
+    ledger = facts.ingest(job.catalog.read(INGEST_LEDGER)) if job.catalog.exists(INGEST_LEDGER) else []
+    digests = {t.full_name: digest(job.read(t, optional=True), t, WITHOUT.get(t.full_name, ())) for t in DIGESTED}
+    return {
+        "coverage": facts.coverage(told),
+        "empty_columns": facts.empty_columns(told),
+        "ingest": ledger,
+        "jobs": seconds,
+        "digests": digests,
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: a reader never sees half a file."""
+    half = path.with_suffix(path.suffix + ".part")
+    half.write_text(text, encoding="utf-8")
+    half.replace(path)
+
+
+main = entry(run)
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,35 @@
+"""One small Delta-enabled session for all tests, and frames written as literal rows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    from crm_spark.session import local_session
+
+    session = local_session("tests", cores=2, memory="3g", warehouse=tmp_path_factory.mktemp("warehouse"))
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def frame(spark: SparkSession) -> Callable[..., DataFrame]:
+    """`frame("a string, b int", ("x", 1), ("y", 2))`"""
+
+    def build(schema: str, *rows: tuple[object, ...]) -> DataFrame:
+        return spark.createDataFrame(list(rows), schema)
+
+    return build
