@@ -18,7 +18,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["crm_spark", "crm_spark.*"]), "crm_spark.jobs"],
     package_dir={"crm_spark.jobs": "jobs"},
-    package_data={"crm_spark": ["py.typed", "report/*.html"]},
+    package_data={"crm_spark": ["py.typed", "log4j2.properties", "report/*.html"]},
     install_requires=[
         "pyspark==4.1.1",
         "delta-spark==4.4.0",

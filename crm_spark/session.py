@@ -40,7 +40,6 @@ LOCAL_SETTINGS: Mapping[str, str] = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
     "spark.ui.enabled": "false",
-    "spark.log.level": "ERROR",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -55,8 +54,7 @@ def open_session(name: str, settings: Mapping[str, str]) -> SparkSession:
     if on_databricks():
         return SparkSession.builder.getOrCreate()
     _refuse_untried_spark()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return _builder(name, {**SETTINGS, **LOCAL_SETTINGS, **_jars(), **settings}).getOrCreate()
+    return _builder(name, {**SETTINGS, **({} if _submitted() else _local()), **settings}).getOrCreate()
 
 
 def local_session(name: str, cores: int, memory: str, warehouse: Path) -> SparkSession:
@@ -79,10 +77,21 @@ def _builder(name: str, settings: Mapping[str, str]) -> SparkSession.Builder:
     return builder
 
 
+def _submitted() -> bool:
+    """True under spark-submit, which brings master, jars and addresses of its own."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _local() -> dict[str, str]:
+    """Settings of a session that this process starts itself."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    quiet = Path(__file__).with_name("log4j2.properties")
+    return {**LOCAL_SETTINGS, "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{quiet}", **_jars()}
+
+
 def _jars() -> dict[str, str]:
-    """The jars `make setup` fetched; a cluster submits its own with --jars; else Ivy is asked."""
-    if "PYSPARK_SUBMIT_ARGS" in os.environ or "SPARK_ENV_LOADED" in os.environ:
-        return {}
+    """The jars `make setup` fetched; without them Ivy is asked."""
     folder = Path(os.environ.get("CRM_SPARK_JARS", JARS_FOLDER))
     jars = sorted(folder.resolve().glob("*.jar"))
     return {"spark.jars": ",".join(map(str, jars))} if jars else {"spark.jars.packages": DELTA_PACKAGE}

@@ -174,20 +174,19 @@ def load_models(conf_dir: Path, source: str) -> dict[str, ModelSpec]:
 
     A source may change parts of a model, add a whole one, or remove one (`newspaper_response: null`).
     """
-    overlay_path = conf_dir / "sources" / source / "models.yml"
-    overlay = read_yaml(overlay_path) if overlay_path.exists() else {}
-    base = {path.stem: read_yaml(path) for path in sorted((conf_dir / "models").glob("*.yml"))}
-    problems = [f"{overlay_path}: unknown model '{name}'{did_you_mean(name, base)}" for name in overlay if _is_stray(name, base, overlay)]
+    folder, over = conf_dir / "models", conf_dir / "sources" / source / "models.yml"
+    base = {path.stem: read_yaml(path) for path in sorted(folder.glob("*.yml"))}
+    overlay = read_yaml(over) if over.exists() else {}
+    strays = [name for name in overlay if _is_stray(name, base, overlay)]
+    problems = [f"{over}: unknown model '{name}'{did_you_mean(name, base)}" for name in strays]
     specs: dict[str, ModelSpec] = {}
-    for name, raw in merge(base, overlay).items():
-        if f"{overlay_path}: unknown model '{name}'{did_you_mean(name, base)}" in problems:
-            continue
+    for name, raw in merge(base, {n: o for n, o in overlay.items() if n not in strays}).items():
+        files = [str(folder / f"{name}.yml")] * (name in base) + [str(over)] * (name in overlay)
         try:
-            where = conf_dir / "models" / f"{name}.yml" if name in base else overlay_path
-            specs[name] = parse(ModelSpec, {**raw, "name": name}, f"{where}{f' with {overlay_path}' * (name in base and name in overlay)}")
+            specs[name] = parse(ModelSpec, {**raw, "name": name}, " with ".join(files))
         except ConfigError as error:
             problems.extend(error.problems)
-    problems.extend(_shared_labels(specs, conf_dir / "models"))
+    problems.extend(_shared_labels(specs, folder))
     if problems:
         raise ConfigError(problems)
     return specs

@@ -51,9 +51,11 @@ def read_sheet(path: Path) -> Sheet:
                 header = tuple(c.strip() for c in cells)
                 problems += _header_problems(path, header)
             elif len(cells) != len(header):
-                problems.append(f"{path}:{reader.line_num}: {len(cells)} cells, the header has {len(header)}; quote a cell that holds a comma")
+                told = f"{len(cells)} cells, the header has {len(header)}; quote a cell that holds a comma"
+                problems.append(f"{path}:{reader.line_num}: {told}")
             else:
-                rows.append(SheetRow(reader.line_num, dict(zip(header, (c.strip() for c in cells), strict=True))))
+                stripped = (c.strip() for c in cells)
+                rows.append(SheetRow(reader.line_num, dict(zip(header, stripped, strict=True))))
     except csv.Error as error:
         problems.append(f"{path}:{reader.line_num}: not CSV: {error}")
     if problems or not header:

@@ -23,6 +23,7 @@ from crm_spark.tables.vault import SUBSCRIBER_NUMBER
 
 MAPPABLE_LAYERS = ("raw", "middle")
 HANDLED_APART = ("city", "month")
+MADE_AT_THE_DOOR = ("split_bucket", "msisdn", "key_version", "day")  # from other fields of the row, where no column is mapped
 
 ExtensionType = Literal["string", "double", "bigint", "int", "boolean", "date", "decimal(18,2)"]
 _TYPES: dict[str, T.DataType] = {
@@ -81,11 +82,9 @@ class MappingConfig:
         return expression
 
     def words(self) -> frozenset[str]:
-        """Identifiers in the expressions, lower case, of every period; text in quotes left out."""
-        periods = self.periods or {"": {}}
+        """Identifiers in all expressions, of every period."""
         texts = [*self.columns.values(), self.city or "", self.month or "", self.money or ""]
-        filled = (re.sub(r"'[^']*'", "''", self.filled(t, m)) for t in texts for m in periods)
-        return frozenset(word.lower() for text in filled for part in text.split("`") for word in (part, *_WORD.findall(part)))
+        return frozenset(word for text in texts for month in self.periods or ("",) for word in identifiers(self.filled(text, month)))
 
 
 @dataclass(frozen=True)
@@ -145,6 +144,12 @@ def extension_fields(source: SourceConfig) -> tuple[Field, ...]:
     return tuple(Field(name, _TYPES[e.type], _comment(name, e)) for name, e in source.extension.items())
 
 
+def identifiers(expression: str) -> frozenset[str]:
+    """Words of a SQL expression that may be column names, lower case; text in quotes is left out."""
+    bare = re.sub(r"'[^']*'", "''", expression)
+    return frozenset(word.lower() for part in bare.split("`") for word in (part, *_WORD.findall(part)))
+
+
 def _comment(name: str, extension: ExtensionConfig) -> str:
     unit = f" ({extension.unit})" if extension.unit else ""
     return f"{extension.comment or name}{unit}"
@@ -198,7 +203,8 @@ def _mappable(table: str) -> bool:
 
 
 def _needed(table: Table) -> Sequence[str]:
-    return [f.name for f in table.fields if (f.required or f.name in table.key) and f.name not in HANDLED_APART]
+    free = (*HANDLED_APART, *MADE_AT_THE_DOOR)
+    return [f.name for f in table.fields if (f.required or f.name in table.key) and f.name not in free]
 
 
 def _unknown(part: str, names: Iterable[str], table: Table) -> Iterator[str]:

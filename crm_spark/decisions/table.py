@@ -1,34 +1,19 @@
-"""Decision tables: the matrices a planner wrote, checked cell by cell against columns, types, policies and goals."""
+"""Decision tables as values: rules, matrices, and the set of a source."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import get_args
 
 from pyspark.sql import types as T
 
-from crm_spark.config.decisions import (
-    DecisionSettings,
-    DerivedSpec,
-    HitPolicy,
-    InputSpec,
-    Kind,
-    MatrixConfig,
-    MatrixFiles,
-    OutputKind,
-    read_decisions,
-)
+from crm_spark.config.decisions import DecisionSettings, DerivedSpec, HitPolicy, Kind, OutputKind
 from crm_spark.config.policies import Goal, Policy
-from crm_spark.config.sheet import SheetRow
-from crm_spark.decisions.outputs import read_outputs
-from crm_spark.decisions.unary import Anything, CellError, Test, parse_cell, points_of
-from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.decisions.unary import Test
 
 RULE, WHY, COMMENT, DEFAULT = "rule", "why", "comment", "default"
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +52,7 @@ class Matrix:
     def placeholders(self) -> tuple[str, ...]:
         """Columns that the rules' `why` texts show."""
         rules = (*self.rules, *((self.default,) if self.default else ()))
-        return tuple(sorted({c for rule in rules for c in _PLACEHOLDER.findall(rule.outputs.get(WHY, ""))}))
+        return tuple(sorted({c for rule in rules for c in PLACEHOLDER.findall(rule.outputs.get(WHY, ""))}))
 
 
 @dataclass(frozen=True)
@@ -104,157 +89,11 @@ class MatrixSet:
 
     def usable(self, available: frozenset[str]) -> tuple[MatrixSet, tuple[Skipped, ...]]:
         """The set without the rules that test a column outside `available`, and those rules. A rule with `-` there stays."""
-        skipped = tuple(
-            Skipped(m.name, rule.name, lacking) for m in self.matrices for rule in m.rules if (lacking := tuple(sorted(set(rule.tests) - available)))
-        )
+        lacking = {(m.name, r.name): tuple(sorted(set(r.tests) - available)) for m in self.matrices for r in m.rules}
+        skipped = tuple(Skipped(*place, columns) for place, columns in lacking.items() if columns)
         gone = {(s.matrix, s.rule) for s in skipped}
         kept = tuple(replace(m, rules=tuple(r for r in m.rules if (m.name, r.name) not in gone)) for m in self.matrices)
         return replace(self, matrices=kept), skipped
-
-
-def load_matrices(conf_dir: Path, source: str, columns: Mapping[str, T.DataType]) -> MatrixSet:
-    """Read and check a source's matrices; `columns` is the declared decision input.
-
-    ConfigError holds every problem of every file: unreadable files, malformed cells, unknown columns and policies, wrong types,
-    each with file, row and column. No data and no Spark session is needed.
-    """
-    config, problems = read_decisions(conf_dir, source)
-    return _checked(config, columns, problems)
-
-
-def check_matrices(config: MatrixConfig, columns: Mapping[str, T.DataType]) -> MatrixSet:
-    """The matrices of a configuration already read; raises as `load_matrices`."""
-    return _checked(config, columns, [])
-
-
-def _checked(config: MatrixConfig, columns: Mapping[str, T.DataType], problems: list[str]) -> MatrixSet:
-    matrices = tuple(_Reader(files, columns, config.policies, problems).matrix() for files in config.matrices)
-    problems += _set_problems(matrices) if not problems else []
-    if problems:
-        raise ConfigError(problems)
-    return MatrixSet(matrices, config.policies, config.settings)
-
-
-def _set_problems(matrices: tuple[Matrix, ...]) -> list[str]:
-    """What only shows when all matrices are seen together."""
-    deciders = [m.name for m in matrices if m.output("goals")]
-    problems = [] if len(deciders) == 1 else [f"one matrix with an output of type goals must decide the priority, found: {', '.join(deciders) or 'none'}"]
-    for goal in get_args(Goal):
-        retrievals = [m.name for m in matrices if m.goal == goal and m.output("offer_mode")]
-        problems += [f"several retrieval matrices decide the goal {goal}: {', '.join(retrievals)}"] if len(retrievals) > 1 else []
-    meanings: dict[str, tuple[str, DerivedSpec]] = {}
-    for matrix in matrices:
-        for name, spec in matrix.derived.items():
-            first, meaning = meanings.setdefault(name, (matrix.name, spec))
-            problems += [f"derived column '{name}' means different things in matrices {first} and {matrix.name}"] if meaning != spec else []
-    return problems
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Turns one matrix's files into a Matrix; what is wrong goes to `problems`."""
-
-    files: MatrixFiles
-    columns: Mapping[str, T.DataType]
-    policies: Mapping[str, Policy]
-    problems: list[str]
-
-    def matrix(self) -> Matrix:
-        spec, sheet = self.files.spec, self.files.sheet
-        self._check_columns()
-        self.problems += sheet.header_problems((RULE, *spec.inputs, *spec.outputs), (WHY, COMMENT))
-        is_whole = all(c in sheet.header for c in (RULE, *spec.inputs, *spec.outputs))
-        rules = tuple(self._rule(row) for row in sheet.rows) if is_whole else ()
-        self._check_names()
-        inputs = {column: self._input(column).type for column in spec.inputs}
-        return Matrix(
-            self.files.name, spec.goal, spec.hit_policy, inputs, spec.outputs, spec.derived, rules, self._default(), self.files.version
-        )
-
-    def _input(self, column: str) -> InputSpec:
-        spec = self.files.spec.inputs[column]
-        return spec if isinstance(spec, InputSpec) else InputSpec(spec)
-
-    def _rule(self, row: SheetRow) -> Rule:
-        name = row.cells[RULE]
-        tests = {c: t for c in self.files.spec.inputs if not isinstance(t := self._test(row, c), Anything)}
-        outputs = self._outputs({c: row.cells[c] for c in self.files.spec.outputs}, row)
-        why = row.cells.get(WHY, "")
-        self._check_why(why, self.files.sheet.place(row, WHY, name))
-        return Rule(name, tests, {**outputs, WHY: why or f"{self.files.name}: {name}"})
-
-    def _test(self, row: SheetRow, column: str) -> Test:
-        spec = self._input(column)
-        where = self.files.sheet.place(row, column, row.cells[RULE])
-        try:
-            test = parse_cell(row.cells[column], spec.type)
-        except CellError as error:
-            self.problems.append(f"{where}: {error}")
-            return Anything()
-        named = {str(p) for p in points_of(test)}
-        unknown = sorted(named - set(spec.allowed)) if spec.allowed else []
-        self.problems.extend(f"{where}: '{v}' is not an allowed value{did_you_mean(v, spec.allowed)}" for v in unknown)
-        return test
-
-    def _default(self) -> Rule | None:
-        spec, given = self.files.spec, self.files.spec.default
-        place = f"{self.files.path}: default"
-        unknown = [c for c in given if c not in (*spec.outputs, WHY)]
-        self.problems.extend(f"{place}.{c}: unknown output{did_you_mean(c, spec.outputs)}" for c in unknown)
-        is_needed = any(kind in ("goals", "offer_mode") for kind in spec.outputs.values())
-        if not given and not is_needed:
-            return None
-        outputs, told = read_outputs({c: given.get(c, "") for c in spec.outputs}, spec.outputs, spec.goal, self.policies)
-        self.problems.extend(f"{place}.{column}: {problem}" for column, problem in told)
-        self._check_why(given.get(WHY, ""), f"{place}.{WHY}")
-        return Rule(DEFAULT, {}, {**outputs, **({WHY: given[WHY]} if given.get(WHY) else {})})
-
-    def _outputs(self, cells: Mapping[str, str], row: SheetRow) -> dict[str, str]:
-        spec = self.files.spec
-        outputs, told = read_outputs(cells, spec.outputs, spec.goal, self.policies)
-        self.problems.extend(f"{self.files.sheet.place(row, column, row.cells[RULE])}: {problem}" for column, problem in told)
-        return outputs
-
-    def _check_columns(self) -> None:
-        spec, place = self.files.spec, self.files.path
-        reserved = {RULE, WHY, COMMENT, "candidates"} & {*spec.inputs, *spec.outputs}
-        self.problems.extend(f"{place}: '{c}' cannot be the name of an input or output" for c in sorted(reserved))
-        both = sorted(set(spec.inputs) & set(spec.outputs))
-        self.problems.extend(f"{place}: '{c}' is both an input and an output" for c in both)
-        self.problems.extend(f"{place}: derived.{c}: a column of this name is there already" for c in spec.derived if c in self.columns)
-        for column in spec.inputs:
-            self._check_column(column)
-        if spec.goal is None and {"policy", "policy_group", "policy_list", "offer_mode"} & set(spec.outputs.values()):
-            self.problems.append(f"{place}: goal: is missing; a matrix that gives policies or an offer mode serves one goal")
-        doubled = sorted({k for k in spec.outputs.values() if k != "text" and list(spec.outputs.values()).count(k) > 1})
-        self.problems.extend(f"{place}: outputs: two columns of type {k}" for k in doubled)
-
-    def _check_column(self, column: str) -> None:
-        spec, wanted = self.files.spec, self._input(column).type
-        found = spec.derived[column].type if column in spec.derived else kind_of(self.columns.get(column))
-        where = f"{self.files.path}: inputs.{column}"
-        if column not in spec.derived and column not in self.columns:
-            self.problems.append(f"{where}: unknown column{did_you_mean(column, (*self.columns, *spec.derived))}")
-        elif found != wanted:
-            self.problems.append(f"{where}: declared {wanted}, but the column is {found or self.columns[column].simpleString()}")
-
-    def _check_names(self) -> None:
-        sheet, seen = self.files.sheet, set[str]()
-        for row in sheet.rows:
-            name = row.cells.get(RULE, "?")
-            if not name or name == DEFAULT or name in seen:
-                told = f"'{name}' is a name of its own" if name == DEFAULT else f"'{name}' stands twice" if name else "is empty"
-                self.problems.append(f"{sheet.place(row, RULE)}: {told}; each rule needs its own name")
-            seen.add(name)
-        if not sheet.rows:
-            self.problems.append(f"{sheet.path}: has no rule")
-
-    def _check_why(self, why: str, place: str) -> None:
-        known = {c for c, kind in self.columns.items() if kind_of(kind)} | set(self.files.spec.derived)
-        unknown = [c for c in _PLACEHOLDER.findall(why) if c not in known]
-        self.problems.extend(f"{place}: unknown column '{{{c}}}'{did_you_mean(c, known)}" for c in unknown)
-        if set("{}") & set(_PLACEHOLDER.sub("", why)):
-            self.problems.append(f"{place}: a brace without its partner; a placeholder is {{column}}")
 
 
 def kind_of(data_type: T.DataType | None) -> Kind | None:

@@ -113,8 +113,8 @@ class _Scanner:
 
     def end(self) -> None:
         if rest := self._text[self._at :].strip():
-            hint = "; a range needs brackets, as in [1..5]" if rest.startswith("..") else "; quote a text that holds a comma, bracket or quote"
-            raise CellError(f"'{rest}' is left over{hint}")
+            hint = "a range needs brackets, as in [1..5]" if rest.startswith("..") else "quote a text that holds a comma, bracket or quote"
+            raise CellError(f"'{rest}' is left over; {hint}")
 
     def _test(self) -> Test:
         if self._match(_NOT):

@@ -22,9 +22,13 @@ def normalised_number(text: Column) -> Column:
     +86, 0086 and 86 go from a mobile number; a landline with a country code gets its trunk 0 back; another country's + becomes 00.
     What is not a number stays as it is: the field's validity rule refuses it.
     """
-    bare = F.translate(F.translate(text, _FULL_WIDTH, _HALF_WIDTH), BLANKS, "")
-    mobile = F.regexp_replace(bare, r"^(?:\+|00)?86(1\d{10})$", "$1")
-    landline = F.regexp_replace(mobile, r"^(?:\+|00)86(?:0?)([2-9]\d{8,10}|10\d{8})$", "0$1")
+    bare = F.translate(text, _FULL_WIDTH + BLANKS, _HALF_WIDTH)
+    foreign_looking = bare.startswith("+") | bare.startswith("00") | bare.startswith("86")
+    return F.when(foreign_looking, _at_home(bare)).when(bare != "", bare)
+
+
+def _at_home(number: Column) -> Column:
+    mobile = F.regexp_replace(number, r"^(?:\+|00)?86(1\d{10})$", "$1")
+    landline = F.regexp_replace(mobile, r"^(?:\+|00)860?([2-9]\d{8,10}|10\d{8})$", "0$1")
     home = F.regexp_replace(landline, r"^(?:\+|00)86", "")
-    abroad = F.regexp_replace(home, r"^\+", "00")
-    return F.when(abroad != "", abroad)
+    return F.regexp_replace(home, r"^\+", "00")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -102,11 +103,10 @@ def _from_file(config: PseudonymConfig, told: str | None) -> bytes:
 
 def _make(path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = secrets.token_hex(32).encode()
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another run was faster
-        return path.read_bytes().strip()
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(fresh)
-    return fresh
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(secrets.token_hex(32).encode())
+    with contextlib.suppress(FileExistsError):  # another run was faster: its key counts
+        os.link(draft, path)
+    draft.unlink()
+    return path.read_bytes()

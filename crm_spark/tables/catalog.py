@@ -41,21 +41,17 @@ class Catalog:
 
     def exists(self, table: Table) -> bool:
         """True if the table was ever created."""
-        try:
-            self._spark.sql(f"SELECT * FROM {self.reference(table)} LIMIT 0").schema  # noqa: B018 - the analysis is the check
-        except AnalysisException:
-            return False
-        return True
+        return self._columns_there(table) is not None
 
     def ensure(self, table: Table) -> None:
         """Create the table if it is not there, and add columns its contract has gained."""
         if (table.full_name, table.columns) in self._ensured:
             return
-        if self._config.by == "name":
-            schema = self.reference(table).rsplit(".", 1)[0]
-            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        self._spark.sql(table.ddl(self.reference(table)))
-        self._add_columns(table)
+        there = self._columns_there(table)
+        if there is None:
+            self._create(table)
+        else:
+            self._add_columns(table, there)
         self._ensured.add((table.full_name, table.columns))
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
@@ -98,8 +94,19 @@ class Catalog:
         rows = int((own[0]["operationMetrics"] or {}).get("numOutputRows", 0)) if own else 0
         return Commit(int((own or history)[0]["version"]), rows)
 
-    def _add_columns(self, table: Table) -> None:
-        there = set(self._spark.sql(f"SELECT * FROM {self.reference(table)} LIMIT 0").columns)
+    def _columns_there(self, table: Table) -> list[str] | None:
+        try:
+            return self._spark.sql(f"SELECT * FROM {self.reference(table)} LIMIT 0").columns
+        except AnalysisException:
+            return None
+
+    def _create(self, table: Table) -> None:
+        reference = self.reference(table)
+        if self._config.by == "name":
+            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {reference.rsplit('.', 1)[0]}")
+        self._spark.sql(table.ddl(reference))
+
+    def _add_columns(self, table: Table, there: Sequence[str]) -> None:
         new = [f"`{f.name}` {f.sql_type}" for f in table.fields if f.name not in there]
         if new:
             self._spark.sql(f"ALTER TABLE {self.reference(table)} ADD COLUMNS ({', '.join(new)})")

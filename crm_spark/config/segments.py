@@ -1,0 +1,97 @@
+"""`conf/segments/*.yml`: each file is one segmentation - what is grouped by what, into how many groups, and how they are named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crm_spark.config.strict import merge, parse, read_yaml
+from crm_spark.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class NameRule:
+    """A name for the groups whose profile meets `when`.
+
+    `when` is SQL over `<attribute>` (its index: 1 is average), `<attribute>_mean` and `customers_share`.
+    """
+
+    name: str
+    when: str
+
+
+@dataclass(frozen=True)
+class SegmentationSpec:
+    """One segmentation.
+
+    `attributes` are columns of the view, or `{name: SQL}`; those in `log` enter as log(1 + x). `order_by` is the attribute
+    whose mean numbers the groups, highest first. Without `classes` the groups are not merged further.
+    """
+
+    question: str
+    attributes: tuple[str | dict[str, str], ...]
+    order_by: str
+    groups: int
+    seed: int
+    log: tuple[str, ...] = ()
+    classes: int | None = None
+    sample: int = 50_000
+    iterations: int = 40
+    names: tuple[NameRule, ...] = ()
+    class_names: tuple[NameRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """SQL over the view per attribute, in order."""
+        return {name: sql for attribute in self.attributes for name, sql in _named(attribute).items()}
+
+    def _problems(self) -> Iterator[str]:
+        names = [name for attribute in self.attributes for name in _named(attribute)]
+        yield from (f"attributes: '{name}' stands {n} times" for name, n in Counter(names).items() if n > 1)
+        yield from (f"log: '{name}' is no attribute{did_you_mean(name, names)}" for name in self.log if name not in names)
+        if self.order_by not in names:
+            yield f"order_by: '{self.order_by}' is no attribute{did_you_mean(self.order_by, names)}"
+        if self.groups < 2:
+            yield f"groups: {self.groups}, at least 2 are needed"
+        if self.classes is not None and not 0 < self.classes <= self.groups:
+            yield f"classes: {self.classes}, but there are {self.groups} groups"
+        if self.class_names and self.classes is None:
+            yield "class_names: there are no classes"
+
+
+def load_segments(conf_dir: Path, source: str) -> dict[str, SegmentationSpec]:
+    """Every `conf/segments/<name>.yml`, with the entry `<name>` of `conf/sources/<source>/segments.yml` laid over it.
+
+    An entry that is null leaves the segmentation out for the source. ConfigError tells every problem together.
+    """
+    files = {path.stem: path for path in sorted((conf_dir / "segments").glob("*.yml"))}
+    over_path = conf_dir / "sources" / source / "segments.yml"
+    over = read_yaml(over_path) if over_path.exists() else {}
+    problems = [f"{over_path}: {name}: no such segmentation{did_you_mean(name, files)}" for name in over if name not in files]
+    specs: dict[str, SegmentationSpec] = {}
+    for name, path in files.items():
+        try:
+            if over.get(name, {}) is not None:
+                specs[name] = _spec(path, over_path, over.get(name, {}))
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return specs
+
+
+def _spec(path: Path, over_path: Path, over: Mapping[str, Any]) -> SegmentationSpec:
+    where = f"{path} with {over_path}" if over else str(path)
+    return parse(SegmentationSpec, merge(read_yaml(path), over), where)
+
+
+def _named(attribute: str | dict[str, str]) -> dict[str, str]:
+    return {attribute: f"`{attribute}`"} if isinstance(attribute, str) else attribute

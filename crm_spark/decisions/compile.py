@@ -1,0 +1,202 @@
+"""Compiling a decision table: rules painted on a grid of atoms, so that a customer finds its rules by one equality.
+
+The end points of all tests of an input cut its values into atoms: each point, each open interval between two, and NULL. Atoms that
+no rule tells apart form one class. A cell of the grid is one class per input, numbered as one mixed-radix integer; only cells in
+which a rule fires are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from crm_spark.config.decisions import Kind
+from crm_spark.decisions.table import Matrix, MatrixSet, Rule
+from crm_spark.decisions.unary import Anything, Between, Equal, OneOf, Test, Value, points_of
+from crm_spark.errors import ConfigError
+
+MOST_CELLS = 5_000_000
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place on an axis: left of it are the values below `point`, and the point itself if `included`."""
+
+    point: Value
+    included: bool
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One input: `atoms` holds the class of every atom in ascending order (interval, point, ..., interval), NULL last.
+
+    A boolean has no intervals: its atoms are false, true, NULL.
+    """
+
+    column: str
+    kind: Kind
+    points: tuple[Value, ...]
+    atoms: tuple[int, ...]
+
+    @property
+    def classes(self) -> int:
+        """How many classes the rules tell apart."""
+        return max(self.atoms) + 1
+
+    @property
+    def null_class(self) -> int:
+        """The class of NULL."""
+        return self.atoms[-1]
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Where the class changes from one atom to the next, ascending."""
+        places = _places(self.points, self.kind)
+        return tuple(place for place, left, right in zip(places, self.atoms[:-1], self.atoms[1:-1], strict=False) if left != right)
+
+    @property
+    def segments(self) -> tuple[int, ...]:
+        """The class between one cut and the next; one more than there are cuts."""
+        values = self.atoms[:-1]
+        return (values[0], *(right for left, right in pairwise(values) if left != right))
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledMatrix:
+    """A matrix as a grid: `cells[i]` gives `outcomes[outcome_of[i]]`, the numbers of the rules that fire, in hit-policy order.
+
+    Outcome 0 is no rule at all; a cell that is not listed has it.
+    """
+
+    matrix: Matrix
+    axes: tuple[Axis, ...]
+    cells: Numbers
+    outcome_of: Numbers
+    outcomes: tuple[tuple[int, ...], ...]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """What one step along each axis adds to the cell number."""
+        return tuple(prod(axis.classes for axis in self.axes[i + 1 :]) for i in range(len(self.axes)))
+
+    def hits(self, outcome: int) -> tuple[Rule, ...]:
+        """The rules of an outcome; without any, the table's default."""
+        rules = tuple(self.matrix.rules[i] for i in self.outcomes[outcome])
+        return rules or ((self.matrix.default,) if self.matrix.default else ())
+
+
+def compile_all(matrices: MatrixSet) -> tuple[CompiledMatrix, ...]:
+    """Every matrix compiled; ConfigError names all whose grid is too large."""
+    problems = [told for matrix in matrices.matrices if (told := size_problem(matrix))]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(compile_matrix(matrix) for matrix in matrices.matrices)
+
+
+def compile_matrix(matrix: Matrix) -> CompiledMatrix:
+    """The grid of one matrix; ConfigError if it has more than 5,000,000 cells. A matrix without rules has no cell."""
+    if told := size_problem(matrix):
+        raise ConfigError(told)
+    axes = axes_of(matrix)
+    grid, outcomes = _painted(matrix, axes)
+    cells = np.flatnonzero(grid)
+    return CompiledMatrix(matrix, axes, cells.astype(np.int64), grid.ravel()[cells], tuple(outcomes))
+
+
+def size_problem(matrix: Matrix) -> str | None:
+    """Why the matrix cannot be compiled, None if it can."""
+    axes = axes_of(matrix)
+    size = prod(axis.classes for axis in axes)
+    if size <= MOST_CELLS:
+        return None
+    told = " x ".join(f"{axis.column} {axis.classes}" for axis in axes)
+    return f"matrix {matrix.name}: its grid has {size:,} cells ({told}), more than {MOST_CELLS:,}; split it, or use fewer end points"
+
+
+def axes_of(matrix: Matrix) -> tuple[Axis, ...]:
+    """The inputs that tell rules apart, in column order."""
+    axes = (_axis(column, kind, [r.tests.get(column, Anything()) for r in matrix.rules]) for column, kind in matrix.inputs.items())
+    return tuple(axis for axis in axes if axis.classes > 1)
+
+
+def _axis(column: str, kind: Kind, tests: Sequence[Test]) -> Axis:
+    ends = frozenset[Value]().union(*map(points_of, tests)) if kind != "boolean" else frozenset[Value]((False, True))
+    points = tuple(sorted(ends))
+    line = _Line(points)
+    marks = [line.mask(test) for test in dict.fromkeys(tests)]
+    real = range(1, line.size, 2) if kind == "boolean" else range(line.size)
+    signatures = [tuple(mark >> atom & 1 for mark in marks) for atom in (*real, line.size)]
+    numbers = {signature: number for number, signature in enumerate(dict.fromkeys(signatures))}
+    return Axis(column, kind, points, tuple(numbers[s] for s in signatures))
+
+
+class _Line:
+    """The atoms of one input as bits: 2i + 1 is point i, 2i the interval before it, the highest bit NULL."""
+
+    def __init__(self, points: tuple[Value, ...]) -> None:
+        self._at = {point: 2 * i + 1 for i, point in enumerate(points)}
+        self.size = 2 * len(points) + 1
+        self._null = 1 << self.size
+        self._values = self._null - 1
+
+    def mask(self, test: Test) -> int:
+        """The atoms that the test matches."""
+        if isinstance(test, Anything):
+            return self._values | self._null
+        if isinstance(test, Equal):
+            return self._null if test.value is None else 1 << self._at[test.value]
+        if isinstance(test, Between):
+            return self._between(test)
+        return self._any(test.tests) if isinstance(test, OneOf) else self._values & ~self._any(test.tests)
+
+    def _any(self, tests: tuple[Test, ...]) -> int:
+        matched = 0
+        for test in tests:
+            matched |= self.mask(test)
+        return matched
+
+    def _between(self, test: Between) -> int:
+        first = 0 if test.low is None else self._at[test.low] + (not test.low_included)
+        last = self.size - 1 if test.high is None else self._at[test.high] - (not test.high_included)
+        return (1 << last + 1) - (1 << first)
+
+
+def _places(points: tuple[Value, ...], kind: Kind) -> tuple[Cut, ...]:
+    """The border between each atom and the next."""
+    if kind == "boolean":
+        return (Cut(True, included=False),)
+    return tuple(cut for point in points for cut in (Cut(point, included=False), Cut(point, included=True)))
+
+
+def _painted(matrix: Matrix, axes: tuple[Axis, ...]) -> tuple[Numbers, list[tuple[int, ...]]]:
+    """The outcome number of every cell, and the outcomes."""
+    grid = np.zeros(tuple(axis.classes for axis in axes) or (1,), dtype=np.int64)
+    outcomes: list[tuple[int, ...]] = [()]
+    numbers: dict[tuple[int, ...], int] = {(): 0}
+
+    def after(outcome: int, rule: int) -> int:
+        before = outcomes[outcome]
+        now = before if before and matrix.hit_policy == "FIRST" else (*before, rule)
+        if now not in numbers:
+            numbers[now] = len(outcomes)
+            outcomes.append(now)
+        return numbers[now]
+
+    for number, rule in enumerate(matrix.rules):
+        area = np.ix_(*(_matched_classes(axis, rule) for axis in axes)) if axes else np.ix_([0])
+        found, place = np.unique(grid[area], return_inverse=True)
+        grid[area] = np.array([after(int(outcome), number) for outcome in found], dtype=np.int64)[place].reshape(grid[area].shape)
+    return grid, outcomes
+
+
+def _matched_classes(axis: Axis, rule: Rule) -> list[int]:
+    line = _Line(axis.points)
+    mask = line.mask(rule.tests.get(axis.column, Anything()))
+    real = range(1, line.size, 2) if axis.kind == "boolean" else range(line.size)
+    return sorted({axis.atoms[i] for i, atom in enumerate((*real, line.size)) if mask >> atom & 1})

@@ -1,0 +1,129 @@
+"""What is delivered, before anything is parsed: per file its counts, fingerprint, columns, and why it cannot be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from crm_spark.errors import SourceError
+from crm_spark.ingest.columnar import FILE_MONTH, columnar_schema, read_columnar, survey_columnar
+from crm_spark.ingest.headers import column_names, mapping_problems
+from crm_spark.ingest.lines import LINE, ORDER, PATH, read_lines, survey_lines
+from crm_spark.ingest.listing import Layout, SourceFile, list_files
+
+UNDECODABLE_SHARE = 0.5  # beyond it not the rows are wrong but the declared encoding
+_DAMAGED = re.compile(r"Encountered error while reading file (\S.*?)\.\s+(?:SQLSTATE|Could not)")
+_CAUSE = re.compile(r"Caused by: (?!org\.apache\.spark\.SparkException)[\w.$]*?(\w+): ([^\n]*)")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """One file (or one month of a catalog table) and what was found; `problem` says why it is refused whole."""
+
+    file: SourceFile
+    lines: int
+    blank: int
+    fingerprint: str
+    schema: T.StructType = field(default_factory=T.StructType)
+    header: str | None = None
+    problem: str | None = None
+
+    @property
+    def headers(self) -> int:
+        return 0 if self.header is None else 1
+
+
+def survey(spark: SparkSession, layout: Layout) -> list[Surveyed]:
+    """Every file of the layout, by name; SourceError for an absent or damaged one. Content is read once and not parsed."""
+    files = list_files(spark, layout)
+    look = _survey_text if layout.file.format == "csv" else _survey_columnar
+    found = guarded(lambda: look(spark, layout, files))
+    shapes = {f.schema.json(): f.schema for f in found if not f.problem}
+    problems = {text: "; ".join(mapping_problems(spark, layout, schema)) for text, schema in shapes.items()}
+    return [f if f.problem else replace(f, problem=problems[f.schema.json()] or None) for f in found]
+
+
+def guarded(work: Callable[[], Result]) -> Result:
+    """The result of reading files; a file that Spark cannot read becomes a SourceError that names it."""
+    try:
+        return work()
+    except Exception as error:
+        damaged = _DAMAGED.search(str(error))
+        if damaged is None:
+            raise
+        cause = _CAUSE.search(str(error))
+        told = f" ({cause.group(1)}: {cause.group(2)})" if cause else ""
+        raise SourceError(f"{damaged.group(1)}: refused: the file is damaged or cut off{told}") from None
+
+
+def _survey_text(spark: SparkSession, layout: Layout, files: Sequence[SourceFile]) -> list[Surveyed]:
+    lines = read_lines(spark, layout.file, layout.patterns(layout.months))
+    facts = {row[PATH]: row for row in survey_lines(lines, layout.file).collect()}
+    headers = _first_lines(lines, [f["first"] for f in facts.values()]) if layout.file.header else {}
+    return [_text_file(layout, f, facts.get(f.path), headers.get(f.path)) for f in files]
+
+
+def _first_lines(lines: DataFrame, places: Sequence[int]) -> dict[str, str]:
+    return {row[0]: row[1] for row in lines.where(F.col(ORDER).isin(*places)).select(PATH, LINE).collect()}
+
+
+def _text_file(layout: Layout, source: SourceFile, facts: T.Row | None, header: str | None) -> Surveyed:
+    if facts is None:
+        return Surveyed(source, 0, 0, "", problem="the file is empty")
+    columns = layout.file.columns if header is None else column_names(layout.file, header)
+    schema = T.StructType([T.StructField(c, T.StringType()) for c in columns])
+    found = Surveyed(source, facts["lines"], facts["blank"], _fingerprint(facts), schema, header)
+    return replace(found, problem=_text_problem(layout, found, facts))
+
+
+def _text_problem(layout: Layout, found: Surveyed, facts: T.Row) -> str | None:
+    rows = found.lines - found.blank - found.headers
+    if rows <= 0:
+        return "the file has no data row"
+    if facts["undecodable"] > UNDECODABLE_SHARE * rows:
+        return f"{facts['undecodable']} of {rows} lines are not {layout.file.encoding}; is the encoding declared right?"
+    if facts["chinese_utf8"] and not facts["not_utf8"]:
+        return "declared gbk, but every line reads as Chinese in utf-8"
+    return None
+
+
+def _survey_columnar(spark: SparkSession, layout: Layout, files: Sequence[SourceFile]) -> list[Surveyed]:
+    schemas = {month: columnar_schema(spark, layout, _wanted(layout, month)) for month in sorted({f.month for f in files}, key=str)}
+    found = []
+    for schema, months in _alike(schemas).items():
+        wanted = [m for month in months for m in _wanted(layout, month)]
+        facts = survey_columnar(read_columnar(spark, layout, wanted, schema), schema).collect()
+        by_file = {(f[PATH], f.asDict().get(FILE_MONTH)): f for f in facts}
+        for month in months:
+            found.extend(_columnar_month(layout, [f for f in files if f.month == month], by_file, schema))
+    return sorted(found, key=lambda f: (f.file.name, f.file.month or ""))
+
+
+def _wanted(layout: Layout, month: str | None) -> Sequence[str]:
+    return layout.months if month is None else [month]
+
+
+def _alike(schemas: dict[str | None, T.StructType]) -> dict[T.StructType, list[str | None]]:
+    """Months by schema, so that all months of one shape are one scan."""
+    shapes: dict[str, T.StructType] = {s.json(): s for s in schemas.values()}
+    return {shape: [m for m, s in schemas.items() if s.json() == text] for text, shape in shapes.items()}
+
+
+def _columnar_month(
+    layout: Layout, files: Sequence[SourceFile], facts: dict[tuple[str, str | None], T.Row], schema: T.StructType
+) -> list[Surveyed]:
+    """A month's files; an empty part is normal, a month without any row is not."""
+    rows = [facts.get((f.path, f.month if layout.month_sql else None)) for f in files]
+    problem = None if any(rows) else "there is no row in it"
+    return [Surveyed(f, r["lines"] if r else 0, 0, _fingerprint(r), schema, None, problem) for f, r in zip(files, rows, strict=True)]
+
+
+def _fingerprint(facts: T.Row | None) -> str:
+    return f"{facts['lines']}-{facts['low']:x}-{facts['high']:x}" if facts else "empty"

@@ -1,0 +1,182 @@
+"""The one trainer: any model spec, from labelled view rows to a judged MLlib pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.ml import Pipeline, PipelineModel, Transformer
+from pyspark.ml.classification import DecisionTreeClassifier, GBTClassifier, RandomForestClassifier
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from crm_spark.config.models import Algorithm, Gate, ModelSpec, Point, Selection
+from crm_spark.errors import CrmError
+from crm_spark.learning import measures as m
+from crm_spark.learning.features import FeatureSet, candidate_features, input_columns, learnable_features, preparation_stages
+from crm_spark.learning.rules import TreeModel, importances, text_levels, tree_rules
+from crm_spark.learning.split import EARLIER_HOLD_OUT, HOLD_OUT, TRAIN, VALIDATION, Count, Split, choose_split, label_counts, part, tally
+from crm_spark.learning.windows import LABEL_VALUE
+
+_CLASSIFIERS = {"gbt": GBTClassifier, "forest": RandomForestClassifier, "tree": DecisionTreeClassifier}
+_DEFAULT_BINS = 32
+
+
+class UntrainableError(CrmError):
+    """There is nothing a model could learn from; the message says why. The run goes on without the model."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is ready to be learnt from: `frame` has `part`, `label` and `features` on a fixed number of partitions, sorted by key."""
+
+    spec: ModelSpec
+    frame: DataFrame
+    stages: tuple[Transformer, ...]
+    features: FeatureSet
+    inputs: T.StructType
+    split: Split
+    counts: Mapping[tuple[str, bool], Count]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point of one algorithm's grid, fitted on the training part; `validation` is its metric there, None where it cannot be had."""
+
+    algorithm: str
+    point: Point
+    model: TreeModel
+    validation: float | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A judged model: the pipeline scores raw view rows; `metrics` are of the hold-out."""
+
+    prepared: Prepared
+    pipeline: PipelineModel
+    chosen: Candidate
+    candidates: tuple[Candidate, ...]
+    metrics: Mapping[str, float]
+    hold_out: m.ScoreTable
+    importances: Mapping[str, float]
+    rules: Mapping[str, str]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The spec it was trained by."""
+        return self.prepared.spec
+
+
+def prepare(spec: ModelSpec, rows: DataFrame) -> Prepared:
+    """Labelled view rows (see `windows.training_rows`) as feature vectors with their part.
+
+    Features are chosen and text levels learnt on non-hold-out rows only. UntrainableError when the label or the hold-out cannot carry a model.
+    """
+    counts = label_counts(rows)
+    split = choose_split(counts)
+    _refuse_too_little(spec, counts, split)
+    parted = rows.withColumns({"part": part(split), "label": F.col(LABEL_VALUE)}).where(F.col("part").isNotNull())
+    learnt = parted.where(F.col("part").isin(TRAIN, VALIDATION))
+    features = learnable_features(learnt, candidate_features(rows.drop(LABEL_VALUE), spec.features))
+    if not features.names:
+        raise UntrainableError("no column of the view varies in training")
+    preparation = Pipeline(stages=preparation_stages(features)).fit(learnt)
+    vectors = preparation.transform(parted).select("user_id", "month", "part", "label", "features")
+    frame = vectors.repartition(spec.partitions, "user_id").sortWithinPartitions("user_id", "month").drop("user_id", "month")
+    inputs = rows.select(*input_columns(features, rows)).schema
+    return Prepared(spec, frame, tuple(preparation.stages), features, inputs, split, counts)
+
+
+def train(prepared: Prepared) -> Trained:
+    """Fit every point of every algorithm, choose on validation, refit if the spec says so, judge once on the hold-out."""
+    spec = prepared.spec
+    candidates = tuple(_fit_candidate(prepared, a, point) for a in spec.algorithms for point in a.points)
+    chosen = choose(candidates, spec.selection)
+    model = _refitted(prepared, chosen) if spec.refit else chosen.model
+    tables = _hold_out_tables(prepared, model)
+    rules = {c.algorithm: _rules(prepared, c.model) for c in candidates if c.algorithm == "tree"} | {chosen.algorithm: _rules(prepared, model)}
+    pipeline = PipelineModel(stages=[*prepared.stages, model])
+    shares = importances(model, prepared.features.names)
+    return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, tables), tables[HOLD_OUT], shares, rules)
+
+
+def choose(candidates: Sequence[Candidate], selection: Selection) -> Candidate:
+    """The best point of the first algorithm, unless a later algorithm's best beats it on validation by more than the margin.
+
+    A coarse score (a tree's few leaves) ties customers, so it must be clearly better to be taken. Without validation the first one stays.
+    """
+    best: dict[str, Candidate] = {}
+    for candidate in candidates:
+        held = best.setdefault(candidate.algorithm, candidate)
+        if _beats(candidate, held, 0.0):
+            best[candidate.algorithm] = candidate
+    kept, *later = best.values()
+    for candidate in later:
+        kept = candidate if _beats(candidate, kept, selection.margin) else kept
+    return kept
+
+
+def gate_failures(metrics: Mapping[str, float], gate: Gate) -> tuple[str, ...]:
+    """Why a model may not become champion, one sentence per missed bar; empty if it may."""
+    bars = (
+        (metrics["test_auc"] >= gate.auc, f"AUC {metrics['test_auc']:.4f} is below {gate.auc:g}"),
+        (metrics["test_lift_10"] >= gate.lift_at_10, f"lift at 10 % {metrics['test_lift_10']:.2f} is below {gate.lift_at_10:g}"),
+        (
+            metrics["test_calibration_error"] <= gate.calibration_error,
+            f"calibration error {metrics['test_calibration_error']:.4f} is above {gate.calibration_error:g}",
+        ),
+    )
+    return tuple(reason for passed, reason in bars if not passed)
+
+
+def _refuse_too_little(spec: ModelSpec, counts: Mapping[tuple[str, bool], Count], split: Split) -> None:
+    learnt, judged = tally(counts, split.train_months, held_out=False), tally(counts, split.test_months, held_out=True)
+    if not counts:
+        raise UntrainableError(f"no labelled customer in its population ({' '.join(spec.population.split())})")
+    if learnt.positives in (0, learnt.customers):
+        raise UntrainableError(f"the label '{spec.label.name}' is the same for all {learnt.customers:,} customers")
+    if learnt.positives < spec.minimum_positives:
+        raise UntrainableError(f"{learnt.positives} customers with the label '{spec.label.name}': at least {spec.minimum_positives} are wanted")
+    if judged.positives in (0, judged.customers):
+        raise UntrainableError(f"the hold-out of {judged.customers:,} customers has only one class")
+
+
+def _fit_candidate(prepared: Prepared, algorithm: Algorithm, point: Point) -> Candidate:
+    model = _fit(prepared, algorithm.name, point, (TRAIN,))
+    scored = model.transform(prepared.frame.where(F.col("part") == VALIDATION))
+    table = m.score_tables(scored, "part").get(VALIDATION)
+    value = m.measures(table)[prepared.spec.selection.metric] if table and table.has_both_classes else None
+    return Candidate(algorithm.name, point, model, value)
+
+
+def _refitted(prepared: Prepared, chosen: Candidate) -> TreeModel:
+    return _fit(prepared, chosen.algorithm, chosen.point, (TRAIN, VALIDATION))
+
+
+def _fit(prepared: Prepared, algorithm: str, point: Point, parts: Sequence[str]) -> TreeModel:
+    levels = [len(names) for names in text_levels(prepared.stages).values()]
+    settings = {**point, "maxBins": max(int(point.get("maxBins", _DEFAULT_BINS)), *levels, 2)}
+    estimator = _CLASSIFIERS[algorithm](featuresCol="features", labelCol="label", seed=prepared.spec.seed, **settings)
+    return estimator.fit(prepared.frame.where(F.col("part").isin(*parts)).select("label", "features"))
+
+
+def _hold_out_tables(prepared: Prepared, model: TreeModel) -> dict[str, m.ScoreTable]:
+    return m.score_tables(model.transform(prepared.frame.where(F.col("part").isin(HOLD_OUT, EARLIER_HOLD_OUT))), "part")
+
+
+def _metrics(chosen: Candidate, tables: Mapping[str, m.ScoreTable]) -> dict[str, float]:
+    found = m.with_prefix("test", m.measures(tables[HOLD_OUT]))
+    earlier = tables.get(EARLIER_HOLD_OUT)
+    if earlier and earlier.has_both_classes:
+        found["earlier_month_auc"] = m.measures(earlier)["auc"]
+    return found | ({"validation_metric": chosen.validation} if chosen.validation is not None else {})
+
+
+def _rules(prepared: Prepared, model: TreeModel) -> str:
+    return tree_rules(model, prepared.features.names, text_levels(prepared.stages))
+
+
+def _beats(candidate: Candidate, held: Candidate, margin: float) -> bool:
+    return candidate.validation is not None and held.validation is not None and candidate.validation > held.validation + margin

@@ -1,0 +1,117 @@
+"""Observation, gap and performance windows: which months can be learnt from, and what happened after them.
+
+Features are the view's row of the as-of month, which never looks ahead; labels look only at later months. They meet in
+`training_rows`, by key, for labels known by the end of the run's month: nothing else of a later month can enter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from crm_spark.config.models import ModelSpec
+from crm_spark.months import add_months, window
+from crm_spark.tables.mart import CUSTOMER_VIEW_LABELS
+
+LABEL_VALUE = "label_value"  # 1.0 or 0.0 beside the view's columns in a training row
+
+
+def label_months(spec: ModelSpec, month: str, seen: Collection[str], first_month: str | None = None) -> tuple[str, ...]:
+    """The newest as-of months whose label is known by the end of `month`, ascending, at most `spec.as_of_months`.
+
+    `seen` are the months of the view that may be read: the as-of month and its whole performance window must be among them. The
+    observation window must not begin before `first_month`, the first month the source has. A delivered label needs no later month.
+    """
+    usable = [m for m in sorted(seen) if m <= month and _has_history(spec, m, first_month) and _is_known(spec, m, month, seen)]
+    return tuple(usable[-spec.as_of_months :])
+
+
+def performance_months(spec: ModelSpec, as_of: str) -> tuple[str, ...]:
+    """The months the label of `as_of` looks at; none for a delivered label."""
+    return () if spec.label.outcome else window(add_months(as_of, spec.windows.reach), spec.windows.performance)
+
+
+def months_to_read(spec: ModelSpec, as_of_months: Sequence[str]) -> tuple[str, ...]:
+    """Months of the view that the labels of these as-of months need, ascending."""
+    return tuple(sorted({m for as_of in as_of_months for m in (as_of, *performance_months(spec, as_of))}))
+
+
+def label_rows(
+    spec: ModelSpec,
+    view: DataFrame,
+    month: str,
+    seen: Collection[str],
+    first_month: str | None = None,
+    outcomes: DataFrame | None = None,
+) -> DataFrame:
+    """Rows of `customer_view_labels` for every label month of the run's `month`.
+
+    `view` holds at least `months_to_read` of them, of all cities (a customer may have moved); `outcomes` is raw.outcome, for delivered labels.
+    """
+    as_ofs = label_months(spec, month, seen, first_month)
+    if spec.label.outcome:
+        return _delivered_labels(spec, view, month, as_ofs, outcomes)
+    frames = [build_labels(spec, _month(view, as_of), view.where(F.col("month").isin(*performance_months(spec, as_of))), as_of) for as_of in as_ofs]
+    labels = frames[0] if frames else build_labels(spec, view.limit(0), view.limit(0), month)
+    for frame in frames[1:]:
+        labels = labels.unionByName(frame)
+    return labels
+
+
+def build_labels(spec: ModelSpec, as_of_view: DataFrame, performance_views: DataFrame, as_of: str) -> DataFrame:
+    """One row per customer of the population in the as-of month: 1 if the label's condition held, else 0 (a condition that is null counts as 0).
+
+    The condition is an aggregate over the customer's performance months: `o` is the as-of row, `p` the row of each month, all null and
+    `p.present` false in a month without one. Whoever leaves in the gap is absent afterwards, so the label sees it. Customers are followed by
+    `user_id` across cities; the row keeps the as-of city.
+    """
+    months = performance_months(spec, as_of)
+    population = as_of_view.where(F.expr(spec.population))
+    grid = population.select(F.struct("*").alias("o")).withColumn("performance_month", F.explode(F.array(*map(F.lit, months))))
+    later = performance_views.select(F.struct("*").alias("p"))
+    same = (F.col("o.user_id") == F.col("p.user_id")) & (F.col("performance_month") == F.col("p.month"))
+    rows = grid.join(later, on=same, how="left").select("o", _with_presence(performance_views).alias("p"))
+    happened = rows.groupBy(F.col("o.city").alias("city"), F.col("o.user_id").alias("user_id")).agg(F.expr(str(spec.label.value)).alias("happened"))
+    value = F.coalesce(F.col("happened").cast("boolean").cast("double"), F.lit(0.0))
+    return _label_frame(spec, happened.select("city", F.lit(as_of).alias("month"), "user_id", value.alias("value")), F.lit(months[-1]))
+
+
+def training_rows(spec: ModelSpec, view: DataFrame, labels: DataFrame, month: str) -> DataFrame:
+    """View rows of the population with their label as `label_value`, for labels known by the end of `month`."""
+    mine = (F.col("label") == spec.label.name) & (F.col("window_id") == spec.window_id) & (F.col("known_month") <= month)
+    known = labels.where(mine & F.col("value").isNotNull()).select("city", "month", "user_id", F.col("value").alias(LABEL_VALUE))
+    return view.where(F.expr(spec.population)).join(known, on=["city", "month", "user_id"], how="inner")
+
+
+def _has_history(spec: ModelSpec, as_of: str, first_month: str | None) -> bool:
+    return first_month is None or add_months(as_of, 1 - spec.windows.observation) >= first_month
+
+
+def _is_known(spec: ModelSpec, as_of: str, month: str, seen: Collection[str]) -> bool:
+    later = performance_months(spec, as_of)
+    return all(m <= month and m in seen for m in later)
+
+
+def _delivered_labels(spec: ModelSpec, view: DataFrame, month: str, as_ofs: Sequence[str], outcomes: DataFrame | None) -> DataFrame:
+    population = view.where(F.col("month").isin(*as_ofs) & F.expr(spec.population)).select("city", "month", "user_id")
+    if outcomes is None:
+        return _label_frame(spec, population.limit(0).withColumn("value", F.lit(None).cast("double")), F.lit(month))
+    told = outcomes.where((F.col("label") == spec.label.outcome) & F.col("value").isNotNull() & (F.col("known_month") <= month))
+    joined = population.join(told.select("user_id", "month", "value", "known_month"), on=["user_id", "month"], how="inner")
+    return _label_frame(spec, joined, F.col("known_month"))
+
+
+def _with_presence(view: DataFrame) -> Column:
+    columns = [F.col(f"p.`{c}`").alias(c) for c in view.columns]
+    return F.struct(*columns, F.col("p").isNotNull().alias("present"))
+
+
+def _label_frame(spec: ModelSpec, rows: DataFrame, known_month: Column) -> DataFrame:
+    told = {"label": F.lit(spec.label.name), "window_id": F.lit(spec.window_id), "known_month": known_month}
+    return rows.withColumns(told).select(*CUSTOMER_VIEW_LABELS.columns)
+
+
+def _month(view: DataFrame, month: str) -> DataFrame:
+    return view.where(F.col("month") == month)

@@ -1,0 +1,98 @@
+"""One province: its configuration, seed and size, and the small frames its months and lives are looked up in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from math import ceil
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from crm_spark.config.province import ProvinceConfig, Season, Trouble
+from crm_spark.months import add_months, first_day, month_range, months_between
+from crm_spark.province.chance import Dice
+
+WARM_UP = 6  # months lived before the first delivered one, so that states have settled
+AHEAD = 5  # months lived after the last one: who leaves then already behaves like it
+_ECHO_MONTHS = 3
+
+
+@dataclass(frozen=True)
+class Province:
+    """A province to be generated: the same three values always give the same rows."""
+
+    config: ProvinceConfig
+    seed: int
+    size: int
+
+    @cached_property
+    def dice(self) -> Dice:
+        return Dice(self.seed)
+
+    @property
+    def numbers(self) -> int:
+        """Numbers ever in use from the first to the last month."""
+        return ceil(self.size * self.config.network.numbers_per_subscriber)
+
+    @property
+    def last(self) -> int:
+        """Position of the last delivered month; the first is 0."""
+        return len(self.config.months) - 1
+
+    def month_at(self, position: int) -> str:
+        """The month at a position counted from the first delivered one."""
+        return add_months(self.config.first_month, position)
+
+
+def calendar(spark: SparkSession, province: Province) -> DataFrame:
+    """One row per month lived (`t`, 0 is the first delivered) and city: dates, season and trouble. A few dozen rows."""
+    config = province.config
+    first, last = province.month_at(-WARM_UP), province.month_at(province.last + AHEAD)
+    rows = [
+        (t, index, month, first_day(month), *_season(config.seasons.get(month, Season())), trouble_in(city, month, config.troubles))
+        for t, month in enumerate(month_range(first, last), start=-WARM_UP)
+        for index, city in enumerate(config.cities)
+    ]
+    seasons = ", ".join(f"season_{f.name} double" for f in fields(Season))
+    return spark.createDataFrame(rows, f"t long, city_index int, month string, first_day date, {seasons}, trouble double")
+
+
+def trouble_in(city: str, month: str, troubles: tuple[Trouble, ...]) -> float:
+    """What the city feels of its troubles in a month: each halves with every month and is forgotten after three."""
+    ages = [(t.strength, months_between(t.month, month)) for t in troubles if t.city == city]
+    return sum(strength * 0.5**age for strength, age in ages if 0 <= age <= _ECHO_MONTHS)
+
+
+def cities(spark: SparkSession, province: Province) -> DataFrame:
+    """One row per city, with its position."""
+    rows = [(i, name, c.halls, list(c.counties)) for i, (name, c) in enumerate(province.config.cities.items())]
+    return spark.createDataFrame(rows, "city_index int, city string, halls int, counties array<string>")
+
+
+def archetypes(spark: SparkSession, province: Province) -> DataFrame:
+    """One row per archetype with its position; nested values flattened: `type_out_local`, `type_trips_inter_province`, ..."""
+    rows = [
+        {"type_index": i, "archetype": name, **flat(archetype, "type")} for i, (name, archetype) in enumerate(province.config.archetypes.items())
+    ]
+    columns = list(rows[0])
+    kinds = [{int: "int", float: "double", str: "string"}[type(rows[0][c])] for c in columns]
+    schema = ", ".join(f"{c} {kind}" for c, kind in zip(columns, kinds, strict=True))
+    return spark.createDataFrame([tuple(row.values()) for row in rows], schema)
+
+
+def flat(value: object, name: str) -> dict[str, object]:
+    """A nested dataclass as `name_field_field` -> value."""
+    if not is_dataclass(value):
+        return {name: value}
+    parts = [flat(getattr(value, f.name), f"{name}_{f.name}") for f in fields(value)]
+    return {key: inner for part in parts for key, inner in part.items()}
+
+
+def looked_up(frame: DataFrame, small: DataFrame, *keys: str) -> DataFrame:
+    """`frame` with the columns of a small frame that has one row for each of its keys."""
+    return frame.join(F.broadcast(small), on=list(keys), how="inner")
+
+
+def _season(season: Season) -> tuple[float, ...]:
+    return tuple(getattr(season, f.name) for f in fields(Season))

@@ -1,0 +1,56 @@
+"""Instance clustering: KMeans on the standardised sample, then every customer to the nearest centre."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.ml.clustering import KMeans, KMeansModel
+from pyspark.ml.feature import VectorAssembler
+from pyspark.sql import DataFrame
+
+from crm_spark.columns import DIGITS
+from crm_spark.config.segments import SegmentationSpec
+from crm_spark.segments.attributes import KEY, Scale, standardised
+
+CLUSTER = "cluster"
+_STANDARDISED = "standardised"
+Centre = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """A fitted clustering as data: the scale of every attribute used and the centres in standard deviations."""
+
+    scales: dict[str, Scale]
+    centres: tuple[Centre, ...]
+    model: KMeansModel
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of scales and centres at the digits that count: equal fits have equal digests."""
+        scales = {a: (round(s.mean, DIGITS), round(s.deviation, DIGITS)) for a, s in self.scales.items()}
+        return hashlib.sha256(json.dumps([scales, self.centres], sort_keys=True).encode()).hexdigest()
+
+
+def fit(sample: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> Clusters:
+    """KMeans with the spec's seed; there may be fewer centres than groups if the sample has fewer distinct customers."""
+    kmeans = KMeans(k=spec.groups, seed=spec.seed, initMode="k-means||", maxIter=spec.iterations)
+    model = kmeans.setFeaturesCol(_STANDARDISED).setPredictionCol(CLUSTER).fit(_vectors(sample, scales, spec))
+    centres = tuple(tuple(round(float(x), DIGITS) for x in centre) for centre in model.clusterCenters())
+    return Clusters(dict(scales), centres, model)
+
+
+def assigned(attributes: DataFrame, clusters: Clusters, spec: SegmentationSpec) -> DataFrame:
+    """Key, attributes and the number of the nearest centre, one row per row of `attributes`."""
+    placed = clusters.model.transform(_vectors(attributes, clusters.scales, spec))
+    return placed.select(*KEY, *[f"`{a}`" for a in spec.expressions], CLUSTER)
+
+
+def _vectors(attributes: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> DataFrame:
+    names = [f"{_STANDARDISED}_{i}" for i in range(len(scales))]
+    columns = [standardised(a, scale, spec).alias(name) for name, (a, scale) in zip(names, scales.items(), strict=True)]
+    assembler = VectorAssembler(inputCols=names, outputCol=_STANDARDISED)
+    return assembler.transform(attributes.select("*", *columns)).drop(*names)

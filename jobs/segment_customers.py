@@ -1,0 +1,52 @@
+"""Group the customers of the month's view: every segmentation of conf/segments, with classes, profiles and names.
+
+Groups are found by KMeans on standardised attributes and numbered canonically; names come from conditions on the group's
+profile. The views of all cities are read even if only some are written. Writes score.segment and score.segment_profile.
+
+    spark-submit jobs/segment_customers.py --env demo --month 2025-03
+"""
+
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from crm_spark.job import Job, entry
+from crm_spark.segments.segmentation import EVERYWHERE, Segmentation, Skipped, segment
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE
+
+
+def run(job: Job) -> None:
+    """Write score.segment and score.segment_profile; tell what was skipped, dropped, or found no group to name."""
+    view = job.read(CUSTOMER_VIEW, all_cities=True)
+    results = {name: segment(view, job.month, name, spec) for name, spec in job.config.segmentations.items()}
+    for name, result in results.items():
+        _tell(job, name, result)
+    found = [result for result in results.values() if isinstance(result, Segmentation)]
+    segments = _union([result.segments for result in found], job.spark.createDataFrame([], SEGMENT.struct))
+    job.write(segments.where(F.col("city").isin(*job.cities)) if job.cities else segments, SEGMENT)
+    profiles = _union([result.profiles for result in found], job.spark.createDataFrame([], SEGMENT_PROFILE.struct))
+    job.write(profiles, SEGMENT_PROFILE, cities=(EVERYWHERE,) if job.cities else None)
+
+
+def _union(frames: list[DataFrame], empty: DataFrame) -> DataFrame:
+    return reduce(DataFrame.unionByName, frames, empty)
+
+
+def _tell(job: Job, name: str, result: Segmentation | Skipped) -> None:
+    for attribute, reason in result.dropped.items():
+        job.cover("segmentation", f"{name}.{attribute}", "partial", f"attribute left out: {reason}")
+    if isinstance(result, Skipped):
+        job.cover("segmentation", name, "skipped", result.reason)
+        return
+    job.cover("segmentation", name, "used", f"{len(result.groups)} groups")
+    for unearned in result.unearned:
+        job.cover("segment_name", f"{name}.{unearned}", "partial", "no group's profile meets its condition")
+    job.log.info("    %s: %d groups, fit %s", name, len(result.groups), result.digest[:12])
+
+
+main = entry(run)
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,221 @@
+"""The job frame: what a run sees, publishes, resumes and records."""
+
+import argparse
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from crm_spark.config.env import CatalogConfig
+from crm_spark.errors import ConfigError, CrmError, LockedError, NotPublishedError
+from crm_spark.job import Job, carry_out, entry
+from crm_spark.locks import Locks
+from crm_spark.publication import publish
+from crm_spark.runs import finished_jobs, load_versions
+from crm_spark.tables.catalog import Catalog
+from crm_spark.tables.middle import USER_BASIC
+from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
+from crm_spark.tables.score import SEGMENT
+
+JOBS = Path(__file__).resolve().parents[1] / "jobs"
+KEY = "city string, month string, user_id string, segmentation string, group_number int, class_number int, group_name string, class_name string"
+
+
+@pytest.fixture
+def job(spark, tmp_path):
+    """`job("run-1", name="segment_customers", cities=("A",))`: jobs of runs over the same folder of tables."""
+
+    def make(run_id, name="segment_customers", month="2025-03", cities=None, **options):
+        locks = Locks(tmp_path / "locks")
+        catalog = Catalog(spark, CatalogConfig("path", str(tmp_path / "tables")), locks)
+        given = argparse.Namespace(**{"run_id": run_id, "dry_run": False, "fresh": False, **options})
+        config = SimpleNamespace(fingerprint="conf-1")
+        return Job(name, month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), given)
+
+    return make
+
+
+@pytest.fixture
+def segment(frame):
+    def rows(*triples):
+        return frame(KEY, *[(city, month, "u", "traffic_group", n, None, None, None) for city, month, n in triples])
+
+    return rows
+
+
+def seen(job, months=None, **options):
+    return sorted((r.city, r.month, r.group_number) for r in job.read(SEGMENT, months, **options).collect())
+
+
+def write(job, frame, months=None):
+    carry_out(job, lambda j: j.write(frame, SEGMENT, months))
+    return job
+
+
+def test_a_run_sees_what_it_wrote_and_others_see_it_only_once_published(job, segment):
+    first = write(job("r1"), segment(("A", "2025-03", 1)))
+    assert seen(first) == [("A", "2025-03", 1)]
+    with pytest.raises(NotPublishedError, match=r"score.segment has no published month 2025-03"):
+        seen(job("r2"))
+    publish(job("r1"))
+    assert seen(job("r2")) == []  # the city is not published: no subscriber of it is known
+    carry_out(
+        job("r1"),
+        lambda j: j.write(
+            j.spark.createDataFrame([("A", "2025-03", "u") + (None,) * (len(USER_BASIC.columns) - 3)], USER_BASIC.struct), USER_BASIC
+        ),
+    )
+    publish(job("r1"))
+    assert seen(job("r2")) == [("A", "2025-03", 1)]
+
+
+def test_a_published_month_stays_as_it_was_while_another_run_rewrites_it_and_can_be_rolled_back(job, segment):
+    write(job("r1", cities=("A",)), segment(("A", "2025-03", 1)))
+    publish(job("r1", cities=("A",)))
+    write(job("r2", cities=("A",)), segment(("A", "2025-03", 2)))
+    assert seen(job("reader")) == [("A", "2025-03", 1)]
+    publish(job("r2", cities=("A",)))
+    assert seen(job("reader")) == [("A", "2025-03", 2)]
+    publish(job("r1", cities=("A",)))  # roll back
+    assert seen(job("reader")) == [("A", "2025-03", 1)]
+
+
+def test_cities_are_published_apart(job, segment):
+    for city, number in (("A", 1), ("B", 2)):
+        write(job(f"r{number}", cities=(city,)), segment((city, "2025-03", number)))
+        publish(job(f"r{number}", cities=(city,)))
+    assert seen(job("reader")) == [("A", "2025-03", 1), ("B", "2025-03", 2)]
+    assert seen(job("reader", cities=("B",))) == [("B", "2025-03", 2)]
+
+
+def test_months_of_the_past_come_from_the_published_versions(job, segment):
+    write(job("feb", month="2025-02", cities=("A",)), segment(("A", "2025-02", 1)))
+    publish(job("feb", month="2025-02", cities=("A",)))
+    march = write(job("mar", cities=("A",)), segment(("A", "2025-03", 2)))
+    assert seen(march, ["2025-02", "2025-03"]) == [("A", "2025-02", 1), ("A", "2025-03", 2)]
+    assert march.months_of(SEGMENT) == ("2025-02", "2025-03")
+    assert seen(march, ["2024-12", "2025-03"], optional=True) == [("A", "2025-03", 2)]
+
+
+def test_a_failed_job_is_recorded_with_its_reason_and_shows_nothing(job, segment):
+    def breaks(j):
+        j.write(segment(("A", "2025-03", 1)), SEGMENT)
+        raise CrmError("disk full\nand a stack")
+
+    with pytest.raises(CrmError):
+        carry_out(job("r1"), breaks)
+    row = job("r1").catalog.read(RUN_LEDGER).first()
+    assert (row.status, row.error, row.commits) == ("failed", "disk full", [])
+    with pytest.raises(NotPublishedError):
+        seen(job("r1"))
+
+
+def test_what_was_skipped_is_told(job):
+    carry_out(job("r1"), lambda j: j.cover("model", "churn", "skipped", "no label"))
+    assert [(r.kind, r.subject, r.status, r.reason) for r in job("r1").catalog.read(COVERAGE).collect()] == [
+        ("model", "churn", "skipped", "no label")
+    ]
+
+
+def test_a_run_that_wrote_nothing_cannot_be_published(job):
+    with pytest.raises(NotPublishedError, match="has written nothing"):
+        publish(job("r9"))
+
+
+@pytest.fixture
+def run_month(monkeypatch, segment):
+    """run_month over three small jobs; `calls` tells which ran, `breaking` makes one fail."""
+    spec = importlib.util.spec_from_file_location("run_month_under_test", JOBS / "run_month.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.calls, module.breaking = [], set()
+
+    def fake(name):
+        def run(j):
+            module.calls.append((name, j.run_id))
+            if name in module.breaking:
+                raise CrmError(f"{name} broke")
+            if name == "two":
+                j.write(segment(("A", "2025-03", 7)), SEGMENT)
+
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr(module, "ORDER", ("one", "two", "three"))
+    monkeypatch.setattr(module, "_module", fake)
+    return module
+
+
+def test_a_month_resumes_after_the_last_job_that_finished_and_publishes_at_the_end(job, run_month):
+    run_month.breaking = {"three"}
+    with pytest.raises(CrmError, match="three broke"):
+        run_month.run(job(None, name="run_month", cities=("A",)))
+    assert job("reader").months_of(SEGMENT) == ()
+    run_month.breaking = set()
+    run_month.run(job(None, name="run_month", cities=("A",)))
+    names = [name for name, _ in run_month.calls]
+    assert names == ["one", "two", "three", "three"]
+    assert len({run for _, run in run_month.calls}) == 1
+    assert seen(job("reader")) == [("A", "2025-03", 7)]
+
+
+def test_a_finished_month_runs_anew_with_the_same_result(job, run_month):
+    for _ in range(2):
+        run_month.run(job(None, name="run_month", cities=("A",)))
+    assert [name for name, _ in run_month.calls] == ["one", "two", "three"] * 2
+    assert seen(job("reader")) == [("A", "2025-03", 7)]
+
+
+def test_another_configuration_starts_another_run(job, run_month):
+    run_month.breaking = {"two"}
+    with pytest.raises(CrmError):
+        run_month.run(job(None, name="run_month"))
+    run_month.breaking = set()
+    changed = job(None, name="run_month")
+    changed.config.fingerprint = "conf-2"
+    run_month.run(changed)
+    assert [name for name, _ in run_month.calls] == ["one", "two", "one", "two", "three"]
+
+
+def test_a_dry_run_does_nothing(job, run_month):
+    run_month.run(job(None, name="run_month", dry_run=True))
+    assert run_month.calls == [] and not job("r").catalog.exists(RUN_LEDGER)
+
+
+def test_a_month_whose_jobs_are_held_is_refused(job, run_month, tmp_path):
+    with Locks(tmp_path / "locks").job("two", "2025-03", None), pytest.raises(LockedError):
+        run_month.run(job(None, name="run_month"))
+    assert run_month.calls == []
+
+
+@pytest.mark.parametrize(
+    "error, code", [(None, 0), (CrmError("x"), 1), (ConfigError("x"), 2), (LockedError("x"), 75), (OSError("disk"), 1)]
+)
+def test_exit_codes(monkeypatch, job, error, code):
+    def work(j):
+        if error:
+            raise error
+
+    made = job("r1")
+    monkeypatch.setattr("crm_spark.job.open_job", lambda name, options: made)
+    assert entry(work)(["--env", "x", "--month", "2025-03"]) == code
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--env", "demo", "--month", "2025-3"],
+        ["--env", "dmo", "--month", "2025-03"],
+        ["--conf-dir", "nowhere", "--env", "demo", "--month", "2025-03"],
+    ],
+)
+def test_wrong_arguments_end_with_2_before_spark_starts(monkeypatch, arguments):
+    monkeypatch.setattr("crm_spark.job.open_session", lambda *a: pytest.fail("the session was opened"))
+    assert entry(lambda j: None)(arguments) == 2
+
+
+def test_ledger_rows_of_a_run_are_its_finished_jobs(job, segment):
+    write(job("r1"), segment(("A", "2025-03", 1)))
+    assert [(r.job, r.commits[0].table, r.commits[0].rows) for r in finished_jobs(job("r1").catalog, "r1")] == [
+        ("segment_customers", "score.segment", 1)
+    ]

@@ -1,0 +1,171 @@
+"""Personal value, grades by city and the personal index, on literal customers."""
+
+from dataclasses import replace
+
+import pytest
+
+from crm_spark.config.value import Criterion, Leaf, ValueConfig
+from crm_spark.errors import ConfigError
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, VALUE_SCORE
+from crm_spark.value.grades import with_grade
+from crm_spark.value.personal import build_value_score, parts_used
+from crm_spark.value.personal_index import build_personal_index
+
+GRADES = {"high": 0.10, "mid-high": 0.30, "mid": 0.90, "low": 1.0}
+CONFIG = ValueConfig(
+    criteria={
+        "value": Criterion(("direct", "indirect"), ((3,),)),
+        "direct": Criterion(("return_rate", "arpu"), ((1,),)),
+        "indirect": Criterion(("loyalty", "reach"), ((4,),)),
+    },
+    leaves={
+        "return_rate": Leaf(("return_rate",), 0, 100),
+        "arpu": Leaf(("arpu_yuan",), 20, 120),
+        "loyalty": Leaf(("tenure_months",), 0, 100),
+        "reach": Leaf(("long_distance_minutes", "off_net_minutes"), 0, 50),
+    },
+    grades=GRADES,
+)
+VIEW = "city string, month string, user_id string, return_rate double, arpu_yuan double, tenure_months int, \
+long_distance_minutes double, off_net_minutes double"
+VALUED = "city string, month string, user_id string, value double"
+M = "2025-03"
+
+
+def scored(frame, *rows, config=CONFIG):
+    view = frame(VIEW, *[("A", M, *row) for row in rows])
+    return {row["user_id"]: row for row in VALUE_SCORE.conform(build_value_score(view, config)).collect()}
+
+
+def test_value_is_the_weighted_mean_of_leaf_scores_between_floor_and_ceiling(frame):
+    row = scored(frame, ("u", 90.0, 70.0, 40, 10.0, 15.0))["u"]
+    assert row["parts"] == {"return_rate": 90.0, "arpu": 50.0, "loyalty": 40.0, "reach": 50.0}
+    assert row["weights"] == pytest.approx({"return_rate": 0.375, "arpu": 0.375, "loyalty": 0.2, "reach": 0.05})
+    assert row["direct_value"] == pytest.approx(70)
+    assert row["indirect_value"] == pytest.approx(0.8 * 40 + 0.2 * 50)
+    assert row["value"] == pytest.approx(0.75 * 70 + 0.25 * 42)
+
+
+def test_scores_stop_at_0_and_100(frame):
+    rows = scored(frame, ("poor", 0.0, -3.0, 0, 0.0, 0.0), ("rich", 100.0, 999.0, 400, 900.0, 0.0))
+    assert (rows["poor"]["value"], rows["rich"]["value"]) == (0, 100)
+
+
+def test_a_missing_part_is_left_out_and_the_others_share_its_weight(frame):
+    row = scored(frame, ("u", None, 70.0, None, None, 25.0))["u"]
+    assert row["parts"] == {"arpu": 50.0, "reach": 50.0}
+    assert row["weights"] == pytest.approx({"arpu": 0.375 / 0.425, "reach": 0.05 / 0.425}, abs=1e-6)
+    assert row["value"] == pytest.approx(50)
+
+
+def test_a_branch_without_any_part_is_null_and_the_value_rests_on_the_other(frame):
+    row = scored(frame, ("u", None, None, 30, None, None))["u"]
+    assert (row["direct_value"], row["indirect_value"], row["value"]) == (None, 30, 30)
+
+
+def test_a_customer_about_whom_nothing_is_known_has_neither_value_nor_grade(frame):
+    row = scored(frame, ("u", None, None, None, None, None))["u"]
+    assert (row["value"], row["value_grade"], row["parts"], row["weights"]) == (None, None, {}, {})
+
+
+def test_an_unknown_column_is_named_with_the_nearest_right_word(frame):
+    wrong = replace(CONFIG, leaves={**CONFIG.leaves, "arpu": Leaf(("arpu_yuann",), 0, 1)})
+    with pytest.raises(ConfigError, match=r"leaves\.arpu\.columns: the view has no column 'arpu_yuann' \(did you mean 'arpu_yuan'\?\)"):
+        scored(frame, ("u", 1.0, 1.0, 1, 1.0, 1.0), config=wrong)
+
+
+def test_the_use_of_each_part_is_told_with_its_share_of_customers(frame):
+    view = frame(VIEW, ("A", M, "u", None, 70.0, 4, None, None), ("A", M, "v", None, None, 8, None, None))
+    used = {use.part: use.filled_share for use in parts_used(build_value_score(view, CONFIG), CONFIG)}
+    assert used == {"return_rate": 0.0, "arpu": 0.5, "loyalty": 1.0, "reach": 0.0}
+
+
+def graded(frame, rows, smallest_city, slices=None):
+    valued = frame(VALUED, *[(city, M, user, value) for city, user, value in rows])
+    valued = valued.repartition(slices) if slices else valued
+    return {r["user_id"]: r["value_grade"] for r in with_grade(valued, replace(CONFIG, smallest_city=smallest_city)).collect()}
+
+
+def test_the_top_tenth_is_high_the_next_fifth_mid_high_and_the_last_tenth_low(frame):
+    found = graded(frame, [("A", f"u{i:02d}", float(i)) for i in range(20)], smallest_city=20)
+    assert [found[f"u{i:02d}"] for i in range(20)] == ["low"] * 2 + ["mid"] * 12 + ["mid-high"] * 4 + ["high"] * 2
+
+
+def test_equal_values_are_ranked_by_key_whatever_the_partitions(frame):
+    rows = [("A", f"u{i:02d}", 5.0) for i in range(10)]
+    found = graded(frame, rows, smallest_city=1)
+    assert [found[f"u{i:02d}"] for i in range(10)] == ["high", "mid-high", "mid-high", *["mid"] * 6, "low"]
+    assert graded(frame, rows[::-1], smallest_city=1, slices=5) == found
+
+
+def test_customers_without_a_value_take_no_place_in_the_ranking(frame):
+    found = graded(frame, [*[("A", f"u{i}", float(i)) for i in range(10)], *[("A", f"n{i}", None) for i in range(10)]], smallest_city=1)
+    assert found["u9"] == "high" and found["u0"] == "low"
+    assert {found[f"n{i}"] for i in range(10)} == {None}
+
+
+def test_a_small_city_takes_the_cut_offs_of_the_whole_province(frame):
+    large = [("BIG", f"b{i:02d}", float(i)) for i in range(18)]
+    found = graded(frame, [*large, ("TINY", "t1", 16.5), ("TINY", "t2", 2.5)], smallest_city=10)
+    # of the 20 values, the two best are 17 and 16.5, the next four end at 13, the last two are 1 and 0
+    assert (found["t1"], found["t2"]) == ("high", "mid")
+    # the large city goes by its own ranking: its 18 places are (rank - 1/2) / 18
+    assert [found[f"b{i:02d}"] for i in (17, 16, 15, 13, 12, 2, 1, 0)] == ["high", "high", "mid-high", "mid-high", "mid", "mid", "low", "low"]
+
+
+def test_a_province_too_small_for_a_best_tenth_has_nobody_in_it(frame):
+    assert graded(frame, [("A", "u1", 5.0), ("A", "u2", 1.0)], smallest_city=50) == {"u1": "mid-high", "u2": "mid"}
+
+
+@pytest.fixture
+def index(frame, spark):
+    def build(customers, values=(), scores=(), segments=(), past_values=(), past_scores=()):
+        view = frame("city string, month string, user_id string", *[("A", M, user) for user in customers])
+        tables = zip((VALUE_SCORE, MODEL_SCORE, SEGMENT, VALUE_SCORE, MODEL_SCORE), (values, scores, segments, past_values, past_scores), strict=True)
+        given = [spark.createDataFrame([tuple(row.get(c) for c in t.columns) for row in rows], t.struct) for t, rows in tables]
+        return {r["user_id"]: r for r in PERSONAL_INDEX.conform(build_personal_index(view, *given, M)).collect()}
+
+    return build
+
+
+def test_every_customer_has_one_row_and_without_scores_empty_maps_and_histories(index):
+    row = index(["a", "b"], values=[{"city": "A", "month": M, "user_id": "a", "value": 7.0, "value_grade": "mid"}])["b"]
+    assert (row["value"], row["scores"], row["grades"], row["model_versions"], row["groups"]) == (None, {}, {}, {}, {})
+    assert row["value_history"] == row["churn_history"] == row["stickiness_history"] == row["anomaly_history"] == [None, None, None]
+
+
+def test_scores_and_group_names_stand_side_by_side(index):
+    def score(model, value, grade):
+        return {"city": "A", "month": M, "user_id": "a", "model": model, "score": value, "grade": grade, "model_version": "3"}
+
+    def group(segmentation, name, class_name):
+        return {"city": "A", "month": M, "user_id": "a", "segmentation": segmentation, "group_name": name, "class_name": class_name}
+
+    row = index(
+        ["a"],
+        scores=[score("churn", 40.0, "at_risk"), score("anomaly", 1.0, "not_anomalous")],
+        segments=[group("customer_group", "data lover", "young"), group("traffic_group", "night owl", None)],
+    )["a"]
+    assert row["scores"] == {"anomaly": 1.0, "churn": 40.0}
+    assert row["grades"] == {"anomaly": "not_anomalous", "churn": "at_risk"}
+    assert row["model_versions"] == {"anomaly": "3", "churn": "3"}
+    assert row["groups"] == {"customer_group": "data lover", "customer_class": "young", "traffic_group": "night owl"}
+
+
+def test_histories_hold_the_three_months_before_latest_first_across_cities(index):
+    def value(city, month, number):
+        return {"city": city, "month": month, "user_id": "a", "value": number}
+
+    churn = {"city": "A", "month": "2025-01", "user_id": "a", "model": "churn", "score": 9.0}
+    row = index(["a"], past_values=[value("A", "2025-02", 2.0), value("B", "2024-12", 12.0)], past_scores=[churn])["a"]
+    assert row["value_history"] == [2.0, None, 12.0]
+    assert row["churn_history"] == [None, 9.0, None]
+    assert row["anomaly_history"] == [None, None, None]
+
+
+def test_the_shipped_hierarchy_reads_only_columns_of_the_view(spark):
+    from tests.test_value_ahp import CONF, load_value
+
+    view = spark.createDataFrame([], CUSTOMER_VIEW.struct)
+    assert build_value_score(view, load_value(CONF, "none")).columns == list(VALUE_SCORE.columns)
