@@ -23,9 +23,12 @@ def clip(value: Column, low: float, high: float) -> Column:
 
 
 def rounded(value: Column) -> Column:
-    """A double at the digits that enter a digest; NaN becomes null."""
-    number = value.cast("double")
-    return F.round(F.when(~F.isnan(number), number), DIGITS)
+    """A double at the digits that enter a digest; NaN becomes null, -0.0 becomes 0.0.
+
+    Arithmetic instead of `round`, which goes through the number's text and costs a hundred times more on a wide view.
+    """
+    number = F.nanvl(value.cast("double"), F.lit(None).cast("double"))
+    return F.rint(number * F.lit(10.0**DIGITS)) / F.lit(10.0**DIGITS) + F.lit(0.0)
 
 
 def null_safe_mean(values: Sequence[Column]) -> Column:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -30,6 +30,14 @@ from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
 
 Run = Callable[["Job"], None]
 Arguments = Callable[[argparse.ArgumentParser], None]
+
+
+class Main(Protocol):
+    """The command line of a job: arguments in (default: the process's own), exit code out."""
+
+    def __call__(self, argv: Sequence[str] | None = None, /) -> int: ...
+
+
 LOG = logging.getLogger("crm_spark")
 
 
@@ -140,7 +148,7 @@ class Job:
         self.append(self.spark.createDataFrame([row], RUN_LEDGER.struct), RUN_LEDGER)
 
 
-def entry(run: Run, arguments: Arguments | None = None) -> Callable[[Sequence[str] | None], int]:
+def entry(run: Run, arguments: Arguments | None = None) -> Main:
     """The `main` of a job file: its docstring is the help, `run` the work, the result the exit code."""
     file = Path(run.__code__.co_filename)
     doc = run.__globals__.get("__doc__") or ""
@@ -212,6 +220,7 @@ def set_up_log() -> None:
     """Progress goes to standard error, one line a step."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     LOG.setLevel(logging.INFO)
+    logging.getLogger("SQLQueryContextLogger").disabled = True  # PySpark prints every analysis error with its stack, handled or not
 
 
 def _main(run: Run, name: str, doc: str, arguments: Arguments | None, argv: Sequence[str] | None) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,7 @@ def _module(name: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses of the job look themselves up there
     spec.loader.exec_module(module)
     return module
 

@@ -35,14 +35,14 @@ def _union(frames: list[DataFrame], empty: DataFrame) -> DataFrame:
 
 
 def _tell(job: Job, name: str, result: Segmentation | Skipped) -> None:
-    for attribute, reason in result.dropped.items():
-        job.cover("segmentation", f"{name}.{attribute}", "partial", f"attribute left out: {reason}")
+    left_out = "; ".join(f"{attribute}: {reason}" for attribute, reason in result.dropped.items())
+    without = f"; left out {left_out}" if left_out else ""
     if isinstance(result, Skipped):
-        job.cover("segmentation", name, "skipped", result.reason)
+        job.cover("segmentation", name, "skipped", result.reason + without)
         return
-    job.cover("segmentation", name, "used", f"{len(result.groups)} groups")
-    for unearned in result.unearned:
-        job.cover("segment_name", f"{name}.{unearned}", "partial", "no group's profile meets its condition")
+    job.cover("segmentation", name, "partial" if left_out else "used", f"{len(result.groups)} groups{without}")
+    if result.unearned:
+        job.cover("segment_name", name, "partial", f"no group earned: {'; '.join(result.unearned)}")
     job.log.info("    %s: %d groups, fit %s", name, len(result.groups), result.digest[:12])
 
 

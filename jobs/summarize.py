@@ -44,7 +44,7 @@ def _about(job: Job) -> dict[str, object]:
         "run": {"run_id": job.run_id, "env": job.config.env_name, "month": job.month, "cities": cities, "config": job.config.fingerprint},
         "source": {"name": env.source, "operator": source.operator, "description": source.description},
         "places": {
-            "recommendations": job.catalog.reference(RECOMMENDATION).strip("delta.`"),
+            "recommendations": job.catalog.reference(RECOMMENDATION).removeprefix("delta.").strip("`"),
             "report": str(Path(env.var) / "summary.html"),
             "tables": env.catalog.root,
             "models": f"make mlflow-ui RUN={Path(env.var).name}",
@@ -73,8 +73,8 @@ def _customers(job: Job) -> dict[str, object]:
 
 
 def _scores(job: Job) -> dict[str, object]:
-    metrics = champion_metrics(job.config.env.mlflow)
     models = facts.model_grades(job.read(MODEL_SCORE, optional=True))
+    metrics = champion_metrics(job.config.env.mlflow, [(str(m["model"]), str(m["model_version"])) for m in models])
     return {
         "models": [{**model, **metrics.get((str(model["model"]), str(model["model_version"])), {})} for model in models],
         "segments": facts.segments(job.read(SEGMENT_PROFILE, optional=True)),

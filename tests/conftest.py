@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from tests.tiny import Tiny, make_tiny
+
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -33,3 +35,9 @@ def frame(spark: SparkSession) -> Callable[..., DataFrame]:
         return spark.createDataFrame(list(rows), schema)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def tiny(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """A tiny province whose month has run end to end, once for all tests."""
+    return make_tiny(tmp_path_factory.mktemp("tiny"))

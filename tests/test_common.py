@@ -4,6 +4,7 @@ import argparse
 import ast
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,5 +90,6 @@ class TestEveryJob:
 def load(path: Path) -> argparse.Namespace:
     spec = importlib.util.spec_from_file_location(f"job_under_test_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses of the job look themselves up there
     spec.loader.exec_module(module)
     return module

@@ -1,10 +1,11 @@
 """Personal value, grades by city and the personal index, on literal customers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from crm_spark.config.value import Criterion, Leaf, ValueConfig
+from crm_spark.config.value import Criterion, Leaf, ValueConfig, load_value
 from crm_spark.errors import ConfigError
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, VALUE_SCORE
@@ -12,6 +13,7 @@ from crm_spark.value.grades import with_grade
 from crm_spark.value.personal import build_value_score, parts_used
 from crm_spark.value.personal_index import build_personal_index
 
+CONF = Path(__file__).resolve().parents[1] / "conf"
 GRADES = {"high": 0.10, "mid-high": 0.30, "mid": 0.90, "low": 1.0}
 CONFIG = ValueConfig(
     criteria={
@@ -33,13 +35,24 @@ VALUED = "city string, month string, user_id string, value double"
 M = "2025-03"
 
 
-def scored(frame, *rows, config=CONFIG):
-    view = frame(VIEW, *[("A", M, *row) for row in rows])
-    return {row["user_id"]: row for row in VALUE_SCORE.conform(build_value_score(view, config)).collect()}
+@pytest.fixture(scope="module")
+def scored(spark):
+    """Customers by what is known of them: return rate, ARPU, tenure, long-distance and off-net minutes."""
+    customers = {
+        "all": (90.0, 70.0, 40, 10.0, 15.0),
+        "poor": (0.0, -3.0, 0, 0.0, 0.0),
+        "rich": (100.0, 999.0, 400, 900.0, 0.0),
+        "gaps": (None, 70.0, None, None, 25.0),
+        "new prepaid": (None, None, 30, None, None),
+        "unknown": (None, None, None, None, None),
+    }
+    view = spark.createDataFrame([("A", M, user, *known) for user, known in customers.items()], VIEW)
+    scores = VALUE_SCORE.conform(build_value_score(view, CONFIG))
+    return {row["user_id"]: row for row in scores.collect()} | {"parts used": parts_used(scores, CONFIG)}
 
 
-def test_value_is_the_weighted_mean_of_leaf_scores_between_floor_and_ceiling(frame):
-    row = scored(frame, ("u", 90.0, 70.0, 40, 10.0, 15.0))["u"]
+def test_value_is_the_weighted_mean_of_leaf_scores_between_floor_and_ceiling(scored):
+    row = scored["all"]
     assert row["parts"] == {"return_rate": 90.0, "arpu": 50.0, "loyalty": 40.0, "reach": 50.0}
     assert row["weights"] == pytest.approx({"return_rate": 0.375, "arpu": 0.375, "loyalty": 0.2, "reach": 0.05})
     assert row["direct_value"] == pytest.approx(70)
@@ -47,38 +60,36 @@ def test_value_is_the_weighted_mean_of_leaf_scores_between_floor_and_ceiling(fra
     assert row["value"] == pytest.approx(0.75 * 70 + 0.25 * 42)
 
 
-def test_scores_stop_at_0_and_100(frame):
-    rows = scored(frame, ("poor", 0.0, -3.0, 0, 0.0, 0.0), ("rich", 100.0, 999.0, 400, 900.0, 0.0))
-    assert (rows["poor"]["value"], rows["rich"]["value"]) == (0, 100)
+def test_scores_stop_at_0_and_100(scored):
+    assert (scored["poor"]["value"], scored["rich"]["value"]) == (0, 100)
 
 
-def test_a_missing_part_is_left_out_and_the_others_share_its_weight(frame):
-    row = scored(frame, ("u", None, 70.0, None, None, 25.0))["u"]
+def test_a_missing_part_is_left_out_and_the_others_share_its_weight(scored):
+    row = scored["gaps"]
     assert row["parts"] == {"arpu": 50.0, "reach": 50.0}
     assert row["weights"] == pytest.approx({"arpu": 0.375 / 0.425, "reach": 0.05 / 0.425}, abs=1e-6)
     assert row["value"] == pytest.approx(50)
 
 
-def test_a_branch_without_any_part_is_null_and_the_value_rests_on_the_other(frame):
-    row = scored(frame, ("u", None, None, 30, None, None))["u"]
+def test_a_branch_without_any_part_is_null_and_the_value_rests_on_the_other(scored):
+    row = scored["new prepaid"]
     assert (row["direct_value"], row["indirect_value"], row["value"]) == (None, 30, 30)
 
 
-def test_a_customer_about_whom_nothing_is_known_has_neither_value_nor_grade(frame):
-    row = scored(frame, ("u", None, None, None, None, None))["u"]
+def test_a_customer_about_whom_nothing_is_known_has_neither_value_nor_grade(scored):
+    row = scored["unknown"]
     assert (row["value"], row["value_grade"], row["parts"], row["weights"]) == (None, None, {}, {})
+
+
+def test_the_use_of_each_part_is_told_with_its_share_of_customers(scored):
+    shares = {use.part: use.filled_share for use in scored["parts used"]}
+    assert shares == pytest.approx({"return_rate": 3 / 6, "arpu": 4 / 6, "loyalty": 4 / 6, "reach": 4 / 6})
 
 
 def test_an_unknown_column_is_named_with_the_nearest_right_word(frame):
     wrong = replace(CONFIG, leaves={**CONFIG.leaves, "arpu": Leaf(("arpu_yuann",), 0, 1)})
     with pytest.raises(ConfigError, match=r"leaves\.arpu\.columns: the view has no column 'arpu_yuann' \(did you mean 'arpu_yuan'\?\)"):
-        scored(frame, ("u", 1.0, 1.0, 1, 1.0, 1.0), config=wrong)
-
-
-def test_the_use_of_each_part_is_told_with_its_share_of_customers(frame):
-    view = frame(VIEW, ("A", M, "u", None, 70.0, 4, None, None), ("A", M, "v", None, None, 8, None, None))
-    used = {use.part: use.filled_share for use in parts_used(build_value_score(view, CONFIG), CONFIG)}
-    assert used == {"return_rate": 0.0, "arpu": 0.5, "loyalty": 1.0, "reach": 0.0}
+        build_value_score(frame(VIEW), wrong)
 
 
 def graded(frame, rows, smallest_city, slices=None):
@@ -111,7 +122,9 @@ def test_a_small_city_takes_the_cut_offs_of_the_whole_province(frame):
     # of the 20 values, the two best are 17 and 16.5, the next four end at 13, the last two are 1 and 0
     assert (found["t1"], found["t2"]) == ("high", "mid")
     # the large city goes by its own ranking: its 18 places are (rank - 1/2) / 18
-    assert [found[f"b{i:02d}"] for i in (17, 16, 15, 13, 12, 2, 1, 0)] == ["high", "high", "mid-high", "mid-high", "mid", "mid", "low", "low"]
+    assert [found[f"b{i:02d}"] for i in (17, 16)] == ["high"] * 2
+    assert [found[f"b{i:02d}"] for i in (15, 13, 12, 2)] == ["mid-high", "mid-high", "mid", "mid"]
+    assert [found[f"b{i:02d}"] for i in (1, 0)] == ["low"] * 2
 
 
 def test_a_province_too_small_for_a_best_tenth_has_nobody_in_it(frame):
@@ -122,7 +135,8 @@ def test_a_province_too_small_for_a_best_tenth_has_nobody_in_it(frame):
 def index(frame, spark):
     def build(customers, values=(), scores=(), segments=(), past_values=(), past_scores=()):
         view = frame("city string, month string, user_id string", *[("A", M, user) for user in customers])
-        tables = zip((VALUE_SCORE, MODEL_SCORE, SEGMENT, VALUE_SCORE, MODEL_SCORE), (values, scores, segments, past_values, past_scores), strict=True)
+        contracts = (VALUE_SCORE, MODEL_SCORE, SEGMENT, VALUE_SCORE, MODEL_SCORE)
+        tables = zip(contracts, (values, scores, segments, past_values, past_scores), strict=True)
         given = [spark.createDataFrame([tuple(row.get(c) for c in t.columns) for row in rows], t.struct) for t, rows in tables]
         return {r["user_id"]: r for r in PERSONAL_INDEX.conform(build_personal_index(view, *given, M)).collect()}
 
@@ -165,7 +179,5 @@ def test_histories_hold_the_three_months_before_latest_first_across_cities(index
 
 
 def test_the_shipped_hierarchy_reads_only_columns_of_the_view(spark):
-    from tests.test_value_ahp import CONF, load_value
-
     view = spark.createDataFrame([], CUSTOMER_VIEW.struct)
     assert build_value_score(view, load_value(CONF, "none")).columns == list(VALUE_SCORE.columns)

@@ -59,7 +59,7 @@ def test_the_judgement_to_look_at_is_the_one_that_was_turned_round():
     honest = {"a": 8, "b": 4, "c": 2, "d": 1}
     matrix = [[str(Fraction(x, y)) for y in honest.values()] for x in honest.values()]
     matrix[1][3], matrix[3][1] = "1/4", "4"  # b against d was 4
-    with pytest.raises(ConfigError, match="look first at 'b' against 'd': it says 0.25 times"):
+    with pytest.raises(ConfigError, match=r"look first at 'b' against 'd': it says 0\.25 times"):
         weigh(list(honest), matrix)
 
 

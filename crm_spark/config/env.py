@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from crm_spark.config.mlflow import MlflowConfig
+from crm_spark.config.models import MlflowConfig
 from crm_spark.config.strict import merge, parse, read_yaml
 from crm_spark.errors import ConfigError, did_you_mean
 

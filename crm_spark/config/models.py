@@ -127,7 +127,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model. `grades` maps a city (or a named scale) to `grade: from which score`; `default_grades` names the scale of all other cities."""
+    """One model.
+
+    `grades` maps a city, or a named scale, to `grade: from which score`; `default_grades` names the scale of all other cities.
+    """
 
     name: str
     question: str
@@ -142,7 +145,6 @@ class ModelSpec:
     default_grades: str = "default"
     as_of_months: int = 2
     minimum_positives: int = 50
-    partitions: int = 4
     refit: bool = False
     seed: int = 17
 
@@ -216,5 +218,6 @@ def _shared_labels(specs: Mapping[str, ModelSpec], where: Path) -> list[str]:
     for spec in specs.values():
         owner = owners.setdefault((spec.label.name, spec.window_id), spec.name)
         if owner != spec.name:
-            problems.append(f"{where}: models '{owner}' and '{spec.name}' both define the label '{spec.label.name}' of window {spec.window_id}")
+            both = f"models '{owner}' and '{spec.name}'"
+            problems.append(f"{where}: {both} define the label '{spec.label.name}' of window {spec.window_id}")
     return problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,11 @@ class NameRule:
 class SegmentationSpec:
     """One segmentation.
 
-    `attributes` are columns of the view, or `{name: SQL}`; those in `log` enter as log(1 + x). `order_by` is the attribute
-    whose mean numbers the groups, highest first. Without `classes` the groups are not merged further.
+    `attributes` are columns of the view, or `{name: SQL}`; those in `log` enter as log(1 + x), those in `root` as square root,
+    so that a few large values do not rule; nothing counts as further from the mean than `limit` standard deviations, so that
+    a handful of odd customers is no group. `weights` (default 1) say how much a standardised attribute counts. Those in
+    `profile` do not form the groups, but describe them. `order_by` is the attribute whose mean numbers the groups, highest
+    first. Without `classes` the groups are not merged further. Of `starts` fits, the tightest counts.
     """
 
     question: str
@@ -37,9 +40,14 @@ class SegmentationSpec:
     groups: int
     seed: int
     log: tuple[str, ...] = ()
+    root: tuple[str, ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)
+    profile: tuple[str | dict[str, str], ...] = ()
     classes: int | None = None
-    sample: int = 50_000
+    sample: int = 20_000
     iterations: int = 40
+    starts: int = 2
+    limit: float = 5.0
     names: tuple[NameRule, ...] = ()
     class_names: tuple[NameRule, ...] = ()
 
@@ -49,22 +57,32 @@ class SegmentationSpec:
             raise ValueError("; ".join(problems))
 
     @property
-    def expressions(self) -> dict[str, str]:
-        """SQL over the view per attribute, in order."""
+    def forming(self) -> dict[str, str]:
+        """SQL over the view per attribute that forms the groups, in order."""
         return {name: sql for attribute in self.attributes for name, sql in _named(attribute).items()}
 
+    @property
+    def expressions(self) -> dict[str, str]:
+        """SQL over the view per attribute of the profile: those that form the groups, then those that only describe them."""
+        return self.forming | {name: sql for attribute in self.profile for name, sql in _named(attribute).items()}
+
     def _problems(self) -> Iterator[str]:
-        names = [name for attribute in self.attributes for name in _named(attribute)]
-        yield from (f"attributes: '{name}' stands {n} times" for name, n in Counter(names).items() if n > 1)
-        yield from (f"log: '{name}' is no attribute{did_you_mean(name, names)}" for name in self.log if name not in names)
-        if self.order_by not in names:
-            yield f"order_by: '{self.order_by}' is no attribute{did_you_mean(self.order_by, names)}"
-        if self.groups < 2:
-            yield f"groups: {self.groups}, at least 2 are needed"
+        given = [name for attribute in (*self.attributes, *self.profile) for name in _named(attribute)]
+        yield from (f"attributes: '{name}' stands {n} times" for name, n in Counter(given).items() if n > 1)
+        for key, named in (("log", self.log), ("root", self.root), ("weights", self.weights), ("order_by", (self.order_by,))):
+            known = self.expressions if key == "order_by" else self.forming
+            yield from (f"{key}: '{name}' is no attribute{did_you_mean(name, known)}" for name in named if name not in known)
+        yield from (f"'{name}' is in both log and root" for name in self.log if name in self.root)
+        factors = {"limit": self.limit, **{f"weights.{name}": weight for name, weight in self.weights.items()}}
+        yield from (f"{key}: {factor:g}, above 0 is wanted" for key, factor in factors.items() if factor <= 0)
+        yield from (f"{key}: {n}, at least {least} is needed" for key, n, least in self._sizes() if n < least)
         if self.classes is not None and not 0 < self.classes <= self.groups:
             yield f"classes: {self.classes}, but there are {self.groups} groups"
         if self.class_names and self.classes is None:
             yield "class_names: there are no classes"
+
+    def _sizes(self) -> tuple[tuple[str, int, int], ...]:
+        return ("groups", self.groups, 2), ("sample", self.sample, 1), ("iterations", self.iterations, 1), ("starts", self.starts, 1)
 
 
 def load_segments(conf_dir: Path, source: str) -> dict[str, SegmentationSpec]:

@@ -48,10 +48,11 @@ def load_settings(conf_dir: Path, env_name: str) -> Settings:
             problems.extend(error.problems)
             return None
 
-    parts = [section(load) for load in (load_source, load_value, load_models, load_segments, load_decisions)]
-    if problems:
+    source, value, models = section(load_source), section(load_value), section(load_models)
+    segmentations, matrices = section(load_segments), section(load_decisions)
+    if not (source and value and models is not None and segmentations is not None and matrices):
         raise ConfigError(problems)
-    return Settings(env_name, conf_dir, env, *parts, fingerprint(conf_dir))  # type: ignore[arg-type]
+    return Settings(env_name, conf_dir, env, source, value, models, segmentations, matrices, fingerprint(conf_dir))
 
 
 def fingerprint(conf_dir: Path) -> str:

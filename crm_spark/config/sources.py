@@ -194,7 +194,7 @@ def _mapping_problems(source: SourceConfig, mapping: MappingConfig) -> Iterator[
     yield from _unknown("validity", mapping.validity, table)
     yield from _unknown("scale", mapping.scale, table)
     yield from (f"columns.{name}: is missing; {table.full_name} needs it" for name in _needed(table) if name not in mapping.columns)
-    yield from (f"columns.{name}: is made by `{name}:` of the mapping itself, not by columns" for name in HANDLED_APART if name in mapping.columns)
+    yield from (f"columns.{name}: stands beside columns, as `{name}:` of the mapping" for name in HANDLED_APART if name in mapping.columns)
 
 
 def _mappable(table: str) -> bool:

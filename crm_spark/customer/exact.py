@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -17,15 +17,14 @@ def exact_sum(value: Column, unit: int) -> Column:
 
     Doubles added in another order give another last digit; integers do not, so the sum does not depend on partitioning.
     """
-    return F.sum(F.round(value * F.lit(unit)).cast("long")) / F.lit(unit)
+    return F.sum(F.rint(value * F.lit(unit)).cast("long")) / F.lit(unit)
 
 
-def zero_where_told(frame: DataFrame, sums: DataFrame, columns: Iterable[str]) -> DataFrame:
-    """`frame` with nulls of `columns` made 0 in months where `sums` tells that column for anybody.
+def zero_where_told(frame: DataFrame, source: DataFrame, columns: Mapping[str, str]) -> DataFrame:
+    """`frame` with nulls made 0 in months where `source` tells anything: `columns` gives the source's column for each of the frame's.
 
     A subscriber without calls has 0 VPN minutes only if the operator tells VPN calls at all; else the column stays null.
     """
-    names = list(columns)
-    silent = sums.groupBy("month").agg(*[F.min(F.when(F.col(c).isNotNull(), 0)).alias(c + _SILENT) for c in names])
-    filled = {c: F.coalesce(c, c + _SILENT) for c in names}
-    return frame.join(F.broadcast(silent), on="month", how="left").withColumns(filled).drop(*silent.columns[1:])
+    told = source.groupBy("month").agg(*[F.min(F.when(F.col(s).isNotNull(), 0)).alias(c + _SILENT) for c, s in columns.items()])
+    filled = {c: F.coalesce(c, c + _SILENT) for c in columns}
+    return frame.join(F.broadcast(told), on="month", how="left").withColumns(filled).drop(*told.columns[1:])

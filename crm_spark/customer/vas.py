@@ -27,7 +27,7 @@ def build_vas_summary(subscriptions: DataFrame, usage: DataFrame) -> DataFrame:
         *[F.sum(c).alias(c) for c in ("uses", "fee_yuan")],
         exact_sum(F.col("mb"), MICRO).alias("mb"),
     )
-    kept = zero_where_told(services, services, _TOLD).where((F.col("is_held") == 1) | (F.col("is_used") == 1))
+    kept = zero_where_told(services, both, {c: c for c in _TOLD}).where((F.col("is_held") == 1) | (F.col("is_used") == 1))
     held_months = F.when(F.col("is_held") == 1, full_months(F.col("held_since"), F.col("month")))
     return VAS_SUMMARY.conform(kept.withColumn("held_months", held_months).select(*VAS_SUMMARY.columns))
 

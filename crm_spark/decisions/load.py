@@ -11,11 +11,31 @@ from pyspark.sql import types as T
 
 from crm_spark.config.decisions import DerivedSpec, InputSpec, MatrixConfig, MatrixFiles, read_decisions
 from crm_spark.config.policies import Goal, Policy
+from crm_spark.config.settings import Settings
 from crm_spark.config.sheet import SheetRow
+from crm_spark.config.sources import extension_fields
+from crm_spark.decisions.compile import size_problem
+from crm_spark.decisions.inputs import decision_columns
 from crm_spark.decisions.outputs import read_outputs
 from crm_spark.decisions.table import COMMENT, DEFAULT, PLACEHOLDER, RULE, WHY, Matrix, MatrixSet, Rule, kind_of
 from crm_spark.decisions.unary import Anything, CellError, Test, parse_cell, points_of
 from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.tables.mart import CUSTOMER_VIEW
+
+
+def matrices_of(settings: Settings) -> MatrixSet:
+    """The checked matrices of a run's configuration; raises as `load_matrices`, before any data is read."""
+    models, groups = input_names(settings)
+    view = CUSTOMER_VIEW.with_fields(extension_fields(settings.source))
+    return _checked(settings.matrices, decision_columns(view, models, groups), [])
+
+
+def input_names(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Models and groups that matrices may name: also those a source leaves out, whose rules are skipped and told."""
+    models = {*settings.models, *_stems(settings, "models")}
+    segmentations = sorted({*settings.segmentations, *_stems(settings, "segments")})
+    classes = (f"{name.removesuffix('_group')}_class" for name in segmentations)
+    return tuple(sorted(models)), (*segmentations, *classes)
 
 
 def load_matrices(conf_dir: Path, source: str, columns: Mapping[str, T.DataType]) -> MatrixSet:
@@ -28,14 +48,13 @@ def load_matrices(conf_dir: Path, source: str, columns: Mapping[str, T.DataType]
     return _checked(config, columns, problems)
 
 
-def check_matrices(config: MatrixConfig, columns: Mapping[str, T.DataType]) -> MatrixSet:
-    """The matrices of a configuration already read; raises as `load_matrices`."""
-    return _checked(config, columns, [])
+def _stems(settings: Settings, folder: str) -> list[str]:
+    return [path.stem for path in (settings.conf_dir / folder).glob("*.yml")]
 
 
 def _checked(config: MatrixConfig, columns: Mapping[str, T.DataType], problems: list[str]) -> MatrixSet:
     matrices = tuple(_Reader(files, columns, config.policies, problems).matrix() for files in config.matrices)
-    problems += _set_problems(matrices) if not problems else []
+    problems += [] if problems else [*_set_problems(matrices), *filter(None, map(size_problem, matrices))]
     if problems:
         raise ConfigError(problems)
     return MatrixSet(matrices, config.policies, config.settings)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import cast
 
 import pandas as pd
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -26,7 +26,7 @@ def match(customers: DataFrame, compiled: CompiledMatrix, name: str = "hits") ->
     that no rule tests need not be there. NaN counts as NULL.
     """
     cell = f"__cell_{name}"
-    cells = matrix_cells(customers.sparkSession, compiled).select(F.col("cell").alias(cell), F.col("hits").alias(name))
+    cells = matrix_cells(compiled, customers).select(F.col("cell").alias(cell), F.col("hits").alias(name))
     found = customers.withColumn(cell, cell_number(customers, compiled)).join(F.broadcast(cells), on=cell, how="left")
     return found.withColumn(name, F.coalesce(F.col(name), F.from_json(F.lit(_json(compiled, 0)), HITS))).drop(cell)
 
@@ -38,11 +38,11 @@ def cell_number(customers: DataFrame, compiled: CompiledMatrix) -> Column:
     return sum(steps, F.lit(0)).cast("bigint")
 
 
-def matrix_cells(spark: SparkSession, compiled: CompiledMatrix) -> DataFrame:
-    """One row per non-empty cell of the matrix: matrix, matrix_version, cell, hits."""
+def matrix_cells(compiled: CompiledMatrix, beside: DataFrame) -> DataFrame:
+    """One row per non-empty cell of the matrix: matrix, matrix_version, cell, hits. `beside` only lends its session."""
     texts = {outcome: _json(compiled, outcome) for outcome in {*compiled.outcome_of.tolist()}}
     numbered = pd.DataFrame({"cell": compiled.cells, "hits": [texts[o] for o in compiled.outcome_of.tolist()]})
-    return spark.createDataFrame(numbered, schema="cell bigint, hits string").select(
+    return beside.sparkSession.createDataFrame(numbered, schema="cell bigint, hits string").select(
         F.lit(compiled.matrix.name).alias("matrix"),
         F.lit(compiled.matrix.version).alias("matrix_version"),
         "cell",

@@ -86,8 +86,12 @@ def _policy_list(cell: str, policies: Mapping[str, Policy]) -> Read:
 
 
 _READ: dict[OutputKind, Callable[[str, Mapping[str, Policy]], Read]] = {
-    "text": _plain, "goals": _goals, "offer_mode": _offer_mode,
-    "policy": _policy, "policy_group": _policy_group, "policy_list": _policy_list,
+    "text": _plain,
+    "goals": _goals,
+    "offer_mode": _offer_mode,
+    "policy": _policy,
+    "policy_group": _policy_group,
+    "policy_list": _policy_list,
 }
 
 

@@ -99,6 +99,9 @@ class MatrixSet:
 def kind_of(data_type: T.DataType | None) -> Kind | None:
     """How a cell sees a column's type; None for a column no cell can test."""
     kinds: Iterable[tuple[type[T.DataType], Kind]] = (
-        (T.NumericType, "number"), (T.StringType, "string"), (T.BooleanType, "boolean"), (T.DateType, "date"),
+        (T.NumericType, "number"),
+        (T.StringType, "string"),
+        (T.BooleanType, "boolean"),
+        (T.DateType, "date"),
     )
     return next((kind for found, kind in kinds if isinstance(data_type, found)), None)

@@ -28,7 +28,7 @@ def read_lines(spark: SparkSession, file: FileConfig, paths: Sequence[str]) -> D
         F.col("_metadata.file_block_start").alias(BLOCK),
         F.monotonically_increasing_id().alias(ORDER),
     )
-    text = F.decode(F.col("crm__raw").cast("binary"), F.lit("GBK")) if file.encoding == "gbk" else F.make_valid_utf8("crm__raw")
+    text = F.decode(F.col("crm__raw").cast("binary"), "GBK") if file.encoding == "gbk" else F.make_valid_utf8("crm__raw")
     marked = (F.col(BLOCK) == 0) & text.startswith("\ufeff")
     line = F.when(marked, F.substr(text, F.lit(2))).otherwise(text)
     return raw.select(PATH, BLOCK, ORDER, line.alias(LINE), "crm__raw")

@@ -97,7 +97,8 @@ def _from_file(config: PseudonymConfig, told: str | None) -> bytes:
     if path.is_file():
         return path.read_bytes().strip()
     if told or not config.create:
-        raise ConfigError(f"no pseudonym key: set {KEY_VARIABLE} or {KEY_FILE_VARIABLE} ({path} does not exist; only local environments make one)")
+        only_local = f"{path} does not exist, and only local environments make one"
+        raise ConfigError(f"no pseudonym key: set {KEY_VARIABLE} or {KEY_FILE_VARIABLE} ({only_local})")
     return _make(path)
 
 

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from pyspark.ml import Transformer
-from pyspark.ml.base import Estimator
-from pyspark.ml.feature import SQLTransformer, StringIndexer, VectorAssembler
+from pyspark.ml import Estimator, Transformer
+from pyspark.ml.feature import SQLTransformer, StringIndexer, StringIndexerModel, VectorAssembler
 from pyspark.ml.stat import Summarizer
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from crm_spark.config.models import Features, ModelSpec
+from crm_spark.config.models import Features
 from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.learning.expressions import mentioned
 from crm_spark.learning.windows import LABEL_VALUE
 
 MISSING = -1e9  # stands for a missing number: far outside any measure, so that a tree may split it off
 MISSING_TEXT = "(missing)"
 MAX_LEVELS = 32
 MAX_CITIES = 64
+LEVELS_PRECISION = 0.05  # near exact for a few dozen levels; a finer sketch is far slower
 # Keys carry label signal by their order, and the bucket decides who is held out: none of them is ever a feature.
 NEVER = frozenset({"user_id", "person_id", "household_id", "number_id", "peer_id", "month", "split_bucket", LABEL_VALUE})
-_IDENTIFIER = re.compile(r"`([^`]+)`|\b([a-z_][a-z0-9_]*)\b", re.IGNORECASE)
+Stage = Transformer | Estimator[StringIndexerModel]
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Feature name -> SQL expression over a view row, and why other columns were left out."""
+    """Feature name -> SQL expression over a view row that is never null, and why other columns were left out."""
 
     numeric: Mapping[str, str]
     categorical: Mapping[str, str]
@@ -59,20 +59,20 @@ def candidate_features(view: DataFrame, wanted: Features) -> FeatureSet:
     added = {name: f"({expression})" for name, expression in wanted.add.items()}
     own = {f.name: f"`{f.name}`" for f in view.schema.fields if _may_be_feature(f, wanted)}
     types = {f.name: f.dataType for f in view.selectExpr(*[f"{e} AS `{n}`" for n, e in (own | added).items()]).schema.fields}
-    categorical = {n: e for n, e in (own | added).items() if isinstance(types[n], T.StringType)}
-    return FeatureSet({n: e for n, e in (own | added).items() if n not in categorical}, categorical)
+    texts = {n: f"coalesce({e}, '{MISSING_TEXT}')" for n, e in (own | added).items() if isinstance(types[n], T.StringType)}
+    return FeatureSet({n: _number(e, types[n]) for n, e in (own | added).items() if n not in texts}, texts)
 
 
 def learnable_features(rows: DataFrame, candidates: FeatureSet) -> FeatureSet:
-    """The candidates that vary in the training rows; columns without a value, with one value or with too many levels are dropped, with the reason.
+    """The candidates that vary in the training rows; the others are dropped with the reason: no value, one value, too many levels.
 
     One pass over the rows; only the extremes per column come to the driver.
     """
     numeric = list(candidates.numeric)
     vector = VectorAssembler(inputCols=[_column(n) for n in numeric], outputCol="numbers")
-    prepared = rows.select(*_numeric_columns(candidates), *[F.expr(_text_sql(e)).alias(_column(n)) for n, e in candidates.categorical.items()])
-    levels = [F.approx_count_distinct(_column(n), 0.01).alias(_column(n)) for n in candidates.categorical]
-    found = vector.transform(prepared).agg(Summarizer.metrics("min", "max").summary(F.col("numbers")).alias("extremes"), *levels).first()
+    extremes = Summarizer.metrics("min", "max").summary(F.col("numbers")).alias("extremes")
+    levels = [F.approx_count_distinct(_column(n), LEVELS_PRECISION).alias(_column(n)) for n in candidates.categorical]
+    found = vector.transform(rows.selectExpr(*_expressions(candidates))).agg(extremes, *levels).first()
     if found is None or found["extremes"] is None:
         return candidates
     low, high = found["extremes"]["min"], found["extremes"]["max"]
@@ -80,30 +80,22 @@ def learnable_features(rows: DataFrame, candidates: FeatureSet) -> FeatureSet:
     return candidates.without(reasons | _level_reasons({n: int(found[_column(n)]) for n in candidates.categorical}))
 
 
-def preparation_stages(features: FeatureSet) -> list[Transformer | Estimator]:
+def preparation_stages(features: FeatureSet) -> list[Stage]:
     """Stages from a raw view row to the `features` vector: decimals become doubles, missing values a value of their own."""
-    expressions = [f"{_numeric_sql(e)} AS `{_column(n)}`" for n, e in features.numeric.items()]
-    expressions += [f"{_text_sql(e)} AS `{_column(n)}`" for n, e in features.categorical.items()]
-    stages: list[Transformer | Estimator] = [SQLTransformer(statement=f"SELECT *, {', '.join(expressions)} FROM __THIS__")]
+    stages: list[Stage] = [SQLTransformer(statement=f"SELECT *, {', '.join(_expressions(features))} FROM __THIS__")]
     texts = [_column(n) for n in features.categorical]
     if texts:
         # Alphabetical order: levels keep their number whatever the order of the rows; an unseen level gets a number of its own.
-        stages.append(
-            StringIndexer(inputCols=texts, outputCols=[f"{c}_level" for c in texts], handleInvalid="keep", stringOrderType="alphabetAsc")
-        )
+        levels = [f"{c}_level" for c in texts]
+        stages.append(StringIndexer(inputCols=texts, outputCols=levels, handleInvalid="keep", stringOrderType="alphabetAsc"))
     inputs = [f"{c}_level" for c in texts] + [_column(n) for n in features.numeric]
     return [*stages, VectorAssembler(inputCols=inputs, outputCol="features")]
 
 
 def input_columns(features: FeatureSet, view: DataFrame) -> tuple[str, ...]:
     """Columns of the view that the features read, in the view's order."""
-    read = mentioned((*features.numeric.values(), *features.categorical.values()))
+    read = mentioned(*features.numeric.values(), *features.categorical.values())
     return tuple(c for c in view.columns if c in read)
-
-
-def mentioned(expressions: Iterable[str]) -> frozenset[str]:
-    """Every identifier that stands in the SQL expressions."""
-    return frozenset(quoted or plain for e in expressions for quoted, plain in _IDENTIFIER.findall(e))
 
 
 def _refuse_unknown(columns: list[str], wanted: Features) -> None:
@@ -128,16 +120,15 @@ def _flat_reason(value: float) -> str:
     return "no value in training" if value == MISSING else "one value in training"
 
 
-def _numeric_columns(features: FeatureSet) -> list[Column]:
-    return [F.expr(_numeric_sql(e)).alias(_column(n)) for n, e in features.numeric.items()]
+def _expressions(features: FeatureSet) -> list[str]:
+    return [f"{e} AS `{_column(n)}`" for n, e in (*features.numeric.items(), *features.categorical.items())]
 
 
-def _numeric_sql(expression: str) -> str:
-    return f"COALESCE(NANVL(CAST({expression} AS DOUBLE), NULL), {MISSING!r}D)"
-
-
-def _text_sql(expression: str) -> str:
-    return f"COALESCE({expression}, '{MISSING_TEXT}')"
+def _number(expression: str, kind: T.DataType) -> str:
+    double = f"cast({expression} AS double)"
+    if isinstance(kind, (T.DoubleType, T.FloatType)):
+        double = f"nanvl({double}, NULL)"
+    return f"coalesce({double}, {MISSING!r}D)"
 
 
 def _column(feature: str) -> str:

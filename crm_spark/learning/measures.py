@@ -39,7 +39,7 @@ class ScoreTable:
     @property
     def has_both_classes(self) -> bool:
         """True if some customers have the label and some have not."""
-        return 0 < self.positives.sum() < self.total
+        return bool(0 < self.positives.sum() < self.total)
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,13 @@ def probability() -> Column:
 
 
 def score_tables(scored: DataFrame, by: str) -> dict[str, ScoreTable]:
-    """One score table per value of the column `by`, from the columns `probability` and `label`; a bounded number of counts comes to the driver."""
+    """One score table per value of the column `by`, from the columns `probability` and `label`.
+
+    Only counts come to the driver, at most one per distinct rounded score.
+    """
     rounded = F.round(probability(), SCORE_DIGITS).alias("score")
-    counts = scored.groupBy(by, rounded).agg(F.count(F.lit(1)).alias("customers"), F.sum("label").alias("positives")).toPandas()
+    sums = (F.count(F.lit(1)).alias("customers"), F.sum("label").alias("positives"))
+    counts = scored.groupBy(by, rounded).agg(*sums).toPandas()
     return {
         str(name): score_table(own["score"].to_numpy(), own["customers"].to_numpy(), own["positives"].to_numpy())
         for name, own in counts.groupby(by, sort=True)
@@ -114,7 +118,7 @@ def precision_recall(table: ScoreTable) -> tuple[Numbers, Numbers]:
 
 def gain(table: ScoreTable, shares: Numbers) -> Numbers:
     """Share of all positives among the given shares of customers with the highest scores."""
-    return _cumulative(table, table.positives, shares) / table.positives.sum()
+    return np.asarray(_cumulative(table, table.positives, shares) / table.positives.sum())
 
 
 def lift(table: ScoreTable, share: float) -> float:
@@ -150,4 +154,4 @@ def with_prefix(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
 def _cumulative(table: ScoreTable, amounts: Numbers, shares: Numbers) -> Numbers:
     """The amount that the given shares of customers hold, highest scores first, ties shared out evenly."""
     customers = np.concatenate([[0.0], np.cumsum(table.customers)])
-    return np.interp(shares * table.total, customers, np.concatenate([[0.0], np.cumsum(amounts)]))
+    return np.asarray(np.interp(shares * table.total, customers, np.concatenate([[0.0], np.cumsum(amounts)])))

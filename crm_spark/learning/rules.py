@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.classification import DecisionTreeClassificationModel, GBTClassificationModel, RandomForestClassificationModel
@@ -50,7 +51,7 @@ def _stage_text(stage: Transformer) -> str:
         return repr([list(labels) for labels in stage.labelsArray])
     if isinstance(stage, VectorAssembler):
         return repr(stage.getInputCols())
-    return _trees(stage)
+    return _trees(cast(TreeModel, stage))
 
 
 def _trees(model: TreeModel) -> str:

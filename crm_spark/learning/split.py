@@ -41,11 +41,11 @@ class Split:
 
 
 def label_counts(rows: DataFrame) -> dict[tuple[str, bool], Count]:
-    """Customers and positives per as-of month and hold-out; a handful of numbers."""
+    """Customers and positives per as-of month and hold-out, months ascending; a handful of numbers."""
     held_out = (F.col("split_bucket") < HOLD_OUT_BELOW).alias("held_out")
-    counted = rows.where(F.col("split_bucket").isNotNull()).groupBy("month", held_out)
-    found = counted.agg(F.count(F.lit(1)).alias("customers"), F.sum(LABEL_VALUE).cast("long").alias("positives")).collect()
-    return {(r["month"], r["held_out"]): Count(r["customers"], r["positives"]) for r in sorted(found, key=lambda r: (r["month"], r["held_out"]))}
+    sums = (F.count(F.lit(1)).alias("customers"), F.sum(LABEL_VALUE).cast("long").alias("positives"))
+    found = rows.where(F.col("split_bucket").isNotNull()).groupBy("month", held_out).agg(*sums).collect()
+    return {(r["month"], r["held_out"]): Count(r["customers"], r["positives"]) for r in sorted(found)}
 
 
 def choose_split(counts: Mapping[tuple[str, bool], Count]) -> Split:

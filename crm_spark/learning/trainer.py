@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from crm_spark.learning.windows import LABEL_VALUE
 
 _CLASSIFIERS = {"gbt": GBTClassifier, "forest": RandomForestClassifier, "tree": DecisionTreeClassifier}
 _DEFAULT_BINS = 32
+ROWS_PER_PARTITION = 50_000
 
 
 class UntrainableError(CrmError):
@@ -72,7 +74,8 @@ class Trained:
 def prepare(spec: ModelSpec, rows: DataFrame) -> Prepared:
     """Labelled view rows (see `windows.training_rows`) as feature vectors with their part.
 
-    Features are chosen and text levels learnt on non-hold-out rows only. UntrainableError when the label or the hold-out cannot carry a model.
+    Features are chosen and text levels learnt on non-hold-out rows only. UntrainableError when the label or the hold-out cannot
+    carry a model.
     """
     counts = label_counts(rows)
     split = choose_split(counts)
@@ -84,7 +87,7 @@ def prepare(spec: ModelSpec, rows: DataFrame) -> Prepared:
         raise UntrainableError("no column of the view varies in training")
     preparation = Pipeline(stages=preparation_stages(features)).fit(learnt)
     vectors = preparation.transform(parted).select("user_id", "month", "part", "label", "features")
-    frame = vectors.repartition(spec.partitions, "user_id").sortWithinPartitions("user_id", "month").drop("user_id", "month")
+    frame = vectors.repartition(_partitions(counts), "user_id").sortWithinPartitions("user_id", "month").drop("user_id", "month")
     inputs = rows.select(*input_columns(features, rows)).schema
     return Prepared(spec, frame, tuple(preparation.stages), features, inputs, split, counts)
 
@@ -96,7 +99,8 @@ def train(prepared: Prepared) -> Trained:
     chosen = choose(candidates, spec.selection)
     model = _refitted(prepared, chosen) if spec.refit else chosen.model
     tables = _hold_out_tables(prepared, model)
-    rules = {c.algorithm: _rules(prepared, c.model) for c in candidates if c.algorithm == "tree"} | {chosen.algorithm: _rules(prepared, model)}
+    readable = {c.algorithm: c.model for c in candidates if c.algorithm == "tree"} | {chosen.algorithm: model}
+    rules = {algorithm: _rules(prepared, fitted) for algorithm, fitted in readable.items()}
     pipeline = PipelineModel(stages=[*prepared.stages, model])
     shares = importances(model, prepared.features.names)
     return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, tables), tables[HOLD_OUT], shares, rules)
@@ -138,9 +142,15 @@ def _refuse_too_little(spec: ModelSpec, counts: Mapping[tuple[str, bool], Count]
     if learnt.positives in (0, learnt.customers):
         raise UntrainableError(f"the label '{spec.label.name}' is the same for all {learnt.customers:,} customers")
     if learnt.positives < spec.minimum_positives:
-        raise UntrainableError(f"{learnt.positives} customers with the label '{spec.label.name}': at least {spec.minimum_positives} are wanted")
+        found = f"{learnt.positives} customers with the label '{spec.label.name}'"
+        raise UntrainableError(f"{found} to learn from: at least {spec.minimum_positives} are wanted")
     if judged.positives in (0, judged.customers):
         raise UntrainableError(f"the hold-out of {judged.customers:,} customers has only one class")
+
+
+def _partitions(counts: Mapping[tuple[str, bool], Count]) -> int:
+    """By the number of rows alone: trees sample by partition, so the number must not depend on the cluster."""
+    return max(2, math.ceil(sum(c.customers for c in counts.values()) / ROWS_PER_PARTITION))
 
 
 def _fit_candidate(prepared: Prepared, algorithm: Algorithm, point: Point) -> Candidate:
@@ -159,11 +169,13 @@ def _fit(prepared: Prepared, algorithm: str, point: Point, parts: Sequence[str])
     levels = [len(names) for names in text_levels(prepared.stages).values()]
     settings = {**point, "maxBins": max(int(point.get("maxBins", _DEFAULT_BINS)), *levels, 2)}
     estimator = _CLASSIFIERS[algorithm](featuresCol="features", labelCol="label", seed=prepared.spec.seed, **settings)
-    return estimator.fit(prepared.frame.where(F.col("part").isin(*parts)).select("label", "features"))
+    model: TreeModel = estimator.fit(prepared.frame.where(F.col("part").isin(*parts)).select("label", "features"))
+    return model
 
 
 def _hold_out_tables(prepared: Prepared, model: TreeModel) -> dict[str, m.ScoreTable]:
-    return m.score_tables(model.transform(prepared.frame.where(F.col("part").isin(HOLD_OUT, EARLIER_HOLD_OUT))), "part")
+    held_out = prepared.frame.where(F.col("part").isin(HOLD_OUT, EARLIER_HOLD_OUT))
+    return m.score_tables(model.transform(held_out), "part")
 
 
 def _metrics(chosen: Candidate, tables: Mapping[str, m.ScoreTable]) -> dict[str, float]:

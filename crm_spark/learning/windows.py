@@ -7,11 +7,13 @@ Features are the view's row of the as-of month, which never looks ahead; labels 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.config.models import ModelSpec
+from crm_spark.learning.expressions import mentioned
 from crm_spark.months import add_months, window
 from crm_spark.tables.mart import CUSTOMER_VIEW_LABELS
 
@@ -48,34 +50,34 @@ def label_rows(
 ) -> DataFrame:
     """Rows of `customer_view_labels` for every label month of the run's `month`.
 
-    `view` holds at least `months_to_read` of them, of all cities (a customer may have moved); `outcomes` is raw.outcome, for delivered labels.
+    `view` holds at least `months_to_read` of them, of all cities (a customer may have moved); `outcomes` is raw.outcome, for
+    delivered labels.
     """
     as_ofs = label_months(spec, month, seen, first_month)
     if spec.label.outcome:
         return _delivered_labels(spec, view, month, as_ofs, outcomes)
-    frames = [build_labels(spec, _month(view, as_of), view.where(F.col("month").isin(*performance_months(spec, as_of))), as_of) for as_of in as_ofs]
-    labels = frames[0] if frames else build_labels(spec, view.limit(0), view.limit(0), month)
-    for frame in frames[1:]:
-        labels = labels.unionByName(frame)
-    return labels
+    frames = [build_labels(spec, _months(view, as_of), _months(view, *performance_months(spec, as_of)), as_of) for as_of in as_ofs]
+    return reduce(DataFrame.unionByName, frames) if frames else build_labels(spec, view.limit(0), view.limit(0), month)
 
 
 def build_labels(spec: ModelSpec, as_of_view: DataFrame, performance_views: DataFrame, as_of: str) -> DataFrame:
-    """One row per customer of the population in the as-of month: 1 if the label's condition held, else 0 (a condition that is null counts as 0).
+    """One row per customer of the population in the as-of month: 1 if the label's condition held, else 0 (null counts as 0).
 
-    The condition is an aggregate over the customer's performance months: `o` is the as-of row, `p` the row of each month, all null and
-    `p.present` false in a month without one. Whoever leaves in the gap is absent afterwards, so the label sees it. Customers are followed by
-    `user_id` across cities; the row keeps the as-of city.
+    The condition is an aggregate over the customer's performance months: `o` is the as-of row, `p` the row of each month, all null
+    and `p.present` false in a month without one. Whoever leaves in the gap is absent afterwards, so the label sees it. Customers
+    are followed by `user_id` across cities; the row keeps the as-of city.
     """
     months = performance_months(spec, as_of)
     population = as_of_view.where(F.expr(spec.population))
-    grid = population.select(F.struct("*").alias("o")).withColumn("performance_month", F.explode(F.array(*map(F.lit, months))))
-    later = performance_views.select(F.struct("*").alias("p"))
+    read = [c for c in as_of_view.columns if c in {"city", "month", "user_id"} | mentioned(spec.label.value)]
+    later = performance_views.select(F.struct(*read).alias("p"))
+    grid = population.select(F.struct(*read).alias("o"), F.explode(F.array(*map(F.lit, months))).alias("performance_month"))
     same = (F.col("o.user_id") == F.col("p.user_id")) & (F.col("performance_month") == F.col("p.month"))
-    rows = grid.join(later, on=same, how="left").select("o", _with_presence(performance_views).alias("p"))
-    happened = rows.groupBy(F.col("o.city").alias("city"), F.col("o.user_id").alias("user_id")).agg(F.expr(str(spec.label.value)).alias("happened"))
-    value = F.coalesce(F.col("happened").cast("boolean").cast("double"), F.lit(0.0))
-    return _label_frame(spec, happened.select("city", F.lit(as_of).alias("month"), "user_id", value.alias("value")), F.lit(months[-1]))
+    rows = grid.join(later, on=same, how="left").select("o", _with_presence(read).alias("p"))
+    customer = (F.col("o.city").alias("city"), F.col("o.user_id").alias("user_id"))
+    happened = rows.groupBy(*customer).agg(F.expr(str(spec.label.value)).cast("boolean").cast("double").alias("happened"))
+    value = {"month": F.lit(as_of), "value": F.coalesce("happened", F.lit(0.0))}
+    return _label_frame(spec, happened.withColumns(value), F.lit(months[-1]))
 
 
 def training_rows(spec: ModelSpec, view: DataFrame, labels: DataFrame, month: str) -> DataFrame:
@@ -95,7 +97,7 @@ def _is_known(spec: ModelSpec, as_of: str, month: str, seen: Collection[str]) ->
 
 
 def _delivered_labels(spec: ModelSpec, view: DataFrame, month: str, as_ofs: Sequence[str], outcomes: DataFrame | None) -> DataFrame:
-    population = view.where(F.col("month").isin(*as_ofs) & F.expr(spec.population)).select("city", "month", "user_id")
+    population = _months(view, *as_ofs).where(F.expr(spec.population)).select("city", "month", "user_id")
     if outcomes is None:
         return _label_frame(spec, population.limit(0).withColumn("value", F.lit(None).cast("double")), F.lit(month))
     told = outcomes.where((F.col("label") == spec.label.outcome) & F.col("value").isNotNull() & (F.col("known_month") <= month))
@@ -103,9 +105,8 @@ def _delivered_labels(spec: ModelSpec, view: DataFrame, month: str, as_ofs: Sequ
     return _label_frame(spec, joined, F.col("known_month"))
 
 
-def _with_presence(view: DataFrame) -> Column:
-    columns = [F.col(f"p.`{c}`").alias(c) for c in view.columns]
-    return F.struct(*columns, F.col("p").isNotNull().alias("present"))
+def _with_presence(columns: Sequence[str]) -> Column:
+    return F.struct(*[F.col(f"p.{c}").alias(c) for c in columns], F.col("p").isNotNull().alias("present"))
 
 
 def _label_frame(spec: ModelSpec, rows: DataFrame, known_month: Column) -> DataFrame:
@@ -113,5 +114,5 @@ def _label_frame(spec: ModelSpec, rows: DataFrame, known_month: Column) -> DataF
     return rows.withColumns(told).select(*CUSTOMER_VIEW_LABELS.columns)
 
 
-def _month(view: DataFrame, month: str) -> DataFrame:
-    return view.where(F.col("month") == month)
+def _months(view: DataFrame, *months: str) -> DataFrame:
+    return view.where(F.col("month").isin(*months))

@@ -9,12 +9,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import log
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 _BITS = 53
-_LOGISTIC_TO_UNIT = 0.5513288954217921  # sqrt(3) / pi: a logistic number of standard deviation 1
+_QUARTER = 0xFFFF
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ class Dice:
         return (F.shiftrightunsigned(self.hash(salt, *keys), 64 - _BITS) + F.lit(0.5)) * F.lit(2.0**-_BITS)
 
     def bell(self, salt: str, *keys: Column | str) -> Column:
-        """A bell-shaped number of mean 0 and standard deviation 1, tails a little heavier than normal (logistic)."""
-        share = self.uniform(salt, *keys)
-        return F.ln(share / (1 - share)) * F.lit(_LOGISTIC_TO_UNIT)
+        """A bell-shaped number of mean 0 and standard deviation 1, within 3.47 of it: the sum of the four quarters of a hash."""
+        bits = self.hash(salt, *keys)
+        quarters = [F.shiftrightunsigned(bits, shift).bitwiseAND(_QUARTER) for shift in (0, 16, 32, 48)]
+        return (sum(quarters[1:], quarters[0]) - 2 * _QUARTER).cast("double") * F.lit(3**0.5 / _QUARTER)
 
     def happens(self, chance: Column | float, salt: str, *keys: Column | str) -> Column:
         """True with the chance."""
@@ -77,6 +79,23 @@ def slot(share: Column, weights: Sequence[float]) -> Column:
 def logistic(log_odds: Column) -> Column:
     """The chance of these log-odds."""
     return F.lit(1.0) / (F.lit(1.0) + F.exp(-log_odds))
+
+
+def log_odds(share: float) -> float:
+    """The log-odds of a share; 0 and 1 become very unlikely and very likely."""
+    held = min(max(share, 1e-6), 1 - 1e-6)
+    return log(held / (1 - held))
+
+
+def within(value: Column, low: float, high: float) -> Column:
+    """`value` held within [low, high]; for values that are never null, and written once, so that it is computed once."""
+    return F.least(F.greatest(value, F.lit(low)), F.lit(high))
+
+
+def to_digits(value: Column, digits: int) -> Column:
+    """A double at so many decimals, halves up; many times faster than `round`, which goes through decimals."""
+    unit = float(10**digits)
+    return F.floor(value * unit + 0.5) / unit
 
 
 def whole_near(expected: Column, share: Column) -> Column:

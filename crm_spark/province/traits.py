@@ -7,8 +7,7 @@ from math import sqrt
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from crm_spark.columns import clip
-from crm_spark.province.chance import slot
+from crm_spark.province.chance import slot, to_digits, within
 from crm_spark.province.world import Province, archetypes, cities, looked_up
 
 RENTALS = (8, 18, 28, 38, 58, 88, 128, 188)  # yuan a month
@@ -28,7 +27,7 @@ def subscribers(spark: SparkSession, province: Province, partitions: int | None 
 def with_traits(frame: DataFrame, province: Province) -> DataFrame:
     """`frame` (any rows with `subscriber`) with the subscriber's traits; no shuffle, they are computed anew."""
     spark = frame.sparkSession
-    placed = frame.withColumns({"city_index": _city(province), "type_index": _type(province)})
+    placed = frame.withColumns({"city_index": _city(province), "person": _person(province)}).withColumn("type_index", _type(province))
     typed = looked_up(looked_up(placed, cities(spark, province), "city_index"), archetypes(spark, province), "type_index")
     return typed.withColumns(_nature(province)).withColumns(_standing(province)).withColumns(_contract(province)).withColumns(_place(province))
 
@@ -54,16 +53,24 @@ def _city(province: Province) -> Column:
 
 
 def _type(province: Province) -> Column:
-    return province.dice.index([a.weight for a in province.config.archetypes.values()], "archetype", "subscriber")
+    return province.dice.index([a.weight for a in province.config.archetypes.values()], "archetype", "person")
+
+
+def _person(province: Province) -> Column:
+    """Some pairs of neighbouring numbers belong to one person, who then has one way of life, age and standing."""
+    number = F.col("subscriber")
+    in_pair = province.dice.happens(province.config.network.two_number_share, "two numbers", F.floor(number / 2))
+    return F.when(in_pair, number - number % 2).otherwise(number)
 
 
 def _nature(province: Province) -> dict[str, Column]:
     dice = province.dice
-    names = ("talk_level", "data_level", "income", "loyalty", "second_sim", "news_taste", "music_taste", "web_taste", "thrift")
+    names = ("talk_level", "data_level", "loyalty", "second_sim", "news_taste", "music_taste", "web_taste", "thrift")
     return {
-        **{name: clip(dice.bell(name, "subscriber"), -3.0, 3.0) for name in names},
-        "age": clip(F.col("type_age") + dice.bell("age", "subscriber") * 8, 15.5, 84.0),
-        "is_female": dice.happens(0.48, "gender", "subscriber"),
+        **{name: within(dice.bell(name, "subscriber"), -3.0, 3.0) for name in names},
+        "income": within(dice.bell("income", "person"), -3.0, 3.0),
+        "age": within(F.col("type_age") + dice.bell("age", "person") * 8, 15.5, 84.0),
+        "is_female": dice.happens(0.48, "gender", "person"),
         "activation_t": activation(F.col("subscriber"), province),
         "activation_day": dice.below(28, "activation day", "subscriber") + 1,
         "vpn": dice.happens(F.col("type_vpn"), "vpn", "subscriber").cast("int"),
@@ -74,11 +81,11 @@ def _nature(province: Province) -> dict[str, Column]:
 def _standing(province: Province) -> dict[str, Column]:
     """Education, occupation and income hang together, loosely."""
     dice = province.dice
-    schooling = F.col("income") * 0.5 - (F.col("age") - 38) / 25 + dice.bell("schooling", "subscriber") * 0.8
+    schooling = F.col("income") * 0.5 - (F.col("age") - 38) / 25 + dice.bell("schooling", "person") * 0.8
     is_student = F.col("archetype") == "student"
     return {
         "education_index": F.when(is_student, 4).otherwise(slot(0.5 + schooling / 5, (0.12, 0.28, 0.3, 0.18, 0.12))),
-        "occupation": F.when(is_student, "student").otherwise(dice.pick(OCCUPATIONS, "occupation", "subscriber")),
+        "occupation": F.when(is_student, "student").otherwise(dice.pick(OCCUPATIONS, "occupation", "person")),
         "income_index": slot(0.5 + F.col("income") / 5, (0.2, 0.2, 0.2, 0.2, 0.2)),
         "level": F.exp(F.col("talk_level") * province.config.behaviour.level_spread - province.config.behaviour.level_spread**2 / 2),
     }
@@ -92,8 +99,8 @@ def _contract(province: Province) -> dict[str, Column]:
     price = F.col("type_long_distance_price_yuan") * F.exp(dice.bell("long-distance price", "subscriber") * 0.22)
     return {
         "rental_yuan": F.element_at(F.array(*map(F.lit, RENTALS)), tier + 1),
-        "local_price_yuan": F.round(F.lit(0.18) * F.exp(dice.bell("local price", "subscriber") * 0.15), 2),
-        "long_distance_price_yuan": F.round(clip(price, 0.06, 0.8), 2),
+        "local_price_yuan": to_digits(F.lit(0.18) * F.exp(dice.bell("local price", "subscriber") * 0.15), 2),
+        "long_distance_price_yuan": to_digits(within(price, 0.06, 0.8), 2),
         "is_postpaid": dice.happens(F.col("type_postpaid") + F.col("income") * 0.08, "postpaid", "subscriber"),
         "joined_by": dice.pick(JOIN_CHANNELS, "join channel", "subscriber"),
         "has_consented": dice.happens(province.config.network.consent_share, "consent", "subscriber"),
@@ -101,12 +108,10 @@ def _contract(province: Province) -> dict[str, Column]:
 
 
 def _place(province: Province) -> dict[str, Column]:
-    """Household, person, hall and county: neighbours in the community share them."""
+    """Household, hall and county: neighbours in the community share them."""
     dice = province.dice
-    in_pair = dice.happens(province.config.network.two_number_share, "two numbers", F.floor(F.col("subscriber") / 2))
     return {
         "household": F.floor(F.col("subscriber") / 4),
-        "person": F.when(in_pair, F.col("subscriber") - F.col("subscriber") % 2).otherwise(F.col("subscriber")),
         "hall": dice.below(F.col("halls"), "hall", community(F.col("subscriber"), province)) + 1,
         "county": F.element_at("counties", dice.below(F.size("counties"), "county", community(F.col("subscriber"), province)) + 1),
         "dear": (F.ln("rental_yuan") - F.ln("type_rental_yuan")) / 0.45 - F.col("talk_level") * 0.7,

@@ -15,6 +15,7 @@ from crm_spark.province.chance import Dice
 
 WARM_UP = 6  # months lived before the first delivered one, so that states have settled
 AHEAD = 5  # months lived after the last one: who leaves then already behaves like it
+REMEMBERED = 3  # months whose complaints still count
 _ECHO_MONTHS = 3
 
 
@@ -46,22 +47,35 @@ class Province:
 
 
 def calendar(spark: SparkSession, province: Province) -> DataFrame:
-    """One row per month lived (`t`, 0 is the first delivered) and city: dates, season and trouble. A few dozen rows."""
+    """One row per month lived (`t`, 0 is the first delivered) and city: dates, season, trouble of the month and of those before it."""
     config = province.config
     first, last = province.month_at(-WARM_UP), province.month_at(province.last + AHEAD)
     rows = [
-        (t, index, month, first_day(month), *_season(config.seasons.get(month, Season())), trouble_in(city, month, config.troubles))
+        (t, index, month, first_day(month), *_season(config.seasons.get(month, Season())), *_troubles(city, month, config))
         for t, month in enumerate(month_range(first, last), start=-WARM_UP)
         for index, city in enumerate(config.cities)
     ]
     seasons = ", ".join(f"season_{f.name} double" for f in fields(Season))
-    return spark.createDataFrame(rows, f"t long, city_index int, month string, first_day date, {seasons}, trouble double")
+    troubles = ", ".join(f"trouble_{k} double" for k in range(REMEMBERED + 1))
+    return spark.createDataFrame(rows, f"t long, city_index int, month string, first_day date, {seasons}, {troubles}")
+
+
+def days_of_week(spark: SparkSession, province: Province) -> DataFrame:
+    """One row per delivered month: its days of the month that are weekend days, and those that are not."""
+    rows = [(month, _days(month, range(5, 7)), _days(month, range(5))) for month in province.config.months]
+    return spark.createDataFrame(rows, "month string, weekend_days array<int>, week_days array<int>")
+
+
+def _days(month: str, weekdays: range) -> list[int]:
+    first = first_day(month)
+    days = range((first_day(add_months(month, 1)) - first).days)
+    return [d + 1 for d in days if (first.weekday() + d) % 7 in weekdays]
 
 
 def trouble_in(city: str, month: str, troubles: tuple[Trouble, ...]) -> float:
     """What the city feels of its troubles in a month: each halves with every month and is forgotten after three."""
     ages = [(t.strength, months_between(t.month, month)) for t in troubles if t.city == city]
-    return sum(strength * 0.5**age for strength, age in ages if 0 <= age <= _ECHO_MONTHS)
+    return sum((strength * 0.5**age for strength, age in ages if 0 <= age <= _ECHO_MONTHS), 0.0)
 
 
 def cities(spark: SparkSession, province: Province) -> DataFrame:
@@ -92,6 +106,10 @@ def flat(value: object, name: str) -> dict[str, object]:
 def looked_up(frame: DataFrame, small: DataFrame, *keys: str) -> DataFrame:
     """`frame` with the columns of a small frame that has one row for each of its keys."""
     return frame.join(F.broadcast(small), on=list(keys), how="inner")
+
+
+def _troubles(city: str, month: str, config: ProvinceConfig) -> tuple[float, ...]:
+    return tuple(trouble_in(city, add_months(month, -k), config.troubles) for k in range(REMEMBERED + 1))
 
 
 def _season(season: Season) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.columns import DIGITS
+from crm_spark.columns import DIGITS, clip
 from crm_spark.config.segments import SegmentationSpec
 from crm_spark.errors import ConfigError
 
@@ -20,7 +20,7 @@ _PARTS_PER_MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of an attribute as it enters the clustering (after log)."""
+    """Mean and standard deviation of an attribute as it enters the clustering (after log or root)."""
 
     mean: float
     deviation: float
@@ -45,7 +45,7 @@ def training_sample(attributes: DataFrame, rows: int, size: int) -> DataFrame:
 
 def scales(sample: DataFrame, spec: SegmentationSpec) -> dict[str, Scale | str]:
     """Per attribute its scale in the sample, or why it cannot be used; one row is collected."""
-    entering = {a: entering_value(a, spec) for a in spec.expressions}
+    entering = {a: entering_value(a, spec) for a in spec.forming}
     measures = [m for a, c in entering.items() for m in (F.avg(c).alias(f"{a}|mean"), F.stddev_pop(c).alias(f"{a}|deviation"))]
     found = sample.agg(*measures).first()
     known: Mapping[str, float | None] = found.asDict() if found else {}
@@ -53,14 +53,17 @@ def scales(sample: DataFrame, spec: SegmentationSpec) -> dict[str, Scale | str]:
 
 
 def entering_value(attribute: str, spec: SegmentationSpec) -> Column:
-    """An attribute as it enters the clustering: the logarithm of money and minutes, whose few large values would rule else."""
+    """An attribute as it enters the clustering; a negative value is drawn in like its positive."""
     value = F.col(f"`{attribute}`")
-    return F.signum(value) * F.log1p(F.abs(value)) if attribute in spec.log else value
+    if attribute in spec.log:
+        return F.signum(value) * F.log1p(F.abs(value))
+    return F.signum(value) * F.sqrt(F.abs(value)) if attribute in spec.root else value
 
 
 def standardised(attribute: str, scale: Scale, spec: SegmentationSpec) -> Column:
-    """Distance from the mean in standard deviations; a missing value counts as the mean."""
-    return F.coalesce((entering_value(attribute, spec) - scale.mean) / scale.deviation, F.lit(0.0))
+    """Distance from the mean in standard deviations within the limit, times the weight; a missing value counts as the mean."""
+    distance = (entering_value(attribute, spec) - scale.mean) / scale.deviation
+    return F.coalesce(clip(distance, -spec.limit, spec.limit) * spec.weights.get(attribute, 1.0), F.lit(0.0))
 
 
 def usable(found: Mapping[str, Scale | str]) -> dict[str, Scale]:
@@ -88,4 +91,4 @@ def _refuse_unknown_columns(view: DataFrame, sql: str, where: str) -> None:
     try:
         view.select(F.expr(sql).cast("double")).schema  # noqa: B018 - the analysis is the check
     except (AnalysisException, ParseException) as error:
-        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{where}: {str(error).strip().splitlines()[0]}") from None

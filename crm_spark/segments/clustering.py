@@ -36,9 +36,12 @@ class Clusters:
 
 
 def fit(sample: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> Clusters:
-    """KMeans with the spec's seed; there may be fewer centres than groups if the sample has fewer distinct customers."""
-    kmeans = KMeans(k=spec.groups, seed=spec.seed, initMode="k-means||", maxIter=spec.iterations)
-    model = kmeans.setFeaturesCol(_STANDARDISED).setPredictionCol(CLUSTER).fit(_vectors(sample, scales, spec))
+    """KMeans from several seeds, of which the tightest counts.
+
+    There may be fewer centres than groups if the sample has fewer distinct customers.
+    """
+    vectors = _vectors(sample, scales, spec)
+    model = min((_fitted(vectors, spec, start) for start in range(spec.starts)), key=_cost)
     centres = tuple(tuple(round(float(x), DIGITS) for x in centre) for centre in model.clusterCenters())
     return Clusters(dict(scales), centres, model)
 
@@ -47,6 +50,16 @@ def assigned(attributes: DataFrame, clusters: Clusters, spec: SegmentationSpec) 
     """Key, attributes and the number of the nearest centre, one row per row of `attributes`."""
     placed = clusters.model.transform(_vectors(attributes, clusters.scales, spec))
     return placed.select(*KEY, *[f"`{a}`" for a in spec.expressions], CLUSTER)
+
+
+def _fitted(vectors: DataFrame, spec: SegmentationSpec, start: int) -> KMeansModel:
+    kmeans = KMeans(k=spec.groups, seed=spec.seed + start, initMode="k-means||", maxIter=spec.iterations)
+    return kmeans.setFeaturesCol(_STANDARDISED).setPredictionCol(CLUSTER).fit(vectors)
+
+
+def _cost(model: KMeansModel) -> float:
+    """Sum of squared distances; at the digits that count, so that the earliest of equally good fits is taken."""
+    return round(float(model.summary.trainingCost), DIGITS)
 
 
 def _vectors(attributes: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> DataFrame:

@@ -58,5 +58,5 @@ def _problem(empty: DataFrame, rule: NameRule) -> str | None:
     try:
         empty.where(F.expr(rule.when)).schema  # noqa: B018 - the analysis is the check
     except (AnalysisException, ParseException) as error:
-        return str(error).splitlines()[0]
+        return str(error).strip().splitlines()[0]
     return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -29,7 +30,7 @@ class Catalog:
 
     def __init__(self, spark: SparkSession, config: CatalogConfig, locks: Locks) -> None:
         self._spark = spark
-        self._config = config
+        self._config = replace(config, root=_absolute(config.root)) if config.by == "path" else config
         self._locks = locks
         self._ensured: set[tuple[str, tuple[str, ...]]] = set()
 
@@ -110,6 +111,11 @@ class Catalog:
         new = [f"`{f.name}` {f.sql_type}" for f in table.fields if f.name not in there]
         if new:
             self._spark.sql(f"ALTER TABLE {self.reference(table)} ADD COLUMNS ({', '.join(new)})")
+
+
+def _absolute(root: str) -> str:
+    """Delta takes only absolute folders and URIs for paths."""
+    return root if "://" in root else str(Path(root).resolve())
 
 
 def _quoted(value: str) -> str:

@@ -50,21 +50,12 @@ VOICE_MINUTES = (
 )
 
 VOICE_DAILY = Table(
-    "middle",
-    "voice_daily",
-    "One row per subscriber, peer and day with calls: the additive partials that months are built from.",
-    (
-        CITY,
-        MONTH,
-        day("day", "Day."),
-        USER_ID,
-        PEER_ID,
-        text("peer_province", "Province of the peer's number."),
-        *_CALL_COUNTERS,
-        *VOICE_MINUTES,
-        Field("long_distance_fee_yuan", T.DecimalType(18, 4), "Charges of outgoing long distance."),
-    ),
-    (*KEY, "day", "peer_id"),
+    "middle", "voice_daily",
+    "One row per subscriber, peer and day with calls (a peer told with two provinces has a row for each): the additive partials that months are built from.",
+    (CITY, MONTH, day("day", "Day."), USER_ID, PEER_ID,
+     Field("peer_province", T.StringType(), "Province of the peer's number.", nullable=True), *_CALL_COUNTERS,
+     *VOICE_MINUTES, Field("long_distance_fee_yuan", T.DecimalType(18, 4), "Charges of outgoing long distance.")),
+    (*KEY, "day", "peer_id", "peer_province"),
 )
 
 VOICE_SUMMARY = Table(

@@ -45,7 +45,7 @@ def _in_city() -> Column:
 
 def _place_in_city() -> Column:
     ranking = Window.partitionBy("city", "month").orderBy(F.desc_nulls_last("value"), "user_id")
-    return (F.row_number().over(ranking) - 0.5) / F.col(_CITY_SIZE)
+    return F.try_divide(F.row_number().over(ranking) - 0.5, F.col(_CITY_SIZE))
 
 
 def _first_grade(reached: Mapping[str, Column]) -> Column:

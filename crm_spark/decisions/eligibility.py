@@ -1,0 +1,101 @@
+"""Eligibility: which of the policies that the matrices propose may be offered, and why the others may not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from crm_spark.config.policies import Policy
+from crm_spark.decisions.outputs import CANDIDATES, NONE
+
+STAGE = "eligibility"
+HELD, NOT_RETRIEVED = "held", "not_retrieved"
+JUDGED = ("policy_id", "candidate_rank", "matrix", "rule", "reason")  # what a judged candidate holds
+_CANDIDATE = "struct<policy_id:string,matrix:string,rule:string>"
+
+
+@dataclass(frozen=True)
+class PolicyTerms:
+    """What eligibility and wording need to know of all policies on one day, as constants a plan can hold."""
+
+    out_of_date: Column
+    services: Column
+    wordings: Column
+
+
+def policy_terms(policies: Mapping[str, Policy], day: date) -> PolicyTerms:
+    """Per policy id: why it is out of date on `day` (if it is), the service it brings (if any), and what to say."""
+    reasons = {p.policy_id: reason for p in policies.values() if (reason := p.out_of_date(day))}
+    services = {p.policy_id: p.service for p in policies.values() if p.service}
+    return PolicyTerms(constant_map(reasons), constant_map(services), constant_map({p.policy_id: p.wording for p in policies.values()}))
+
+
+def speaking(hits: Column) -> Column:
+    """The hits that propose a policy."""
+    return F.filter(hits, lambda hit: _candidates(hit).isNotNull())
+
+
+def proposals(hits: Mapping[str, Column], only_first: bool) -> Column:
+    """Candidates of one goal in order, a policy perhaps several times: array of (policy_id, matrix, rule).
+
+    `hits` are the hits of the goal's matrices, by matrix name. With `only_first` one rule speaks: the first that proposes anything.
+    """
+    if not hits:
+        return F.array().cast(f"array<{_CANDIDATE}>")
+    by_rule = F.concat(*(_by_rule(matrix, speaking(found)) for matrix, found in hits.items()))
+    return F.flatten(F.slice(by_rule, 1, 1) if only_first else by_rule)
+
+
+def each_policy_once(candidates: Column) -> Column:
+    """The candidates without those whose policy stands earlier."""
+    policies = F.transform(candidates, lambda c: c["policy_id"])
+    return F.filter(candidates, lambda c, i: F.array_position(policies, c["policy_id"]) == i + 1)
+
+
+def judged(candidates: Column, terms: PolicyTerms, bundles: Column, services: Column, mode: Column) -> Column:
+    """The candidates with `candidate_rank` from 1 and `reason`: null if the policy may be offered.
+
+    `bundles` are the policies of running bundles, `services` the state per service, `mode` the goal's offer mode; each may be null
+    and then excludes nothing.
+    """
+
+    def reason(policy: Column) -> Column:
+        service = F.try_element_at(services, F.try_element_at(terms.services, policy))
+        is_held = F.coalesce(F.array_contains(bundles, policy), F.lit(False)) | F.coalesce(service["is_held"], F.lit(False))
+        retrieval = F.when(mode == NONE, F.lit(NOT_RETRIEVED))
+        return F.coalesce(F.try_element_at(terms.out_of_date, policy), F.when(is_held, F.lit(HELD)), retrieval)
+
+    return F.transform(
+        candidates,
+        lambda c, i: F.struct(
+            c["policy_id"].alias("policy_id"),
+            (i + 1).alias("candidate_rank"),
+            c["matrix"].alias("matrix"),
+            c["rule"].alias("rule"),
+            reason(c["policy_id"]).alias("reason"),
+        ),
+    )
+
+
+def constant_map(entries: Mapping[str, str]) -> Column:
+    """A map of texts as one constant."""
+    return F.from_json(F.lit(json.dumps(entries, ensure_ascii=False)), "map<string,string>")
+
+
+def _by_rule(matrix: str, hits: Column) -> Column:
+    def of_hit(hit: Column) -> Column:
+        return F.transform(
+            F.split(_candidates(hit), ","),
+            lambda policy: F.struct(policy.alias("policy_id"), F.lit(matrix).alias("matrix"), hit["rule"].alias("rule")),
+        )
+
+    return F.transform(hits, of_hit)
+
+
+def _candidates(hit: Column) -> Column:
+    return F.try_element_at(hit["outputs"], F.lit(CANDIDATES))

@@ -1,0 +1,79 @@
+"""The decision input: what matrices may read of a customer, side by side on one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from crm_spark.config.decisions import DecisionSettings
+from crm_spark.decisions.table import MatrixSet, kind_of
+from crm_spark.errors import ConfigError
+from crm_spark.tables.common import KEY
+from crm_spark.tables.contract import Table
+from crm_spark.tables.score import PERSONAL_INDEX
+
+_OF_INDEX = ("value", "value_grade", "model_versions")
+
+
+def decision_columns(view: Table, models: Iterable[str], groups: Iterable[str]) -> dict[str, T.DataType]:
+    """Every column matrices may read, with its type: the view (an operator's own columns included), value, scores, grades, groups.
+
+    `models` are model names; `groups` the keys of the index's groups map, as customer_group, customer_class, traffic_group.
+    """
+    of_view = {f.name: f.type for f in view.fields}
+    of_value = {name: PERSONAL_INDEX[name].type for name in ("value", "value_grade")}
+    scores = {f"{model}_score": T.DoubleType() for model in models}
+    grades = {f"{model}_grade": T.StringType() for model in models}
+    return {**of_view, **of_value, **scores, **grades, **{group: T.StringType() for group in groups}}
+
+
+def decision_input(view: DataFrame, index: DataFrame, models: Iterable[str], groups: Iterable[str], matrices: MatrixSet) -> DataFrame:
+    """One row per customer of `view`: its columns, value, `<model>_score`, `<model>_grade`, groups, derived columns, model_versions.
+
+    A customer without an index row has NULL there. `return_rate_3q` means what the settings say.
+    """
+    scores = {f"{m}_score": F.try_element_at("scores", F.lit(m)) for m in models}
+    grades = {f"{m}_grade": F.try_element_at("grades", F.lit(m)) for m in models}
+    named = {g: F.try_element_at("groups", F.lit(g)) for g in groups}
+    pivoted = index.select(*KEY, *_OF_INDEX, *(c.alias(name) for name, c in {**scores, **grades, **named}.items()))
+    joined = view.join(pivoted, on=list(KEY), how="left").withColumns(_meant(matrices.settings))
+    return with_derived(joined, matrices)
+
+
+def with_derived(customers: DataFrame, matrices: MatrixSet) -> DataFrame:
+    """`customers` with the matrices' derived columns; ConfigError names each whose SQL does not hold or gives another type."""
+    problems: list[str] = []
+    for name, spec in matrices.derived.items():
+        try:
+            found = kind_of(customers.select(F.expr(spec.sql)).schema.fields[0].dataType)
+        except AnalysisException as error:
+            problems.append(f"derived column '{name}': {str(error).splitlines()[0]}")
+            continue
+        if found != spec.type:
+            problems.append(f"derived column '{name}': declared {spec.type}, its SQL gives {found or 'another type'}")
+    if problems:
+        raise ConfigError(problems)
+    return customers.withColumns({name: F.expr(spec.sql) for name, spec in matrices.derived.items()})
+
+
+def available_columns(customers: DataFrame, columns: Iterable[str]) -> frozenset[str]:
+    """Those of `columns` that hold a value for at least one customer; NaN is none. One aggregate."""
+    wanted = sorted(columns)
+    if not wanted:
+        return frozenset()
+    types = {f.name: f.dataType for f in customers.schema.fields}
+    counts = customers.agg(*(F.count(_value(name, types[name])).alias(name) for name in wanted)).first()
+    return frozenset(name for name in wanted if counts and counts[name])
+
+
+def _value(name: str, data_type: T.DataType) -> Column:
+    column = F.col(f"`{name}`")
+    return F.when(~F.isnan(column), column) if isinstance(data_type, (T.DoubleType, T.FloatType)) else column
+
+
+def _meant(settings: DecisionSettings) -> dict[str, Column]:
+    return {"return_rate_3q": F.col("return_rate_3q_min")} if settings.return_rate_3q == "each" else {}

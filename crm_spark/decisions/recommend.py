@@ -1,0 +1,200 @@
+"""One recommendation per customer: matrices matched, candidates judged, the dropped ones told as exclusions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import get_args
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from crm_spark.config.decisions import OutputKind
+from crm_spark.config.policies import Goal, Policy
+from crm_spark.decisions.compile import CompiledMatrix
+from crm_spark.decisions.eligibility import (
+    JUDGED,
+    STAGE,
+    PolicyTerms,
+    constant_map,
+    each_policy_once,
+    judged,
+    policy_terms,
+    proposals,
+    speaking,
+)
+from crm_spark.decisions.explain import reason
+from crm_spark.decisions.match import match
+from crm_spark.decisions.outputs import GOALS
+from crm_spark.decisions.table import Matrix
+from crm_spark.months import add_months, first_day
+from crm_spark.tables.common import KEY
+from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+
+EVERY_GOAL: tuple[Goal, ...] = get_args(Goal)
+ONE_RULE_SPEAKS: tuple[Goal, ...] = ("retention", "virtual_network")  # at most one policy each; the other goals get lists
+PROPOSING: tuple[OutputKind, ...] = ("policy", "policy_group", "policy_list")
+Compiled = Sequence[CompiledMatrix]
+
+
+def recommend(customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str) -> tuple[DataFrame, DataFrame]:
+    """(recommendation, exclusion) of a decision input, by the contracts; exactly one recommendation per row of `customers`.
+
+    Both read one frame of decisions: a job that writes both calls `decide` and keeps its result in between.
+    """
+    decided = decide(customers, compiled, policies, month)
+    return recommendations(decided, compiled), exclusions(decided)
+
+
+def decide(customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str) -> DataFrame:
+    """One row per customer: priority, judged candidates and offers per goal, offer modes, wording, rules and reasons. No shuffle.
+
+    A policy may be offered if it is valid on the last day of `month`, neither it nor its service is held, and the goal's retrieval
+    matrix does not say none.
+    """
+    terms = policy_terms(policies, _last_day(month))
+    matrices = [one.matrix for one in compiled]
+    matched = customers.select(*_read_columns(matrices))
+    for one in compiled:
+        matched = match(matched, one, _hits(one.matrix))
+    read = matched.withColumns(
+        {
+            "priority": _priority(matrices),
+            "group": _group(matrices),
+            "rules": _rules(matrices),
+            "reasons": F.array_compact(F.array(*(_reason(matrix, matched) for matrix in _in_telling_order(matrices)))),
+            **{f"mode_{goal}": _mode(matrices, goal) for goal in EVERY_GOAL},
+            **{f"candidates_{goal}": _proposed(matrices, goal) for goal in EVERY_GOAL},
+        }
+    )
+    return _offered(read, terms).select(
+        *KEY, "value_grade", "model_versions", "priority", "group", "rules", "reasons", "wording",
+        *(f"{part}_{goal}" for part in ("mode", "candidates", "offers") for goal in EVERY_GOAL),
+    )  # fmt: skip
+
+
+def recommendations(decided: DataFrame, compiled: Compiled) -> DataFrame:
+    """`decision.recommendation`: one row per customer, also where nothing matched."""
+    retention = F.col("offers_retention")
+    made = {
+        "main_policy": F.get(retention, F.lit(0)),
+        "policy_group": F.when(F.size(retention) > 0, F.col("group")),
+        "group_policies": retention,
+        "new_services": F.col("offers_new_service"),
+        "traffic_policies": F.col("offers_traffic"),
+        "vpn_policy": F.get("offers_virtual_network", F.lit(0)),
+        "target_lists": _target_lists(),
+        "matrix_versions": constant_map({one.matrix.name: one.matrix.version for one in compiled}),
+    }
+    return decided.withColumns(made).select(*RECOMMENDATION.columns)
+
+
+def exclusions(decided: DataFrame) -> DataFrame:
+    """`decision.exclusion`: one row per customer, goal and policy that was proposed and may not be offered."""
+    dropped = decided.select(*KEY, F.inline(F.concat(*(_dropped(goal) for goal in EVERY_GOAL))))
+    return dropped.withColumn("stage", F.lit(STAGE)).select(*EXCLUSION.columns)
+
+
+def _offered(read: DataFrame, terms: PolicyTerms) -> DataFrame:
+    """Each step a projection of its own, so that Spark computes an array once however often it is read."""
+    bundles, services = F.col("bundle_policies"), F.col("services")
+    once = {f"candidates_{g}": each_policy_once(F.col(f"candidates_{g}")) for g in EVERY_GOAL}
+    judgement = {f"candidates_{g}": judged(F.col(f"candidates_{g}"), terms, bundles, services, F.col(f"mode_{g}")) for g in EVERY_GOAL}
+    offers = {f"offers_{g}": _eligible(F.col(f"candidates_{g}")) for g in EVERY_GOAL}
+    return read.withColumns(once).withColumns(judgement).withColumns(offers).withColumn("wording", _wording(terms))
+
+
+def _read_columns(matrices: Sequence[Matrix]) -> list[str]:
+    """What is read of a customer; the view is wide, and every step carries its columns along."""
+    read = {column for m in matrices for column in (*m.tested_columns, *m.placeholders)}
+    return sorted(read | {*KEY, "value_grade", "model_versions", "bundle_policies", "services"})
+
+
+def _eligible(candidates: Column) -> Column:
+    return F.transform(F.filter(candidates, lambda c: c["reason"].isNull()), lambda c: c["policy_id"])
+
+
+def _dropped(goal: Goal) -> Column:
+    refused = F.filter(F.col(f"candidates_{goal}"), lambda c: c["reason"].isNotNull())
+    return F.transform(refused, lambda c: F.struct(F.lit(goal).alias("goal"), *(c[part].alias(part) for part in JUDGED)))
+
+
+def _wording(terms: PolicyTerms) -> Column:
+    """What to say of the first offer by priority; where no goal has one, of the virtual-network policy."""
+    first = {goal: F.get(f"offers_{goal}", F.lit(0)) for goal in GOALS}
+    by_goal = _map(first)
+    ordered = F.filter(F.transform("priority", lambda goal: F.try_element_at(by_goal, goal)), lambda policy: policy.isNotNull())
+    return F.try_element_at(terms.wordings, F.coalesce(F.get(ordered, F.lit(0)), F.get("offers_virtual_network", F.lit(0))))
+
+
+def _target_lists() -> Column:
+    """Offer mode of each goal that has something to offer."""
+    modes = {goal: F.when(F.size(f"offers_{goal}") > 0, F.col(f"mode_{goal}")) for goal in GOALS}
+    return F.map_filter(_map(modes), lambda _, mode: mode.isNotNull())
+
+
+def _priority(matrices: Sequence[Matrix]) -> Column:
+    return F.split(_first_output(matrices, "goals"), " > ")
+
+
+def _mode(matrices: Sequence[Matrix], goal: Goal) -> Column:
+    return _first_output([m for m in matrices if m.goal == goal], "offer_mode")
+
+
+def _first_output(matrices: Sequence[Matrix], kind: OutputKind) -> Column:
+    """The output of that kind, of the one matrix that has it; null if none has."""
+    found = next(((m, column) for m in matrices if (column := m.output(kind))), None)
+    return _output(F.get(_hits(found[0]), F.lit(0)), found[1]) if found else F.lit(None).cast("string")
+
+
+def _proposed(matrices: Sequence[Matrix], goal: Goal) -> Column:
+    hits = {m.name: F.col(_hits(m)) for m in _proposing(matrices, goal)}
+    return proposals(hits, only_first=goal in ONE_RULE_SPEAKS)
+
+
+def _group(matrices: Sequence[Matrix]) -> Column:
+    """The policy group of the retention rule that speaks."""
+    groups = (_outputs_of(speaking(F.col(_hits(m))), m.output("policy_group")) for m in _proposing(matrices, "retention"))
+    return F.get(F.concat(F.array().cast("array<string>"), *groups), F.lit(0))
+
+
+def _outputs_of(hits: Column, column: str | None) -> Column:
+    return F.transform(hits, lambda hit: _output(hit, column))
+
+
+def _proposing(matrices: Sequence[Matrix], goal: Goal) -> list[Matrix]:
+    return [m for m in matrices if m.goal == goal and set(PROPOSING) & set(m.outputs.values())]
+
+
+def _rules(matrices: Sequence[Matrix]) -> Column:
+    fired = {m.name: F.transform(_hits(m), lambda hit: hit["rule"]) for m in matrices}
+    return F.map_filter(_map(fired), lambda _, rules: F.size(rules) > 0)
+
+
+def _reason(matrix: Matrix, matched: DataFrame) -> Column:
+    return reason(F.col(_hits(matrix)), {column: matched.schema[column].dataType for column in matrix.placeholders})
+
+
+def _in_telling_order(matrices: Sequence[Matrix]) -> list[Matrix]:
+    """The priority first, then what is proposed per goal, then who is matched."""
+
+    def place(matrix: Matrix) -> tuple[bool, bool, int]:
+        return matrix.output("goals") is None, matrix.output("offer_mode") is not None, EVERY_GOAL.index(matrix.goal or "retention")
+
+    return sorted(matrices, key=place)
+
+
+def _output(hit: Column, column: str | None) -> Column:
+    return F.try_element_at(hit["outputs"], F.lit(column)) if column else F.lit(None).cast("string")
+
+
+def _map(entries: Mapping[str, Column]) -> Column:
+    return F.create_map(*(part for key, value in entries.items() for part in (F.lit(key), value)))
+
+
+def _hits(matrix: Matrix) -> str:
+    return f"hits_{matrix.name}"
+
+
+def _last_day(month: str) -> date:
+    return first_day(add_months(month, 1)) - timedelta(days=1)

@@ -1,0 +1,59 @@
+"""Rows of one key: equal ones are one row and some duplicates; rows that contradict one another are all refused."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from crm_spark.ingest.columnar import FILE_MONTH
+from crm_spark.ingest.conform import REASONS
+from crm_spark.ingest.lines import ORDER, PATH
+from crm_spark.tables.contract import Table
+
+PART, VERDICT = "crm__part", "crm__verdict"
+ADDRESS = (PART, FILE_MONTH, PATH, ORDER)  # one row of one mapping
+DUPLICATE, CONFLICT = "duplicate", "conflict"
+_HASH = "crm__key_hash"
+
+
+def shared_keys(rows: DataFrame, table: Table) -> DataFrame:
+    """Hashes of the keys that more than one good row has: normally none, found by one aggregate over 8-byte hashes."""
+    return _good(rows, table).groupBy(_HASH).agg(F.count(F.lit(1)).alias("rows")).where(F.col("rows") > 1).select(_HASH)
+
+
+def verdicts(rows: DataFrame, table: Table, shared: DataFrame) -> DataFrame:
+    """The address of every row to be left out, and why. Of equal rows the first file's first stays.
+
+    The key is taken without the city: a subscriber registered in two cities at once is a contradiction.
+    """
+    suspects = _good(rows, table).join(shared, on=_HASH, how="left_semi")
+    same_key = Window.partitionBy(*_key(table))
+    content = F.struct(*table.columns)
+    judged = suspects.select(
+        *ADDRESS,
+        F.count(F.lit(1)).over(same_key).alias("rows"),
+        F.min(content).over(same_key).eqNullSafe(F.max(content).over(same_key)).alias("equal"),
+        F.row_number().over(same_key.orderBy(PATH, ORDER, PART)).alias("place"),
+    )
+    verdict = F.when(~F.col("equal"), CONFLICT).when(F.col("place") > 1, DUPLICATE)
+    return judged.where(F.col("rows") > 1).select(*ADDRESS, verdict.alias(VERDICT)).where(F.col(VERDICT).isNotNull())
+
+
+def with_verdicts(rows: DataFrame, found: DataFrame | None) -> DataFrame:
+    """The rows with `crm__verdict`: null, duplicate or conflict."""
+    if found is None:
+        return rows.withColumn(VERDICT, F.lit(None).cast("string"))
+    return rows.join(found, on=list(ADDRESS), how="left")
+
+
+def is_loaded() -> Column:
+    """True for the rows that enter the table."""
+    return F.col(REASONS).isNull() & F.col(VERDICT).isNull()
+
+
+def _good(rows: DataFrame, table: Table) -> DataFrame:
+    return rows.where(F.col(REASONS).isNull()).withColumn(_HASH, F.xxhash64(*_key(table)))
+
+
+def _key(table: Table) -> list[str]:
+    return [c for c in table.key if c != "city"]

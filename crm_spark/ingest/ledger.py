@@ -1,0 +1,114 @@
+"""Every line accounted for: per file, mapping and month, in rows and in money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from crm_spark.ingest.columnar import FILE_MONTH
+from crm_spark.ingest.conform import MONEY, REASONS
+from crm_spark.ingest.duplicates import CONFLICT, DUPLICATE, PART, VERDICT, is_loaded
+from crm_spark.ingest.fields import UNKNOWN_CITY
+from crm_spark.ingest.lines import PATH
+from crm_spark.ingest.rows import IS_HEADER
+from crm_spark.ingest.staging import Part
+from crm_spark.ingest.survey import Surveyed
+from crm_spark.tables.ops import INGEST_LEDGER
+
+_TOLD = tuple(c for c in INGEST_LEDGER.columns if c not in ("run_id", "source", "recorded_at"))
+Status = Literal["loaded", "refused", "unchanged", "duplicate_file"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of one file, for one mapping and month."""
+
+    mapping: str
+    month: str
+    file: str
+    fingerprint: str
+    mapping_hash: str
+    status: Status
+    reason: str | None = None
+    lines: int = 0
+    header: int = 0
+    blank: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+    money_total: Decimal | None = None
+    money_loaded: Decimal | None = None
+    money_quarantined: Decimal | None = None
+    money_duplicates: Decimal | None = None
+    without_city: int = 0
+
+    @property
+    def imbalance(self) -> str | None:
+        """Why the file does not reconcile; None if it does."""
+        told = self.header + self.blank + self.loaded + self.quarantined + self.duplicates
+        if self.lines != told:
+            return f"{self.lines} lines, but {told} accounted for"
+        parts = (self.money_loaded, self.money_quarantined, self.money_duplicates)
+        if self.money_total is not None and self.money_total != sum(p or Decimal(0) for p in parts):
+            return "the money of the parts is not the money of the file"
+        return None
+
+
+def account(label: str, month: str, found: Surveyed, mapping_hash: str, status: Status, reason: str | None = None) -> Account:
+    """The account of a file of which nothing is loaded."""
+    return Account(label, month, found.file.name, found.fingerprint, mapping_hash, status, reason, found.lines, found.headers, found.blank)
+
+
+def accounts(rows: DataFrame, found: Sequence[Part], hashes: Mapping[str, str]) -> list[Account]:
+    """The account of every file of the staged rows; one that does not reconcile is refused."""
+    facts = {(r[PART], r[FILE_MONTH], r[PATH]): r for r in _facts(rows).collect()}
+    made = [_account(p, f, facts.get((p.number, p.month_of(f), f.file.path)), hashes[p.label]) for p in found for f in p.files]
+    return [replace(a, status="refused", reason=a.imbalance) if a.imbalance else a for a in made]
+
+
+def ledger_rows(spark: SparkSession, run_id: str, source: str, made: Iterable[Account]) -> DataFrame:
+    """The accounts as rows of ops.ingest_ledger."""
+    now = datetime.now()
+    named = [{"run_id": run_id, "source": source, "recorded_at": now, **vars(a)} for a in made]
+    return spark.createDataFrame([tuple(row[c] for c in INGEST_LEDGER.columns) for row in named], INGEST_LEDGER.struct)
+
+
+def earlier_accounts(ledger: DataFrame, run_ids: Iterable[str]) -> dict[tuple[str, str, str], list[Account]]:
+    """The latest account of each file that these runs have told, by (run, mapping, month)."""
+    told = ledger.where(F.col("run_id").isin(*run_ids))
+    newest: dict[tuple[str, str, str, str], T.Row] = {}
+    for row in told.orderBy("recorded_at").collect():
+        newest[row["run_id"], row["mapping"], row["month"], row["file"]] = row
+    grouped: dict[tuple[str, str, str], list[Account]] = {}
+    for (run_id, mapping, month, _), row in newest.items():
+        grouped.setdefault((run_id, mapping, month), []).append(Account(**{c: row[c] for c in _TOLD}))
+    return grouped
+
+
+def _facts(rows: DataFrame) -> DataFrame:
+    refused, duplicate = F.col(REASONS).isNotNull() | (F.col(VERDICT) == CONFLICT), F.col(VERDICT) == DUPLICATE
+    kinds = {"loaded": is_loaded(), "quarantined": refused, "duplicates": duplicate}
+    return rows.groupBy(PART, FILE_MONTH, PATH).agg(
+        F.count_if(IS_HEADER).alias("headers"),
+        F.sum(MONEY).alias("money_total"),
+        F.count_if(is_loaded() & (F.col("city") == UNKNOWN_CITY)).alias("without_city"),
+        *[F.count_if(condition).alias(kind) for kind, condition in kinds.items()],
+        *[F.sum(F.when(condition, F.col(MONEY))).alias(f"money_{kind}") for kind, condition in kinds.items()],
+    )
+
+
+def _account(part: Part, found: Surveyed, facts: T.Row | None, mapping_hash: str) -> Account:
+    base = account(part.label, part.month_of(found), found, mapping_hash, "loaded")
+    if facts is None:
+        return base
+    header = min(found.headers, facts["headers"])
+    counts = {k: facts[k] for k in ("loaded", "duplicates", "without_city")}
+    money = {f"money_{k}": facts[f"money_{k}"] for k in ("total", "loaded", "quarantined", "duplicates")}
+    return replace(base, header=header, quarantined=facts["quarantined"] - header, **counts, **money)

@@ -1,0 +1,204 @@
+"""The model registry: the one place that knows MLflow. Runs hold what a reviewer needs; aliases say which version scores."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+import mlflow
+import mlflow.spark
+import pyspark
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature, infer_signature
+from pyspark.ml import PipelineModel
+from pyspark.sql import SparkSession
+from pyspark.sql import types as T
+
+from crm_spark.config.models import MlflowConfig, load_experiment_settings
+from crm_spark.learning.card import model_card, summary
+from crm_spark.learning.plots import figures
+from crm_spark.learning.rules import model_digest
+from crm_spark.learning.trainer import Trained
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_SHOWN = ("test_auc", "test_pr_auc", "test_lift_10", "test_ks", "test_calibration_error")
+_REQUIREMENTS = [f"pyspark=={pyspark.__version__}"]  # given, or MLflow starts a second Spark to infer them
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias
+_PICTURE_DPI = 110
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that scores."""
+
+    name: str
+    version: str
+    pipeline: PipelineModel
+
+
+class Registry:
+    """Tracking and registry of one environment."""
+
+    def __init__(self, config: MlflowConfig) -> None:
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        _make_folders(config)
+        mlflow.set_tracking_uri(config.tracking_uri)
+        mlflow.set_registry_uri(config.tracking_uri)
+        self._config = config
+        self._client = MlflowClient(config.tracking_uri, config.tracking_uri)
+
+    def champion_version(self, model: str) -> str | None:
+        """The version under the alias `champion`; None without one."""
+        try:
+            return str(self._client.get_model_version_by_alias(self._name(model), CHAMPION).version)
+        except MlflowException as error:
+            if error.error_code in _NOT_THERE:
+                return None
+            raise
+
+    def champion(self, model: str) -> Champion | None:
+        """The champion's pipeline, ready to score; None without one."""
+        version = self.champion_version(model)
+        if version is None:
+            return None
+        pipeline = mlflow.spark.load_model(f"models:/{self._name(model)}/{version}", dfs_tmpdir=self._scratch())
+        return Champion(model, version, pipeline)
+
+    def record(
+        self, trained: Trained, spark: SparkSession, versions: Mapping[str, int], failures: Sequence[str], tags: Mapping[str, str]
+    ) -> str:
+        """Log the run, register the model and set its alias: champion if it passed the gate, else challenger. Returns the version.
+
+        `versions` are the Delta versions of the view it learnt from, per as-of month. No artifact holds a customer.
+        """
+        name = self._name(trained.spec.name)
+        with mlflow.start_run(experiment_id=self._experiment(), run_name=trained.spec.name, description=summary(trained)) as run:
+            mlflow.set_tags({**tags, "model": trained.spec.name, "gate": "missed" if failures else "passed"})
+            mlflow.log_params(_parameters(trained, versions))
+            mlflow.log_metrics(dict(trained.metrics) | _base_rates(trained))
+            _log_artifacts(trained, versions, failures)
+            info = mlflow.spark.log_model(
+                trained.pipeline,
+                artifact_path="model",
+                registered_model_name=name,
+                signature=_signature(trained, spark),
+                pip_requirements=_REQUIREMENTS,
+                dfs_tmpdir=self._scratch(),
+            )
+        version = str(info.registered_model_version)
+        self._client.update_model_version(name, version, summary(trained))
+        for tag, value in {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id}.items():
+            self._client.set_model_version_tag(name, version, tag, value)
+        self._client.set_registered_model_alias(name, CHALLENGER if failures else CHAMPION, version)
+        return version
+
+    def metrics(self, model: str, version: str) -> dict[str, float]:
+        """The hold-out measures of a version."""
+        run_id = self._client.get_model_version(self._name(model), version).run_id
+        found = self._client.get_run(str(run_id)).data.metrics
+        return {name: found[name] for name in _SHOWN if name in found}
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self._config.experiment)
+        if found:
+            return str(found.experiment_id)
+        settings = load_experiment_settings(self._config)
+        tags = {**settings.tags, "mlflow.note.content": settings.description}
+        location = Path(self._config.artifacts).resolve().as_uri() if self._config.artifacts else None
+        return str(self._client.create_experiment(self._config.experiment, artifact_location=location, tags=tags))
+
+    def _name(self, model: str) -> str:
+        return f"{self._config.model_prefix}{model}"
+
+    def _scratch(self) -> str:
+        """Where a Spark model is written before it is logged; the default is a shared folder."""
+        folder = os.environ.get("MLFLOW_DFS_TMP") or f"{self._config.artifacts or 'mlartifacts'}/.scratch"
+        return folder if "://" in folder else str(Path(folder).resolve())
+
+
+def champion_metrics(config: MlflowConfig, champions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], dict[str, float]]:
+    """Hold-out measures of (model, version) pairs; one the registry does not know has none."""
+    registry = Registry(config)
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for model, version in champions:
+        try:
+            found[model, version] = registry.metrics(model, version)
+        except MlflowException:
+            found[model, version] = {}
+    return found
+
+
+def _make_folders(config: MlflowConfig) -> None:
+    if config.tracking_uri.startswith("sqlite:///"):
+        Path(config.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    if config.artifacts and "://" not in config.artifacts:
+        Path(config.artifacts).mkdir(parents=True, exist_ok=True)
+
+
+def _parameters(trained: Trained, versions: Mapping[str, int]) -> dict[str, object]:
+    spec, prepared = trained.spec, trained.prepared
+    return {
+        "question": spec.question,
+        "population": " ".join(spec.population.split()),
+        "label": spec.label.name,
+        "window": spec.window_id,
+        "split": prepared.split.reason,
+        "algorithm": trained.chosen.algorithm,
+        **trained.chosen.point,
+        "seed": spec.seed,
+        "refit": spec.refit,
+        "features": len(prepared.features.names),
+        "customer_view_versions": ", ".join(f"{m}:{v}" for m, v in sorted(versions.items())),
+    }
+
+
+def _base_rates(trained: Trained) -> dict[str, float]:
+    return {f"base_rate_{month}{'_hold_out' if held else ''}": c.rate for (month, held), c in trained.prepared.counts.items()}
+
+
+def _log_artifacts(trained: Trained, versions: Mapping[str, int], failures: Sequence[str]) -> None:
+    """Everything a reviewer reads, logged in one go."""
+    pictures = {name: _png(figure) for name, figure in figures(trained.spec.name, trained.hold_out, trained.importances).items()}
+    texts = {
+        "model_card.html": model_card(trained, versions, failures, pictures),
+        "features/importance.csv": "feature,share\n" + "".join(f"{n},{s:.6f}\n" for n, s in trained.importances.items()),
+        "features/used.json": json.dumps({**trained.prepared.features.categorical, **trained.prepared.features.numeric}, indent=1),
+        "features/left_out.json": json.dumps(dict(sorted(trained.prepared.features.dropped.items())), indent=1),
+        "spec.json": json.dumps(asdict(trained.spec), indent=1, ensure_ascii=False),
+        **{f"rules/{algorithm}.txt": rules for algorithm, rules in trained.rules.items()},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for file, content in {**{n: t.encode() for n, t in texts.items()}, **{f"plots/{n}": p for n, p in pictures.items()}}.items():
+            path = Path(folder) / file
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        mlflow.log_artifacts(folder)
+
+
+def _png(figure: Figure) -> bytes:
+    stream = BytesIO()
+    figure.savefig(stream, format="png", dpi=_PICTURE_DPI)
+    return stream.getvalue()
+
+
+def _signature(trained: Trained, spark: SparkSession) -> ModelSignature:
+    """Raw view columns in, prediction out. A decimal has no place in a signature; features are doubles anyway."""
+    inputs = T.StructType([T.StructField(f.name, _plain(f.dataType)) for f in trained.prepared.inputs.fields])
+    prediction = T.StructType([T.StructField("prediction", T.DoubleType())])
+    return infer_signature(spark.createDataFrame([], inputs), spark.createDataFrame([], prediction))
+
+
+def _plain(kind: T.DataType) -> T.DataType:
+    return T.DoubleType() if isinstance(kind, T.DecimalType) else kind

@@ -1,0 +1,66 @@
+"""Scoring: the champions' pipelines over the month's view in one pass, and grades by the city's thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.ml import PipelineModel
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from crm_spark.columns import rounded
+from crm_spark.config.models import ModelSpec
+from crm_spark.learning.measures import probability
+from crm_spark.tables.score import MODEL_SCORE
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that scores: its spec (population, grades), its pipeline and the registry version."""
+
+    spec: ModelSpec
+    pipeline: PipelineModel
+    version: str
+
+
+def model_scores(view: DataFrame, scorers: Sequence[Scorer]) -> DataFrame:
+    """Rows of `score.model_score`: one per customer and model whose population the customer belongs to. At least one scorer is wanted.
+
+    The pipelines are chained, so that the view is read once; each adds one probability, null outside its population.
+    """
+    wide = reduce(_with_probability, scorers, view)
+    rows = F.explode(F.array(*map(_score_row, scorers))).alias("row")
+    scored = wide.select("city", "month", "user_id", rows).where(F.col("row.probability").isNotNull())
+    return scored.select("city", "month", "user_id", "row.*").select(*MODEL_SCORE.columns)
+
+
+def grade(score: Column, spec: ModelSpec) -> Column:
+    """The grade of a score 0-100: the highest whose threshold it reaches, by the city's own thresholds where it has some; null of null."""
+    cities = {scale: thresholds for scale, thresholds in spec.grades.items() if scale != spec.default_grades}
+    default = _grade(score, spec.grades[spec.default_grades])
+    return reduce(lambda other, city: F.when(F.col("city") == city, _grade(score, cities[city])).otherwise(other), cities, default)
+
+
+def _with_probability(frame: DataFrame, scorer: Scorer) -> DataFrame:
+    of_population = F.when(F.expr(scorer.spec.population), rounded(probability()))
+    return scorer.pipeline.transform(frame).select(*frame.columns, of_population.alias(_column(scorer)))
+
+
+def _score_row(scorer: Scorer) -> Column:
+    found = F.col(_column(scorer))
+    score = rounded(100 * found)
+    return F.struct(
+        F.lit(scorer.spec.name).alias("model"), found.alias("probability"), score.alias("score"),
+        grade(score, scorer.spec).alias("grade"), F.lit(scorer.version).alias("model_version"),
+    )  # fmt: skip
+
+
+def _column(scorer: Scorer) -> str:
+    return f"probability_of_{scorer.spec.name}"
+
+
+def _grade(score: Column, thresholds: Mapping[str, float]) -> Column:
+    ascending = sorted(thresholds.items(), key=lambda item: item[1])
+    return reduce(lambda lower, item: F.when(score >= item[1], item[0]).otherwise(lower), ascending, F.lit(None).cast("string"))

@@ -1,0 +1,46 @@
+"""Plainly bad rows, as every delivery has some: extra copies of good rows with one thing wrong, or simply doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from crm_spark.province.world import Province
+
+# A defect puts a text into a column (None: the value is missing); an empty one leaves the copy as it is: a duplicate.
+Defect = Mapping[str, str | None]
+DEFECTS: Mapping[str, Sequence[Defect]] = {
+    "user_info": ({"msisdn": None, "subscriber_id": None}, {"msisdn": "1380013"}, {"open_date": "20241301"}, {"status": "待定"}, {}),
+    "terminal": ({"subscriber_id": None}, {"first_seen": "昨天"}, {}),
+    "billing": ({"total": "-12.50"}, {"total": "n/a"}, {"subscriber_id": None}, {}),
+    "vas_usage": ({"days": "99"}, {"volume_mb": "-1"}, {"service_code": None}, {}),
+    "service_subscription": ({"order_date": "2024-02-31"}, {"subscriber_id": None}, {}),
+    "bundle_contract": ({"class": "7"}, {"begin_date": "99999999"}, {}),
+    "user_extension": ({"complaints": "many"}, {"subscriber_id": None}),
+    "voice_summary": ({"total_minutes": "-3.0"}, {"subscriber_id": None}),
+    "contact_circle": ({"peers": "-1"}, {"calls_per_peer": "x"}),
+    "voice_cdr": ({"seconds": "-5"}, {"direction": "sideways"}, {"start_time": None}, {}),
+}
+IS_BAD = "is_bad"
+
+
+def with_bad_rows(rows: DataFrame, table: str, province: Province) -> DataFrame:
+    """`rows` (with `month`) and, beside a share of them, a spoilt copy; `is_bad` marks the copies."""
+    defects = DEFECTS[table]
+    dice, row = province.dice, F.xxhash64(*rows.columns)
+    spoilt = dice.happens(province.config.bad_row_share, f"bad {table}", row)
+    copies = F.when(spoilt, F.array(F.lit(False), F.lit(True))).otherwise(F.array(F.lit(False)))
+    copied = rows.withColumn("kind", dice.below(len(defects), f"defect {table}", row)).withColumn(IS_BAD, F.explode(copies))
+    broken = {c: _broken(copied, c, defects) for c in sorted({c for defect in defects for c in defect})}
+    return copied.withColumns(broken).drop("kind")
+
+
+def _broken(rows: DataFrame, column: str, defects: Sequence[Defect]) -> Column:
+    kind = rows.schema[column].dataType
+    value = F.col(column)
+    for number, defect in enumerate(defects):
+        if column in defect:
+            value = F.when(F.col(IS_BAD) & (F.col("kind") == number), F.lit(defect[column]).cast(kind)).otherwise(value)
+    return value

@@ -1,0 +1,79 @@
+"""The raw tables of the province, as an operator would deliver them: which there are, and how each is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from crm_spark.province.bills import billing
+from crm_spark.province.calls import voice_cdr
+from crm_spark.province.drivers import drivers, handset_at
+from crm_spark.province.events import lives
+from crm_spark.province.people import bundle_contract, terminal, user_extension, user_info
+from crm_spark.province.peers import community_of, main_province
+from crm_spark.province.services import service_subscription, vas_usage, with_services
+from crm_spark.province.summaries import contact_circle, voice_summary
+from crm_spark.province.numbers import subscriber_id
+from crm_spark.province.traits import subscribers, with_traits
+from crm_spark.province.use import use
+from crm_spark.province.world import Province
+
+Build = Callable[[DataFrame, Province], DataFrame]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One raw table: how its rows are built from lives, and how its files look."""
+
+    name: str
+    build: Build
+    format: Literal["csv", "parquet"] = "csv"
+    encoding: Literal["UTF-8", "GBK"] = "UTF-8"
+    rows_per_subscriber: float = 1.0  # in a month, about; sets the number of files
+
+    def rows(self, told: DataFrame, province: Province) -> DataFrame:
+        """The rows as delivered, with `month` and `subscriber` for placing them; CSV values are text."""
+        built = self.build(told, province)
+        if self.format == "parquet":
+            return built
+        return built.select("month", "subscriber", *[F.col(c).cast("string").alias(c) for c in built.columns if c not in ("month", "subscriber")])
+
+
+DELIVERIES = (
+    Delivery("user_info", user_info, encoding="GBK"),
+    Delivery("terminal", terminal),
+    Delivery("billing", billing),
+    Delivery("vas_usage", vas_usage, rows_per_subscriber=3),
+    Delivery("service_subscription", service_subscription, rows_per_subscriber=3),
+    Delivery("bundle_contract", bundle_contract),
+    Delivery("user_extension", user_extension),
+    Delivery("voice_cdr", voice_cdr, format="parquet", rows_per_subscriber=30),
+    Delivery("voice_summary", voice_summary),
+    Delivery("contact_circle", contact_circle),
+)
+
+
+def true_subscribers(spark: SparkSession, province: Province, partitions: int | None = None) -> DataFrame:
+    """The planted truth of subscribers: one row per number ever in use."""
+    people = subscribers(spark, province, partitions)
+    looks = ("city", "archetype", "level", "age", "activation_t", "vpn", "family", "household", "person", "talk_level", "data_level")
+    hidden = ("loyalty", "second_sim", "news_taste", "music_taste", "web_taste")
+    return people.select(
+        "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), community_of(province).alias("community"),
+        main_province(province).alias("main_province"), *looks, *hidden,
+    )  # fmt: skip
+
+
+def true_lives(spark: SparkSession, province: Province, partitions: int | None = None) -> DataFrame:
+    """The planted truth of lives: one row per subscriber and delivered month, with chances, states and use."""
+    return use(lives(drivers(subscribers(spark, province, partitions), province), province), province)
+
+
+def told_lives(true: DataFrame, province: Province) -> DataFrame:
+    """What deliveries are built from: lives with traits, handset and services; the traits are computed anew, not stored."""
+    known = with_traits(true, province).withColumns(handset_at(province, F.col("t")))
+    return with_services(known, province)

@@ -1,0 +1,119 @@
+"""The province on disk: `<out>/<table>/month=yyyy-MM/*`, the truth apart from it, and a note of what was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from crm_spark.errors import SourceError
+from crm_spark.province.defects import IS_BAD, with_bad_rows
+from crm_spark.province.deliveries import DELIVERIES, Delivery, told_lives, true_lives, true_subscribers
+from crm_spark.province.world import Province
+
+RECIPE = 1  # raised when the generator makes other rows from the same size, seed and configuration
+NOTE = "province.json"
+TRUTH = "truth"
+LOG = logging.getLogger("crm_spark")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished table: its rows, the bad ones among them, and the seconds it took."""
+
+    table: str
+    rows: int
+    bad: int
+    seconds: float
+
+
+def identity(province: Province) -> dict[str, object]:
+    """What makes two provinces the same: recipe, size, seed, months and configuration."""
+    config = hashlib.sha256(repr(province.config).encode()).hexdigest()[:16]
+    return {"recipe": RECIPE, "size": province.size, "seed": province.seed, "months": list(province.config.months), "config": config}
+
+
+def is_made(province: Province, out: Path) -> bool:
+    """True if `out` already holds this very province, complete."""
+    note = _note(out)
+    return {key: note.get(key) for key in identity(province)} == identity(province)
+
+
+def make_room(out: Path) -> None:
+    """An empty `out`: an earlier province in it goes, finished or not; SourceError for a folder with anything else in it."""
+    if out.is_dir() and any(out.iterdir()):
+        if not ((out / NOTE).exists() or (out / f".{NOTE}").exists()):
+            raise SourceError(f"{out} holds files that are no province; give another --out, or empty it first")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f".{NOTE}").touch()  # an unfinished province is known as one
+
+
+def make(spark: SparkSession, province: Province, out: Path) -> Iterator[Made]:
+    """Write every table, one after the other; the note comes last, so that only a complete province has it."""
+    made = []
+    for table in _tables(spark, province, out):
+        made.append(table)
+        yield table
+    content = {**identity(province), "tables": {m.table: {"rows": m.rows, "bad": m.bad} for m in made}}
+    (out / NOTE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (out / f".{NOTE}").unlink()
+
+
+def _tables(spark: SparkSession, province: Province, out: Path) -> Iterator[Made]:
+    truth = out / TRUTH
+    yield _written("truth/subscriber", true_subscribers(spark, province), truth / "subscriber")
+    yield _written("truth/life", true_lives(spark, province), truth / "life")
+    told = told_lives(spark.read.parquet(str(truth / "life")), province)
+    for delivery in DELIVERIES:
+        yield _delivered(delivery, told, province, out / delivery.name)
+
+
+def _written(name: str, frame: DataFrame, path: Path) -> Made:
+    start = time.monotonic()
+    seen = Observation(name)
+    frame.observe(seen, F.count(F.lit(1)).alias("rows")).write.mode("overwrite").parquet(str(path))
+    return Made(name, seen.get["rows"], 0, time.monotonic() - start)
+
+
+def _delivered(delivery: Delivery, told: DataFrame, province: Province, path: Path) -> Made:
+    start = time.monotonic()
+    seen = Observation(delivery.name)
+    rows = with_bad_rows(delivery.rows(told, province), delivery.name, province)
+    counted = rows.observe(seen, F.count(F.lit(1)).alias("rows"), F.count_if(IS_BAD).alias("bad"))
+    writer = _placed(counted, delivery, province).write.mode("overwrite").partitionBy("month")
+    if delivery.format == "csv":
+        writer.options(header="true", compression="gzip", encoding=delivery.encoding, escape='"').csv(str(path))
+    else:
+        writer.parquet(str(path))
+    return Made(delivery.name, seen.get["rows"], seen.get["bad"], time.monotonic() - start)
+
+
+def _placed(rows: DataFrame, delivery: Delivery, province: Province) -> DataFrame:
+    """A few files per month: subscribers are dealt to them by hash, and rows lie in order within."""
+    config = province.config
+    files = ceil(province.size * delivery.rows_per_subscriber / config.rows_per_file)
+    file = F.pmod(F.xxhash64("subscriber"), F.lit(files))
+    placed = rows.repartition(files * len(config.months), F.col("month"), file)
+    columns = [c for c in rows.columns if c not in ("subscriber", IS_BAD)]
+    return placed.sortWithinPartitions("month", file, *columns[1:]).select(*columns)
+
+
+def _note(out: Path) -> dict[str, object]:
+    path = out / NOTE
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}

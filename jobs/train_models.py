@@ -1,0 +1,78 @@
+"""Train, judge and register the models of conf/models, behind each one's gate.
+
+A model that passes its gate becomes champion and scores from now on; one that misses it is kept as challenger, and the run goes
+on. A model whose population, label or columns this operator does not have is skipped and told. Everything a reviewer needs
+stands in MLflow (make mlflow-ui).
+
+    spark-submit jobs/train_models.py --env demo --month 2025-03 --train always
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+
+from crm_spark.config.models import ModelSpec
+from crm_spark.job import Job, entry
+from crm_spark.learning.registry import Registry
+from crm_spark.learning.trainer import Prepared, UntrainableError, gate_failures, prepare, train
+from crm_spark.learning.windows import label_months, training_rows
+from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
+from crm_spark.tables.middle import USER_BASIC
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The job's own options."""
+    parser.add_argument("--train", choices=("missing", "always", "never"), help="when to train (default: the environment's)")
+
+
+def run(job: Job) -> None:
+    """Every model in turn."""
+    policy = getattr(job.options, "train", None) or job.config.env.mlflow.train
+    registry = Registry(job.config.env.mlflow)
+    for number, spec in enumerate(job.config.models.values(), 1):
+        version = registry.champion_version(spec.name)
+        if policy == "never" or (policy == "missing" and version):
+            job.log.info("    kept %s: %s", spec.name, f"champion version {version}" if version else "no champion")
+            continue
+        job.log.info("    training %s (%d of %d)", spec.name, number, len(job.config.models))
+        try:
+            _train(job, registry, spec)
+        except UntrainableError as error:
+            job.cover("model", spec.name, "skipped", str(error))
+
+
+def _train(job: Job, registry: Registry, spec: ModelSpec) -> None:
+    start = time.monotonic()
+    months = label_months(spec, job.month, job.months_of(CUSTOMER_VIEW), next(iter(job.months_of(USER_BASIC)), None))
+    prepared = _prepared(job, spec, months)
+    try:
+        trained = train(prepared)
+    finally:
+        prepared.frame.unpersist()
+    failures = gate_failures(trained.metrics, spec.gate)
+    versions = {m: v for m, v in job.versions(CUSTOMER_VIEW).items() if m in months}
+    tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint}
+    version = registry.record(trained, job.spark, versions, failures, tags)
+    told = f"{trained.chosen.algorithm}, AUC {trained.metrics['test_auc']:.3f}, lift at 10 % {trained.metrics['test_lift_10']:.2f}"
+    job.log.info("    %s version %s: %s, %.1f s", spec.name, version, told, time.monotonic() - start)
+    if failures:
+        job.cover("model", spec.name, "skipped", f"challenger version {version} missed the gate: {'; '.join(failures)}")
+
+
+def _prepared(job: Job, spec: ModelSpec, months: tuple[str, ...]) -> Prepared:
+    if not months:
+        windows = f"gap {spec.windows.gap} and performance {spec.windows.performance}"
+        raise UntrainableError(f"no month of the view has its windows ({windows} months) behind it by {job.month}")
+    # A model is the province's, even where the run is for some of its cities.
+    view = job.read(CUSTOMER_VIEW, months, all_cities=True)
+    labels = job.read(CUSTOMER_VIEW_LABELS, months, optional=True, all_cities=True)
+    prepared = prepare(spec, training_rows(spec, view, labels, job.month))
+    return replace(prepared, frame=prepared.frame.persist())  # each candidate is fitted on it
+
+
+main = entry(run, arguments)
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,126 @@
+"""The shipped matrices against the text of domain.md §8: the five worked examples, and who is reached with few columns."""
+
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from pyspark.sql import functions as F
+
+from crm_spark.decisions.compile import compile_matrix
+from crm_spark.decisions.inputs import available_columns, with_derived
+from crm_spark.decisions.match import match
+from tests.decision_support import customers, shipped
+
+D = Decimal
+NEW_LOW_ARPU = {"tenure_months": 11, "return_rate": 86.5, "arpu_yuan": D("29.99")}
+LOYAL_MID_ARPU = {"tenure_months": 13, "return_rate_3q": 86.5, "arpu_yuan": D("100")}
+TIED = {"stickiness_grade": "high", "anomaly_grade": "not_anomalous", "value_grade": "mid-high", "bundle_none_or_ending": True}
+FROM_ANHUI = {"traffic_group": "incoming from other provinces", "top_long_distance_province": "Anhui"}
+MIGRANT = {"traffic_group": "migrant worker, mid-range", "long_distance_unit_price_yuan": 0.26, "long_distance_minutes": 20.0}
+
+ROWS = {
+    "new": NEW_LOW_ARPU, "new at 100": {**NEW_LOW_ARPU, "return_rate": 100.0},
+    "new at 86": {**NEW_LOW_ARPU, "return_rate": 86.0}, "new of a year": {**NEW_LOW_ARPU, "tenure_months": 12},
+    "new of 30 yuan": {**NEW_LOW_ARPU, "arpu_yuan": D("30")}, "new without return rate": {**NEW_LOW_ARPU, "return_rate": None},
+    "loyal": LOYAL_MID_ARPU, "loyal below 150": {**LOYAL_MID_ARPU, "arpu_yuan": D("149.99")},
+    "loyal at 150": {**LOYAL_MID_ARPU, "arpu_yuan": D("150")}, "loyal below 100": {**LOYAL_MID_ARPU, "arpu_yuan": D("99.99")},
+    "loyal at 86": {**LOYAL_MID_ARPU, "return_rate_3q": 86.0}, "loyal of a year": {**LOYAL_MID_ARPU, "tenure_months": 12},
+    "tied": TIED, "tied and high": {**TIED, "value_grade": "high"}, "tied of mid value": {**TIED, "value_grade": "mid"},
+    "tied but bundled": {**TIED, "bundle_none_or_ending": False}, "tied but anomalous": {**TIED, "anomaly_grade": "anomalous"},
+    "less tied": {**TIED, "stickiness_grade": "mid"}, "tied, anomaly unknown": {**TIED, "anomaly_grade": None},
+    "anhui": FROM_ANHUI, "jiangxi": {**FROM_ANHUI, "top_long_distance_province": "Jiangxi"},
+    "local anhui": {**FROM_ANHUI, "traffic_group": "local talker"}, "from nowhere": {**FROM_ANHUI, "top_long_distance_province": None},
+    "migrant": MIGRANT, "migrant at 0.25": {**MIGRANT, "long_distance_unit_price_yuan": 0.25},
+    "migrant of high MOU": {**MIGRANT, "long_distance_minutes": 400.0}, "local migrant": {**MIGRANT, "traffic_group": "local talker"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def decided(spark):
+    """Outputs of every rule that fires, per matrix and named row."""
+    matched = customers(spark, *({"user_id": name, **row} for name, row in ROWS.items()))
+    asked = [m for m in shipped().matrices if m.name in ("priority", "retention", "traffic")]
+    for matrix in asked:
+        matched = match(matched, compile_matrix(matrix), f"hits_{matrix.name}")
+    found = matched.select("user_id", *(f"hits_{m.name}" for m in asked)).collect()
+    return {m.name: {row["user_id"]: [h["outputs"] for h in row[f"hits_{m.name}"]] for row in found} for m in asked}
+
+
+def given(outputs, *columns):
+    return [tuple(o.get(c) for c in columns) for o in outputs]
+
+
+def test_a_new_customer_of_low_arpu_and_high_return_rate_prepays_100_and_gets_260(decided):
+    """tenure < 12 months, 86 < return rate <= 100, ARPU < 30 -> prepay 100, get 260 of calls."""
+    policy = shipped().policies["PREPAY_100_GET_260"]
+    assert (policy.prepay_yuan, policy.prepay_yuan + policy.gift_yuan) == (100, 260)
+    for row in ("new", "new at 100"):
+        assert given(decided["retention"][row], "main_policy") == [("PREPAY_100_GET_260",)], row
+    for row in ("new at 86", "new of a year", "new of 30 yuan", "new without return rate"):
+        assert decided["retention"][row] == [], row
+
+
+def test_a_loyal_customer_of_middle_arpu_gets_policy_group_6_with_one_of_its_policies_as_main(decided):
+    """tenure > 12, return rate of three quarters > 86, 100 <= ARPU < 150 -> policy group 6, one of its policies the main one."""
+    for row in ("loyal", "loyal below 150"):
+        ((group, main),) = given(decided["retention"][row], "policy_group", "main_policy")
+        assert group == "6" and shipped().policies[main].group == "6", row
+    for row in ("loyal at 150", "loyal below 100", "loyal at 86", "loyal of a year"):
+        assert decided["retention"][row] == [], row
+
+
+def test_a_tied_valuable_customer_without_a_lasting_bundle_gets_retention_first_with_a_value_bundle(decided):
+    """high stickiness, no anomaly, mid-high value and up, no bundle or one that ends -> retention, then traffic, then new services."""
+    for row in ("tied", "tied and high"):
+        assert given(decided["priority"][row], "priority") == [("retention > traffic > new_service",)], row
+        ((main,),) = given(decided["retention"][row], "main_policy")
+        assert shipped().policies[main].family == "value bundle", row
+    for row in ("tied of mid value", "tied but bundled", "tied but anomalous", "less tied", "tied, anomaly unknown"):
+        assert given(decided["priority"][row], "priority") != [("retention > traffic > new_service",)], row
+
+
+def test_who_is_called_from_other_provinces_and_calls_anhui_most_gets_the_anhui_pack(decided):
+    """traffic group 'incoming from other provinces' and top long-distance peer province Anhui -> Anhui long-distance pack."""
+    assert given(decided["traffic"]["anhui"], "policies") == [("LD_PACK_ANHUI",)]
+    assert given(decided["traffic"]["jiangxi"], "policies") == [("LD_PACK_JIANGXI",)]
+    assert decided["traffic"]["local anhui"] == decided["traffic"]["from nowhere"] == []
+
+
+def test_a_migrant_worker_who_pays_dearly_for_few_minutes_gets_the_long_distance_pack(decided):
+    """migrant-worker mid-range group, unit price > 0.25 yuan/min and long-distance MOU not high -> long-distance pack."""
+    assert given(decided["traffic"]["migrant"], "policies") == [("LONG_DISTANCE_PACK",)]
+    for row in ("migrant at 0.25", "migrant of high MOU", "local migrant"):
+        assert decided["traffic"][row] == [], row
+
+
+def some_operator(spark, churn):
+    """1,000 customers with a value grade, churn, ARPU and tenure and nothing else; grades in the domain's shares."""
+    n = F.col("id")
+    grade = F.when(n < 100, "high").when(n < 300, "mid-high").when(n < 900, "mid").otherwise("low")
+    at_risk = F.when(n * 7919 % 10 < 3, "at_risk").otherwise("safe") if churn else F.lit(None).cast("string")
+    measured = {
+        "value_grade": grade,
+        "churn_grade": at_risk,
+        "tenure_months": (n * 31 % 70).cast("int"),
+        "arpu_yuan": (n * 17 % 300).cast("decimal(18,2)"),
+    }
+    return customers(spark, {}).crossJoin(spark.range(1000)).withColumns(measured)
+
+
+@pytest.mark.parametrize("churn", [True, False], ids=["with a churn champion", "without one"])
+def test_an_operator_with_few_columns_is_still_told_apart(spark, churn):
+    """Value grade, churn, ARPU and tenure only: >= 90 % have a priority of their own, >= 3 main policies, none above 60 %."""
+    people = with_derived(some_operator(spark, churn), shipped())
+    matrices = shipped()
+    available = available_columns(people, matrices.tested_columns)
+    assert available == {"value_grade", "tenure_months", "arpu_yuan"} | ({"churn_grade"} if churn else set())
+    usable = [m for m in matrices.usable(available)[0].matrices if m.name in ("priority", "retention")]
+    matched = people
+    for matrix in usable:
+        matched = match(matched, compile_matrix(matrix), f"hits_{matrix.name}")
+    found = matched.select(
+        F.col("hits_priority")[0]["rule"].alias("priority"), F.get("hits_retention", F.lit(0))["outputs"]["main_policy"].alias("main")
+    ).collect()
+    assert sum(row["priority"] != "default" for row in found) >= 900
+    mains = Counter(row["main"] for row in found)
+    assert None not in mains and len(mains) >= 3 and max(mains.values()) <= 600, mains

@@ -1,0 +1,235 @@
+"""One recommendation per customer, the reasons for it, and a row for everything that was dropped."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from pyspark.sql import types as T
+
+from crm_spark.config.decisions import DecisionSettings, DerivedSpec
+from crm_spark.decisions.compile import compile_all
+from crm_spark.decisions.inputs import available_columns, decision_input, with_derived
+from crm_spark.decisions.recommend import decide, exclusions, recommend, recommendations
+from crm_spark.errors import ConfigError
+from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.score import PERSONAL_INDEX
+from tests.decision_support import GROUPS, MODELS, SLOW_OPERATORS, customers, executed_plan, shipped
+
+D = Decimal
+HELD = (True, 5, 10, 0.0, 3, 0.0)  # a service state: held for five months
+NOT_HELD = (False, None, 10, 0.0, 3, 0.0)
+LOYAL = {"tenure_months": 40, "return_rate_3q": 90.0, "arpu_yuan": D("120"), "value_grade": "high", "value": 75.0, "churn_grade": "safe"}
+GROUP_6 = ["PREPAY_300_GET_360", "PREPAY_500_GET_700", "MONTHLY_PREPAY_100"]  # main first, then by strength .28, .14
+
+ROWS = {
+    "nobody": {},
+    "loyal": LOYAL,
+    "loyal, main held": {**LOYAL, "bundle_policies": ["PREPAY_300_GET_360"]},
+    "loyal, all held": {**LOYAL, "bundle_policies": GROUP_6},
+    "suspended": {**LOYAL, "status": "suspended"},
+    "reader": {"value_grade": "mid", "churn_grade": "safe", "newspaper_response_grade": "high", "newspaper_response_score": 41.257,
+               "services": {"newspaper": HELD, "fetion": NOT_HELD}},
+    "new reader": {"value_grade": "mid", "churn_grade": "safe", "newspaper_response_grade": "high", "newspaper_response_score": 41.257,
+                   "tenure_months": 30, "services": {}, "model_versions": {"newspaper_response": "7"}},
+    "fading": {"value_grade": "low", "churn_grade": "safe", "total_minutes": 40.0, "total_minutes_trend_3m": -25.5},
+    "leaving": {"value_grade": "low", "churn_grade": "at_risk", "churn_score": 66.6},
+    "leaving, score unknown": {"value_grade": "high", "churn_grade": "at_risk"},
+    "circle": {"vpn_minutes": 0.0, "on_net_call_share": 0.8, "top3_peer_share": 0.5},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(spark):
+    """(recommendation by customer, exclusions as (customer, goal, policy, rank, rule, reason)) of the literal rows, 2025-03."""
+    people = with_derived(customers(spark, *({"user_id": name, **row} for name, row in ROWS.items())), shipped())
+    compiled = compile_all(shipped())
+    decided = decide(people, compiled, shipped().policies, "2025-03").persist()
+    recommended = RECOMMENDATION.conform(recommendations(decided, compiled)).collect()
+    dropped = EXCLUSION.conform(exclusions(decided)).collect()
+    decided.unpersist()
+    assert {row["stage"] for row in dropped} == {"eligibility"}
+    return recommended, dropped
+
+
+def of(made, name):
+    (row,) = [row for row in made[0] if row["user_id"] == name]
+    return row
+
+
+def dropped(made, name, goal):
+    rows = sorted((r["candidate_rank"], r["policy_id"], r["reason"]) for r in made[1] if r["user_id"] == name and r["goal"] == goal)
+    return [(policy, reason) for _, policy, reason in rows]
+
+
+def test_every_customer_has_exactly_one_row_even_if_nothing_matched(made):
+    assert sorted(row["user_id"] for row in made[0]) == sorted(ROWS)
+    nobody = of(made, "nobody")
+    assert nobody["priority"] == ["retention", "traffic", "new_service"] and nobody["rules"]["priority"] == ["default"]
+    assert (nobody["main_policy"], nobody["policy_group"], nobody["vpn_policy"], nobody["wording"]) == (None, None, None, None)
+    assert nobody["group_policies"] == nobody["new_services"] == nobody["traffic_policies"] == [] and nobody["target_lists"] == {}
+
+
+def test_the_main_policy_leads_its_group_and_the_rest_follow_by_strength(made):
+    loyal = of(made, "loyal")
+    assert (loyal["policy_group"], loyal["main_policy"], loyal["group_policies"]) == ("6", GROUP_6[0], GROUP_6)
+    assert dropped(made, "loyal", "retention") == []
+
+
+def test_a_held_main_policy_gives_way_to_the_strongest_of_its_group(made):
+    row = of(made, "loyal, main held")
+    assert (row["policy_group"], row["main_policy"], row["group_policies"]) == ("6", GROUP_6[1], GROUP_6[1:])
+    assert dropped(made, "loyal, main held", "retention") == [(GROUP_6[0], "held")]
+
+
+def test_a_group_of_which_everything_is_held_is_no_offer(made):
+    row = of(made, "loyal, all held")
+    assert (row["policy_group"], row["main_policy"], row["group_policies"]) == (None, None, [])
+    assert dropped(made, "loyal, all held", "retention") == [(policy, "held") for policy in GROUP_6]
+    assert "retention" not in row["target_lists"]
+
+
+def test_a_service_that_is_held_is_not_offered_again(made):
+    assert "NEWSPAPER_TRIAL" not in of(made, "reader")["new_services"] and "NEWSPAPER_TRIAL" in of(made, "new reader")["new_services"]
+    assert dropped(made, "reader", "new_service") == [("NEWSPAPER_TRIAL", "held")]
+    assert "FETION_START" in of(made, "reader")["new_services"], "used, but not held"
+
+
+def test_an_expired_policy_is_dropped_and_the_next_of_its_group_is_shown(made):
+    row = of(made, "leaving")
+    assert dropped(made, "leaving", "retention") == [("SPRING_GIFT_2001", "expired")]
+    assert (row["policy_group"], row["main_policy"]) == ("9", "PREPAY_30_GET_45")
+
+
+def test_whom_the_retrieval_matrix_leaves_out_gets_nothing_of_that_goal_and_a_row_why(made):
+    row = of(made, "suspended")
+    assert (row["main_policy"], row["new_services"], row["target_lists"]) == (None, [], {})
+    assert dropped(made, "suspended", "retention") == [(policy, "not_retrieved") for policy in GROUP_6]
+    assert dropped(made, "leaving", "new_service") == [("FETION_START", "not_retrieved"), ("RING_BACK_TONE_START", "not_retrieved")]
+
+
+def test_a_policy_that_two_rules_propose_is_one_candidate_of_the_first(made):
+    row = of(made, "fading")
+    assert row["rules"]["traffic"] == ["use_falls", "light_user"]
+    assert row["traffic_policies"] == ["CALL_MORE_BONUS", "LOCAL_MINUTES"]
+
+
+def test_exclusions_have_a_unique_key(made):
+    keys = [tuple(row[c] for c in EXCLUSION.key) for row in made[1]]
+    assert len(keys) > 5 and len(set(keys)) == len(keys)
+
+
+def test_the_wording_is_that_of_the_first_offer_by_priority(made):
+    policies = shipped().policies
+    new_reader = of(made, "new reader")
+    assert new_reader["priority"][0] == "new_service"
+    assert new_reader["wording"] == policies["NEWSPAPER_TRIAL"].wording
+    fading = of(made, "fading")
+    assert fading["priority"][0] == "traffic" and fading["wording"] == policies["CALL_MORE_BONUS"].wording
+    assert of(made, "circle")["wording"] == policies["VPN_FAMILY"].wording, "nothing else to offer"
+    leaving = of(made, "leaving")
+    assert leaving["priority"][:2] == ["traffic", "retention"] and leaving["wording"] == policies["PREPAY_30_GET_45"].wording
+
+
+def test_target_lists_say_how_each_goal_with_an_offer_is_matched(made):
+    assert of(made, "loyal")["target_lists"] == {"retention": "one-to-one", "new_service": "one-to-one"}
+    assert of(made, "fading")["target_lists"] == {"retention": "mass", "traffic": "mass", "new_service": "mass"}
+
+
+def test_reasons_carry_the_customers_own_values(made):
+    reasons = of(made, "new reader")["reasons"]
+    assert "Very likely to take the mobile newspaper (41.26); Of mid value: free and trial services that tie" in reasons
+    assert "30 months with us and likely to stay: thanks instead of a discount" in reasons
+    assert "40 months with us, ARPU 120, return rate of three quarters 90" in of(made, "loyal")["reasons"]
+    assert any(reason.startswith("Minutes fall by -25.5 a month; Only 40 minutes") for reason in of(made, "fading")["reasons"])
+    assert all("{" not in reason for row in made[0] for reason in row["reasons"])
+
+
+def test_a_value_that_is_not_there_is_told_as_unknown(made):
+    assert "Of high value and likely to leave (churn unknown): the strongest offer" in of(made, "leaving, score unknown")["reasons"]
+
+
+def test_rules_and_versions_tell_how_the_row_was_made(made):
+    row = of(made, "loyal")
+    assert row["rules"]["retention"] == ["loyal_mid_arpu"] and row["rules"]["retrieval_retention"] == ["worth_it"]
+    assert row["matrix_versions"] == {m.name: m.version for m in shipped().matrices}
+    assert of(made, "new reader")["model_versions"] == {"newspaper_response": "7"} and row["value_grade"] == "high"
+
+
+def test_a_policy_that_begins_after_the_month_is_not_yet_valid_and_one_that_ends_on_its_last_day_is(spark):
+    policies = dict(shipped().policies)
+    policies[GROUP_6[0]] = replace(policies[GROUP_6[0]], valid_from=date(2025, 4, 1))
+    policies[GROUP_6[1]] = replace(policies[GROUP_6[1]], valid_to=date(2025, 3, 30))
+    policies[GROUP_6[2]] = replace(policies[GROUP_6[2]], valid_from=date(2025, 3, 31), valid_to=date(2025, 3, 31))
+    retention = compile_all(replace(shipped(), matrices=tuple(m for m in shipped().matrices if m.name == "retention")))
+    made, excluded = recommend(customers(spark, {"user_id": "a", **LOYAL}), retention, policies, "2025-03")
+    assert made.first()["group_policies"] == [GROUP_6[2]]
+    assert {(r["policy_id"], r["reason"]) for r in excluded.collect()} == {(GROUP_6[0], "not_yet_valid"), (GROUP_6[1], "expired")}
+
+
+def test_all_matrices_together_are_one_broadcast_join_each_and_no_shuffle(spark):
+    compiled = compile_all(shipped())
+    people = with_derived(customers(spark, {"user_id": "a", **LOYAL}), shipped())
+    plan = executed_plan(recommend(people, compiled, shipped().policies, "2025-03")[0])
+    assert plan.count("BroadcastHashJoin") == plan.count("BroadcastExchange") == len(compiled)
+    assert plan.count("Exchange") == len(compiled), "broadcasts only"
+    assert not [operator for operator in SLOW_OPERATORS if operator in plan]
+
+
+# --- the decision input ---
+
+
+def rows_of(spark, table, *rows):
+    place = {"city": "NINGBO", "month": "2025-03"}
+    return spark.createDataFrame([tuple({**place, **row}.get(c) for c in table.columns) for row in rows], table.struct)
+
+
+def test_the_decision_input_puts_scores_grades_and_groups_beside_the_view(spark):
+    view = rows_of(spark, CUSTOMER_VIEW, {"user_id": "a", "return_rate_3q": 90.0, "return_rate_3q_min": 70.0}, {"user_id": "b"})
+    index = rows_of(
+        spark, PERSONAL_INDEX,
+        {"user_id": "a", "value": 61.5, "value_grade": "high", "scores": {"churn": 12.0}, "grades": {"churn": "safe"},
+         "groups": {"traffic_group": "local talker", "customer_class": "thrifty"}, "model_versions": {"churn": "2"}},
+    )  # fmt: skip
+    each = replace(shipped(), settings=DecisionSettings(return_rate_3q="each"))
+    mean, lowest = (decision_input(view, index, MODELS, GROUPS, matrices) for matrices in (shipped(), each))
+    asked = (
+        "user_id",
+        "value",
+        "value_grade",
+        "churn_score",
+        "churn_grade",
+        "anomaly_grade",
+        "traffic_group",
+        "customer_class",
+        "return_rate_3q",
+    )
+    assert [tuple(r) for r in mean.select(*asked).orderBy("user_id").collect()] == [
+        ("a", 61.5, "high", 12.0, "safe", None, "local talker", "thrifty", 90.0),
+        ("b", None, None, None, None, None, None, None, None),
+    ]
+    assert lowest.where("user_id = 'a'").first()["return_rate_3q"] == 70.0
+    assert available_columns(mean, ["value", "churn_score", "anomaly_grade", "uses_mobile_internet"]) == {"value", "churn_score"}
+
+
+def test_a_column_of_nan_alone_is_not_available(frame):
+    people = frame("a double, b double, c string", (float("nan"), 1.0, None), (None, float("nan"), None))
+    assert available_columns(people, ["a", "b", "c"]) == {"b"}
+    assert available_columns(people, []) == frozenset()
+
+
+def test_derived_columns_that_do_not_hold_are_refused_before_data_is_read(spark):
+    empty = spark.createDataFrame([], T.StructType([T.StructField("arpu_yuan", T.DecimalType(18, 2))]))
+    matrices = shipped()
+    derived = {
+        "ratio": DerivedSpec("arpu_yuan / arpu_prior", "number"),
+        "spends": DerivedSpec("arpu_yuan > 10", "number"),
+        "fine": DerivedSpec("arpu_yuan > 10", "boolean"),
+    }
+    broken = replace(matrices, matrices=(replace(matrices.matrices[0], derived=derived),))
+    with pytest.raises(ConfigError) as error:
+        with_derived(empty, broken)
+    assert len(error.value.problems) == 2
+    assert "derived column 'ratio'" in error.value.problems[0] and "arpu_prior" in error.value.problems[0]
+    assert error.value.problems[1] == "derived column 'spends': declared number, its SQL gives boolean"

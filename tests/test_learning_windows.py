@@ -1,0 +1,138 @@
+"""Windows and labels: what happened after the as-of month, and nothing of it in a feature."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from crm_spark.config.models import Algorithm, Features, Gate, Label, ModelSpec, Windows, load_models
+from crm_spark.config.sources import extension_fields, load_source
+from crm_spark.learning.features import candidate_features
+from crm_spark.learning.windows import label_months, label_rows, months_to_read, performance_months, training_rows
+from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
+from crm_spark.tables.raw import OUTCOME
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+VIEW = "city string, month string, user_id string, split_bucket int, status string, minutes double"
+SEEN = ("2024-11", "2024-12", "2025-01", "2025-02", "2025-03")
+SPECS = [(p.parent.name, n) for p in sorted((CONF / "sources").glob("*/source.yml")) for n in load_models(CONF, p.parent.name)]
+
+
+def spec(value="bool_or(NOT p.present)", gap=1, performance=2, population="status = 'active'", outcome=None, **changes):
+    label = Label("left", outcome=outcome) if outcome else Label("left", value=value)
+    grades = {"default": {"high": 50.0, "low": 0.0}}
+    windows = Windows(2, gap, performance)
+    return replace(ModelSpec("m", "?", population, label, windows, (Algorithm("tree"),), grades, Gate(0.6, 1.1, 0.1)), **changes)
+
+
+def values(labels):
+    return {(r["user_id"], r["month"]): r["value"] for r in labels.collect()}
+
+
+class TestMonths:
+    def test_churn_of_march_learns_from_november_and_december(self):
+        assert label_months(spec(), "2025-03", SEEN) == ("2024-11", "2024-12")
+        assert performance_months(spec(), "2024-12") == ("2025-02", "2025-03")
+        assert months_to_read(spec(), ("2024-11", "2024-12")) == ("2024-11", "2024-12", "2025-01", "2025-02", "2025-03")
+
+    def test_a_month_counts_only_if_its_whole_performance_window_may_be_read(self):
+        assert label_months(spec(), "2025-03", [m for m in SEEN if m != "2025-02"]) == ()
+        assert label_months(spec(gap=0, performance=1), "2025-03", [m for m in SEEN if m != "2025-02"]) == ("2024-11", "2024-12")
+
+    def test_the_future_of_the_run_is_never_used(self):
+        assert label_months(spec(), "2025-02", SEEN) == ("2024-11",)
+
+    def test_the_observation_window_must_lie_within_what_the_source_has(self):
+        assert label_months(spec(), "2025-03", SEEN, first_month="2024-11") == ("2024-12",)
+        assert label_months(replace(spec(), as_of_months=1), "2025-03", SEEN) == ("2024-12",)
+
+    def test_a_delivered_label_needs_no_later_month(self):
+        assert label_months(spec(outcome="left_network", as_of_months=1), "2025-03", SEEN) == ("2025-03",)
+
+
+class TestLabels:
+    @pytest.fixture
+    def view(self, frame):
+        rows = [
+            ("A", "2024-12", "stays", 1, "active", 100.0), ("A", "2025-01", "stays", 1, "active", 90.0),
+            ("A", "2025-02", "stays", 1, "active", 80.0), ("A", "2025-03", "stays", 1, "active", 10.0),
+            ("A", "2024-12", "leaves", 1, "active", 100.0), ("A", "2025-01", "leaves", 1, "active", 5.0), ("A", "2025-02", "leaves", 1, "active", 5.0),
+            ("A", "2024-12", "gone", 1, "active", 100.0),
+            ("A", "2024-12", "moves", 1, "active", 100.0), ("B", "2025-02", "moves", 1, "active", 90.0), ("B", "2025-03", "moves", 1, "active", 90.0),
+            ("A", "2024-12", "suspended", 1, "suspended", 0.0), ("A", "2025-02", "comes_later", 1, "active", 50.0),
+        ]  # fmt: skip
+        return frame(VIEW, *rows)
+
+    def test_everybody_of_the_population_gets_a_label_and_nobody_else(self, view):
+        labels = label_rows(spec(), view, "2025-03", SEEN, first_month="2024-11")
+        assert labels.columns == list(CUSTOMER_VIEW_LABELS.columns)
+        assert values(labels) == {("stays", "2024-12"): 0, ("leaves", "2024-12"): 1, ("gone", "2024-12"): 1, ("moves", "2024-12"): 0}
+        told = labels.select("city", "label", "window_id", "known_month").distinct().collect()
+        assert [tuple(r) for r in told] == [("A", "left", "o2g1p2", "2025-03")]
+
+    def test_a_condition_compares_the_as_of_row_with_every_performance_month(self, view):
+        steady = spec("bool_and(p.present AND p.minutes >= 0.8 * o.minutes)")
+        assert values(label_rows(steady, view, "2025-03", SEEN, "2024-11")) == {
+            ("stays", "2024-12"): 0, ("leaves", "2024-12"): 0, ("gone", "2024-12"): 0, ("moves", "2024-12"): 1,
+        }  # fmt: skip
+        fallen = spec("avg(coalesce(p.minutes, 0)) < 0.5 * any_value(o.minutes)")
+        assert values(label_rows(fallen, view, "2025-03", SEEN, "2024-11")) == {
+            ("stays", "2024-12"): 1, ("leaves", "2024-12"): 1, ("gone", "2024-12"): 1, ("moves", "2024-12"): 0,
+        }  # fmt: skip
+
+    def test_the_gap_month_is_not_looked_at(self, view):
+        ever_low = spec("bool_or(p.minutes < 20)")
+        before = values(label_rows(ever_low, view.where("month != '2025-01'"), "2025-03", SEEN, "2024-11"))
+        assert before == values(label_rows(ever_low, view, "2025-03", SEEN, "2024-11"))
+
+    def test_without_a_label_month_there_are_no_rows(self, view):
+        assert label_rows(spec(), view, "2024-12", SEEN).collect() == []
+
+    def test_delivered_labels_keep_the_month_they_became_known_and_later_ones_wait(self, view, frame):
+        told = [("A", "2025-02", u, label, v, known) for u, label, v, known in (
+            ("stays", "left_network", 0.0, "2025-02"), ("leaves", "left_network", 1.0, "2025-03"), ("comes_later", "left_network", 1.0, "2025-04"),
+            ("stays", "another", 1.0, "2025-02"),
+        )]  # fmt: skip
+        outcomes = frame(", ".join(f"{f.name} {f.sql_type}" for f in OUTCOME.fields), *told)
+        delivered = spec(outcome="left_network", as_of_months=1)
+        labels = label_rows(delivered, view, "2025-03", [m for m in SEEN if m <= "2025-02"], outcomes=outcomes)
+        rows = {(r["user_id"], r["value"], r["known_month"], r["window_id"]) for r in labels.collect()}
+        assert rows == {("stays", 0.0, "2025-02", "delivered"), ("leaves", 1.0, "2025-03", "delivered")}
+
+    def test_another_future_changes_labels_and_no_feature(self, view):
+        """The leak test: rows after the as-of month are turned upside down; what is learnt from stays, what is learnt changes."""
+        later = F.col("month") > "2024-12"
+        other = view.withColumn("minutes", F.when(later, 1000 - F.col("minutes")).otherwise(F.col("minutes"))).where(~later | (F.col("user_id") != "stays"))
+        steady = spec("bool_and(p.present AND p.minutes >= 0.8 * o.minutes)")
+        first, second = (
+            training_rows(steady, v.where("month = '2024-12'"), label_rows(steady, v, "2025-03", SEEN, "2024-11"), "2025-03").collect() for v in (view, other)
+        )
+        features = {r["user_id"]: (r["city"], r["month"], r["split_bucket"], r["status"], r["minutes"]) for r in first}
+        assert features == {r["user_id"]: (r["city"], r["month"], r["split_bucket"], r["status"], r["minutes"]) for r in second}
+        assert {r["user_id"]: r["label_value"] for r in first} != {r["user_id"]: r["label_value"] for r in second}
+
+    def test_a_label_that_is_known_only_after_the_run_is_not_learnt_from(self, view):
+        labels = label_rows(spec(), view, "2025-03", SEEN, "2024-11")
+        assert training_rows(spec(), view, labels, "2025-02").collect() == []
+        assert training_rows(spec(), view, labels, "2025-03").count() == 4
+
+
+@pytest.mark.parametrize(("source", "model"), SPECS, ids=lambda x: x)
+def test_every_expression_of_every_spec_fits_the_view_of_its_source(frame, source, model):
+    """Population, label and added features are analysed against the contract; a misspelt column fails here."""
+    view = CUSTOMER_VIEW.with_fields(extension_fields(load_source(CONF, source)))
+    empty = frame(view.struct)
+    found = load_models(CONF, source)[model]
+    months = ("2024-10", "2024-11", "2024-12", "2025-01", "2025-02", "2025-03")
+    labels = label_rows(found, empty, "2025-03", months, outcomes=frame(OUTCOME.struct))
+    assert set(labels.columns) == set(CUSTOMER_VIEW_LABELS.columns)
+    names = candidate_features(empty, found.features).names
+    assert set(found.features.add) <= set(names) and not {"user_id", "split_bucket", "month", "person_id", "household_id"} & set(names)
+
+
+def test_a_feature_list_with_an_unknown_column_is_refused(frame):
+    from crm_spark.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="no column 'minuts' \\(did you mean 'minutes'"):
+        candidate_features(frame(VIEW), Features(exclude=("minuts",)))

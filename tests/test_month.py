@@ -1,0 +1,154 @@
+"""The whole month of a tiny province, from raw files to published recommendations."""
+
+import argparse
+import shutil
+
+import pytest
+from pyspark.sql import functions as F
+
+from crm_spark.config.settings import load_settings
+from crm_spark.job import Job
+from crm_spark.locks import Locks
+from crm_spark.runs import load_versions
+from crm_spark.tables.catalog import Catalog
+from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.declared import TABLES
+from crm_spark.tables.digest import digest
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.ops import INGEST_LEDGER
+from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, VALUE_SCORE
+from tests.tiny import MONTH
+
+GOLDEN = "set when the month first ran"
+
+
+@pytest.fixture(scope="session")
+def month(spark, tiny):
+    """A reader of what the tiny month published."""
+    config = load_settings(tiny.conf, "tiny")
+    locks = Locks(config.env.locks)
+    catalog = Catalog(spark, config.env.catalog, locks)
+    return Job("reader", MONTH, None, "reader", spark, catalog, config, locks, load_versions(catalog, "reader"), argparse.Namespace())
+
+
+def test_every_customer_of_the_view_has_exactly_one_recommendation(month):
+    view = month.read(CUSTOMER_VIEW).select("city", "user_id")
+    recommended = month.read(RECOMMENDATION).select("city", "user_id")
+    assert view.count() == view.distinct().count() == recommended.count() > 1500
+    assert view.exceptAll(recommended).count() == 0
+
+
+def test_closed_subscribers_are_not_in_the_view(month):
+    assert month.read(CUSTOMER_VIEW).where("status = 'closed'").count() == 0
+
+
+def test_keys_are_unique_in_every_published_table(month):
+    for name in ("customer_view", "value_score", "model_score", "segment", "personal_index"):
+        table = next(t for t in TABLES.values() if t.name == name)
+        rows = month.read(table)
+        assert rows.count() == rows.select(*table.key).distinct().count() > 0, table.full_name
+
+
+def test_value_grades_follow_the_ranks_within_each_city(month):
+    graded = month.read(VALUE_SCORE).where("value is not null")
+    shares = {(r.city, r.value_grade): r.n for r in graded.groupBy("city", "value_grade").agg(F.count("*").alias("n")).collect()}
+    for city in {c for c, _ in shares}:
+        whole = sum(n for (c, _), n in shares.items() if c == city)
+        for grade, share in (("high", 0.1), ("mid-high", 0.2), ("mid", 0.6), ("low", 0.1)):
+            assert abs(shares[city, grade] - share * whole) <= 1, (city, grade)
+
+
+def test_scores_carry_the_model_version_and_lie_between_0_and_100(month):
+    scores = month.read(MODEL_SCORE)
+    assert scores.where("score not between 0 and 100 or model_version is null or grade is null").count() == 0
+    assert "churn" in {r.model for r in scores.select("model").distinct().collect()}
+
+
+def test_nobody_is_offered_what_is_held_or_expired(month):
+    offers = month.read(RECOMMENDATION).select(
+        "user_id",
+        F.explode(F.concat(F.array_compact(F.array("main_policy", "vpn_policy")), "new_services", "traffic_policies")).alias("policy"),
+    )
+    held = month.read(CUSTOMER_VIEW).select("user_id", F.explode("bundle_policies").alias("policy"))
+    assert offers.join(held, on=["user_id", "policy"], how="inner").count() == 0
+    policies = month.config.matrices.policies
+    services = {p.policy_id: p.service for p in policies.values() if p.service}
+    by_service = offers.replace(services, subset="policy").withColumnRenamed("policy", "service")
+    states = month.read(CUSTOMER_VIEW).select("user_id", F.explode("services").alias("service", "state")).where("state.is_held")
+    assert by_service.join(states, on=["user_id", "service"], how="inner").count() == 0
+    dropped = month.read(EXCLUSION).groupBy("reason").count().collect()
+    assert {"held", "expired"} <= {r.reason for r in dropped}
+
+
+def test_what_was_dropped_is_not_offered_for_the_same_goal(month):
+    dropped = month.read(EXCLUSION).where("goal = 'retention'").select("user_id", F.col("policy_id").alias("main_policy"))
+    assert month.read(RECOMMENDATION).join(dropped, on=["user_id", "main_policy"], how="inner").count() == 0
+
+
+def test_every_line_of_every_file_is_accounted_for(month):
+    ledger = month.catalog.read(INGEST_LEDGER).where("status = 'loaded'")
+    assert ledger.count() > 50
+    assert ledger.where("lines <> header + blank + loaded + quarantined + duplicates").count() == 0
+    assert ledger.where("money_total <> money_loaded + money_quarantined + money_duplicates").count() == 0
+    assert ledger.agg(F.sum("quarantined")).first()[0] > 0
+
+
+def test_the_personal_index_gathers_value_scores_and_groups(month):
+    index = month.read(PERSONAL_INDEX)
+    assert index.count() == month.read(CUSTOMER_VIEW).count()
+    assert (
+        index.where("value_grade is not null and groups['customer_group'] is not null and scores['churn'] is not null").count()
+        > 0.9 * index.count()
+    )
+
+
+def test_segments_have_names_and_classes(month):
+    groups = (
+        month.read(SEGMENT)
+        .groupBy("segmentation")
+        .agg(F.countDistinct("group_number").alias("groups"), F.countDistinct("class_number").alias("classes"))
+    )
+    assert {r.segmentation: (r.groups, r.classes) for r in groups.collect()} == {"customer_group": (16, 7), "traffic_group": (23, 0)}
+
+
+def test_the_summary_counts_what_the_tables_hold(month, tiny):
+    summary = tiny.summary
+    assert summary["totals"]["customers"] == month.read(RECOMMENDATION).count()
+    assert summary["digests"]["decision.recommendation"] == digest(month.read(RECOMMENDATION), RECOMMENDATION)
+    assert (tiny.var / "summary.html").read_text(encoding="utf-8").count("<svg") >= 3
+
+
+def test_no_number_of_a_subscriber_leaves_the_vault(month, tiny):
+    vault = month.read(TABLES["vault.subscriber_number"])
+    numbers = {r.msisdn for r in vault.select("msisdn").limit(300).collect()}
+    assert len(numbers) == 300
+    for path in (tiny.var / "summary.json", tiny.var / "summary.html"):
+        assert not [n for n in numbers if n in path.read_text(encoding="utf-8")]
+    for path in (tiny.var / "tables").rglob("*.json"):  # the Delta logs, statistics included
+        text = path.read_text(encoding="utf-8")
+        assert not [n for n in numbers if n in text], path
+    for table in (RECOMMENDATION, CUSTOMER_VIEW):
+        text = month.read(table).select(F.to_json(F.struct("*")).alias("row"))
+        assert text.where(F.col("row").rlike("|".join(sorted(numbers)[:50]))).count() == 0
+
+
+def test_the_answer_depends_neither_on_shuffle_partitions_nor_on_adaptive_plans(spark, tiny, month):
+    """The month once more, with the same champions, other partitions and no adaptive execution: equal digests."""
+    other = tiny.folder / "other"
+    shutil.rmtree(other, ignore_errors=True)
+    tiny.environment("other", other, train="never")
+    kept = {
+        key: spark.conf.get(key)
+        for key in ("spark.sql.shuffle.partitions", "spark.sql.adaptive.enabled", "spark.sql.files.maxPartitionBytes")
+    }
+    changed = {"spark.sql.shuffle.partitions": "7", "spark.sql.adaptive.enabled": "false", "spark.sql.files.maxPartitionBytes": "200000"}
+    try:
+        for key, value in changed.items():
+            spark.conf.set(key, value)
+        assert tiny.run("run_month", env="other") == 0
+    finally:
+        for key, value in kept.items():
+            spark.conf.set(key, value)
+    from json import loads
+
+    assert loads((other / "summary.json").read_text())["digests"] == tiny.summary["digests"]

@@ -1,0 +1,126 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from crm_spark.report import facts
+from crm_spark.report.page import render_page, render_text
+from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT_PROFILE
+
+
+@pytest.fixture
+def rows(spark):
+    """Rows of a contract table; what is not named is null."""
+
+    def build(table, *given):
+        return spark.createDataFrame([tuple(row.get(c) for c in table.columns) for row in given], table.struct)
+
+    return build
+
+
+@pytest.fixture
+def recommendations(rows):
+    base = {"month": "2025-03", "new_services": [], "traffic_policies": []}
+    return rows(
+        RECOMMENDATION,
+        {
+            **base,
+            "city": "A",
+            "user_id": "u1",
+            "priority": ["retention", "traffic"],
+            "main_policy": "P1",
+            "new_services": ["N1", "N2"],
+            "reasons": ["loyal"],
+        },
+        {**base, "city": "A", "user_id": "u2", "priority": ["retention", "traffic"], "main_policy": "P1"},
+        {**base, "city": "B", "user_id": "u3", "priority": ["traffic"], "traffic_policies": ["T1"]},
+        {**base, "city": "B", "user_id": "u4", "priority": []},
+    )
+
+
+def test_cities_are_counted_by_grade_and_a_missing_model_is_null_and_not_zero(rows, recommendations):
+    index = rows(
+        PERSONAL_INDEX,
+        {"city": "A", "user_id": "u1", "value_grade": "high", "grades": {"churn": "at_risk"}},
+        {"city": "A", "user_id": "u2", "value_grade": "mid", "grades": {"churn": "safe"}},
+        {"city": "B", "user_id": "u3", "value_grade": "mid", "grades": {}},
+    )
+    a, b = facts.customers_by_city(recommendations, index)
+    assert (a["city"], a["customers"], a["high"], a["mid"], a["at_risk"], a["anomalous"], a["with_an_offer"]) == ("A", 2, 1, 1, 1, None, 2)
+    assert (b["city"], b["customers"], b["mid"], b["at_risk"], b["with_an_offer"]) == ("B", 2, 1, None, 1)
+
+
+def test_priorities_and_policies_are_counted_most_frequent_first(recommendations):
+    assert facts.priorities(recommendations) == [
+        {"priority": "retention > traffic", "customers": 2},
+        {"priority": "", "customers": 1},
+        {"priority": "traffic", "customers": 1},
+    ]
+    policies = facts.top_policies(recommendations, {"P1": "Prepay"})
+    assert [(p["goal"], p["policy"], p["customers"], p["name"]) for p in policies] == [
+        ("new_service", "N1", 1, ""), ("new_service", "N2", 1, ""), ("retention", "P1", 2, "Prepay"), ("traffic", "T1", 1, ""),
+    ]  # fmt: skip
+
+
+def test_examples_never_say_who(recommendations):
+    (example,) = facts.examples(recommendations)
+    assert example["why"] == "loyal" and "user_id" not in example and "u1" not in json.dumps(example)
+
+
+def test_exclusions_models_and_segments_are_counted(rows):
+    drop = {"goal": "retention", "stage": "eligibility", "reason": "held"}
+    assert facts.exclusions(rows(EXCLUSION, drop, drop)) == [{**drop, "candidates": 2}]
+    score = {"model": "churn", "model_version": "3"}
+    (model,) = facts.model_grades(
+        rows(MODEL_SCORE, {**score, "score": 10.0, "grade": "safe"}, {**score, "score": 50.0, "grade": "at_risk"})
+    )
+    assert model == {**score, "customers": 2, "mean_score": 30.0, "grades": {"at_risk": 1, "safe": 1}}
+    group = {"segmentation": "s", "group_number": 1, "group_name": "callers", "customers": 9}
+    traits = [("minutes", 3.0), ("arpu", 1.1), ("age", 0.2), ("sms", 1.0)]
+    (segment,) = facts.segments(rows(SEGMENT_PROFILE, *[{**group, "attribute": a, "index": i} for a, i in traits]))
+    assert segment["traits"] == "age x0.2, minutes x3.0, arpu x1.1"
+
+
+@pytest.fixture
+def summary():
+    city = {
+        "city": "<b>A</b>",
+        "customers": 2,
+        "high": 1,
+        "mid-high": 0,
+        "mid": 1,
+        "low": 0,
+        "anomalous": None,
+        "at_risk": 1,
+        "with_an_offer": 2,
+    }
+    return {
+        "run": {"run_id": "r1", "env": "demo", "month": "2025-03", "cities": None, "config": "c"},
+        "source": {"name": "province", "operator": "ZJ", "description": "A province"},
+        "totals": {"customers": 2, "with_an_offer": 2, "quarantined": 0},
+        "cities": [city],
+        "priorities": [{"priority": "retention", "customers": 2}],
+        "policies": [{"goal": "retention", "policy": "P1", "customers": 2, "name": "Prepay"}],
+        "examples": [], "exclusions": [], "quarantine": [], "models": [], "segments": [], "empty_columns": ["peers"], "ingest": [],
+        "coverage": [{"kind": "model", "subject": "churn", "status": "skipped", "reason": "no label"}],
+        "jobs": [{"job": "ingest", "seconds": 1.5}],
+        "digests": {"decision.recommendation": "ab"},
+        "places": {"report": "var/demo/summary.html"},
+    }  # fmt: skip
+
+
+def test_the_page_shows_charts_and_reasons_and_escapes_what_came_from_data(summary):
+    page = render_page(summary)
+    assert page.count("<svg") == 3
+    assert "no label" in page and "&lt;b&gt;A&lt;/b&gt;" in page and "<b>A</b>" not in page
+
+
+def test_the_screen_says_what_a_planner_wants_first(summary, tmp_path):
+    assert render_text(summary).startswith("demo, month 2025-03: 2 customers, 2 with an offer")
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    printed = subprocess.run([sys.executable, "-m", "crm_spark.report", str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "Priority" in printed.stdout and "P1" in printed.stdout
+    missing = subprocess.run([sys.executable, "-m", "crm_spark.report", str(tmp_path / "no")], capture_output=True, text=True, check=False)
+    assert missing.returncode == 1 and "make demo" in missing.stderr

@@ -1,0 +1,149 @@
+"""A segmentation of planted kinds of customers, and the shipped ones against the contract of the view."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crm_spark.config.segments import NameRule, SegmentationSpec, load_segments
+from crm_spark.errors import ConfigError
+from crm_spark.segments.attributes import measured, training_sample
+from crm_spark.segments.names import refuse_bad_conditions
+from crm_spark.segments.profile import profile_table
+from crm_spark.segments.segmentation import Segmentation, Skipped, segment
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+M = "2025-03"
+VIEW = "city string, month string, user_id string, arpu double, minutes double, mb double, fax double, plan int"
+SPEC = SegmentationSpec(
+    question="Who?",
+    attributes=("arpu", "minutes", {"gb": "mb / 1024"}, "fax", "plan"),
+    log=("minutes",),
+    order_by="arpu",
+    groups=4,
+    classes=2,
+    seed=11,
+    iterations=8,
+    starts=1,
+    names=(
+        NameRule("silent", "arpu < 0.5 and minutes < 0.1"),
+        NameRule("payer of faxes", "fax > 1"),
+        NameRule("data lover", "gb > 2 and arpu_mean > 60"),
+        NameRule("talker", "minutes > 1.5 and customers_share <= 0.25"),
+    ),
+    class_names=(NameRule("quiet", "minutes < 0.5"),),
+)
+# Four kinds, far apart; ten customers each. Data and talk lovers pay, the other two hardly do.
+KINDS = {"data": (100.0, 20.0, 4096.0), "talk": (80.0, 800.0, 100.0), "silent": (9.0, 0.0, 0.0), "plain": (20.0, 60.0, 200.0)}
+
+
+def customers():
+    """Of the customer data3 the minutes are not known."""
+    for kind, (arpu, minutes, mb) in KINDS.items():
+        for i in range(10):
+            known = minutes * (1 + i / 100) if f"{kind}{i}" != "data3" else None
+            yield ("A" if i % 2 else "B", M, f"{kind}{i}", arpu + i / 10, known, mb + i, None, 5)
+
+
+@pytest.fixture(scope="module")
+def found(spark) -> Segmentation:
+    result = segment(spark.createDataFrame(list(customers()), VIEW), M, "who", SPEC)
+    assert isinstance(result, Segmentation)
+    return result
+
+
+@pytest.fixture(scope="module")
+def members(found):
+    return {row["user_id"]: row for row in SEGMENT.conform(found.segments).collect()}
+
+
+def kinds_by_number(rows):
+    groups = {}
+    for user, row in rows.items():
+        groups.setdefault(row["group_number"], set()).add(user.rstrip("0123456789"))
+    return groups
+
+
+def test_planted_kinds_become_groups_numbered_by_what_they_pay(members):
+    assert len(members) == 40
+    assert kinds_by_number(members) == {1: {"data"}, 2: {"talk"}, 3: {"plain"}, 4: {"silent"}}
+
+
+def test_a_customer_with_a_missing_value_is_placed_by_the_others(members):
+    assert members["data3"]["group_number"] == 1
+
+
+def test_the_same_rows_in_other_partitions_and_order_give_the_same_numbers_and_fit(spark, found, members):
+    shuffled = spark.createDataFrame(list(customers())[::-1], VIEW).repartition(7, "arpu")
+    again = segment(shuffled, M, "who", SPEC)
+    assert isinstance(again, Segmentation)
+    assert again.digest == found.digest
+    assert {r["user_id"]: r for r in SEGMENT.conform(again.segments).collect()} == members
+
+
+def test_groups_are_named_by_the_first_condition_they_meet_else_by_number(found, members):
+    assert [g.name for g in found.groups] == ["data lover", "talker", "group 3", "silent"]
+    assert members["talk1"]["group_name"] == "talker"
+    assert members["plain1"]["group_name"] == "group 3"
+
+
+def test_a_name_that_no_group_earned_is_told(found):
+    assert found.unearned == ("payer of faxes",)
+
+
+def test_groups_are_merged_into_classes_with_names_of_their_own(found):
+    assert {g.class_number for g in found.groups} == {1, 2}
+    assert found.groups[0].class_number == 1
+    quiet = {g.class_number for g in found.groups if g.class_name == "quiet"}
+    assert found.groups[3].class_number in quiet
+
+
+def test_attributes_without_a_value_or_without_variance_are_dropped_and_told(found):
+    assert found.dropped == {"fax": "no value in this run", "plan": "the same value for every customer (5)"}
+
+
+def test_a_profile_row_compares_the_group_with_everyone(found):
+    rows = {(r["group_number"], r["attribute"]): r for r in SEGMENT_PROFILE.conform(found.profiles).collect()}
+    data = rows[1, "gb"]
+    mean = sum(4096 + i for i in range(10)) / 10 / 1024
+    overall = sum(base + i for base in (4096, 100, 0, 200) for i in range(10)) / 40 / 1024
+    assert (data["city"], data["month"], data["customers"], data["group_name"]) == ("_ALL", M, 10, "data lover")
+    assert (data["group_mean"], data["overall_mean"], data["index"]) == pytest.approx((mean, overall, mean / overall), abs=1e-5)
+    assert not [key for key in rows if key[1] == "fax"]
+    assert profile_table(found.profiles).loc[1, "gb"] == data["index"]
+
+
+def test_too_few_customers_or_attributes_skip_the_segmentation_and_say_so(spark):
+    view = spark.createDataFrame(list(customers()), VIEW)
+    few = segment(view.limit(11), M, "who", SPEC)
+    assert isinstance(few, Skipped) and few.reason == "11 customers are too few for 4 groups"
+    blind = segment(view, M, "who", replace(SPEC, attributes=("arpu", "fax", "plan"), log=(), names=(), class_names=()))
+    assert isinstance(blind, Skipped) and blind.reason == "1 of 3 attributes vary, at least 2 are needed"
+    assert set(blind.dropped) == {"fax", "plan"}
+
+
+def test_the_fit_reads_a_sample_that_depends_on_the_customers_alone(spark):
+    rows = [("A", M, f"u{i}", 1.0, 1.0, 1.0, None, 1) for i in range(400)]
+    views = [spark.createDataFrame(rows, VIEW).repartition(5), spark.createDataFrame(rows[::-1], VIEW).coalesce(1)]
+    first, second = ([r["user_id"] for r in training_sample(view, 400, 100).collect()] for view in views)
+    assert first == second == sorted(first)
+    assert 60 < len(first) < 140  # 100 wanted; four standard deviations of a choice by hash
+
+
+def test_conditions_and_attributes_that_are_no_sql_over_their_columns_name_file_and_place(frame):
+    view = frame(VIEW)
+    with pytest.raises(ConfigError, match=r"segments/who\.yml: attributes\.x: .*minuts"):
+        segment(view, M, "who", replace(SPEC, attributes=("arpu", {"x": "minuts + 1"}), log=()))
+    with pytest.raises(ConfigError, match=r"segments/who\.yml: names\.odd: .*gbb"):
+        segment(view, M, "who", replace(SPEC, names=(NameRule("odd", "gbb > 1"),)))
+    with pytest.raises(ConfigError, match=r"segments/who\.yml: class_names\.odd: "):
+        segment(view, M, "who", replace(SPEC, class_names=(NameRule("odd", "gb >"),)))
+
+
+@pytest.mark.parametrize("name", sorted(load_segments(CONF, "none")))
+def test_shipped_segmentations_read_only_the_view_and_name_by_their_attributes(spark, name):
+    spec, view = load_segments(CONF, "none")[name], spark.createDataFrame([], CUSTOMER_VIEW.struct)
+    refuse_bad_conditions(view, list(spec.expressions), (*spec.names, *spec.class_names), name)
+    assert measured(view, name, spec).columns == ["city", "month", "user_id", *spec.expressions]

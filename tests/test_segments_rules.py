@@ -1,0 +1,117 @@
+"""Numbering, profiles and configuration of segmentations: pure rules, no Spark."""
+
+from pathlib import Path
+
+import pytest
+
+from crm_spark.config.segments import load_segments
+from crm_spark.errors import ConfigError
+from crm_spark.segments.numbering import GroupMeans, canonical_order, ward_classes
+from crm_spark.segments.profile import Totals, profile
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+SPEC = """
+question: Who?
+attributes: [arpu_yuan, {sum: local_out_minutes + local_in_minutes}]
+log: [arpu_yuan]
+order_by: arpu_yuan
+groups: 4
+seed: 7
+"""
+
+
+def test_groups_are_numbered_by_the_ordering_attribute_then_the_others_then_the_centre():
+    found = [
+        GroupMeans(0, 5, {"age": 40.0, "arpu": 10.0}),
+        GroupMeans(1, 5, {"age": 20.0, "arpu": 90.0}),
+        GroupMeans(2, 5, {"age": 60.0, "arpu": 10.0}),
+        GroupMeans(3, 5, {"age": 40.0, "arpu": 10.0}),
+        GroupMeans(4, 5, {"age": 99.0, "arpu": None}),
+    ]
+    centres = [(2.0,), (0.0,), (0.0,), (1.0,), (0.0,)]
+    assert [g.cluster for g in canonical_order(found, centres, "arpu")] == [1, 2, 3, 0, 4]
+    assert [g.cluster for g in canonical_order(found[::-1], centres, "arpu")] == [1, 2, 3, 0, 4]
+
+
+def test_classes_join_the_nearest_centres_and_are_numbered_by_their_first_group():
+    centres = [(10.0, 0.0), (0.0, 0.0), (10.5, 0.0), (0.0, 0.4), (100.0, 0.0)]
+    assert ward_classes(centres, 3) == [1, 2, 1, 2, 3]
+    assert ward_classes(centres, 5) == [1, 2, 3, 4, 5]
+    assert ward_classes(centres[:1], 7) == [1]
+
+
+def test_an_index_is_the_group_mean_over_the_mean_of_all_customers_with_a_value():
+    small = Totals(0, 2, {"arpu": 100.0, "mb": 6.0}, {"arpu": 2, "mb": 1})
+    large = Totals(1, 8, {"arpu": 100.0, "mb": 0.0}, {"arpu": 8, "mb": 0})
+    found = profile([small], [small, large])
+    assert (found.customers, found.customers_share) == (2, 0.2)
+    assert found.means == {"arpu": 50.0, "mb": 6.0} and found.overall == {"arpu": 20.0, "mb": 6.0}
+    assert (found.index("arpu"), found.index("mb"), found.index("unknown")) == (2.5, 1.0, None)
+    assert profile([large], [small, large]).index("mb") is None
+
+
+def test_a_class_is_profiled_over_all_its_customers():
+    a, b = Totals(0, 1, {"x": 9.0}, {"x": 1}), Totals(1, 3, {"x": 3.0}, {"x": 3})
+    assert profile([a, b], [a, b]).means == {"x": 3.0}
+
+
+@pytest.fixture
+def conf(tmp_path):
+    def write(spec: str = SPEC, over: str | None = None) -> Path:
+        (tmp_path / "segments").mkdir(exist_ok=True)
+        (tmp_path / "segments" / "who.yml").write_text(spec)
+        if over is not None:
+            (tmp_path / "sources" / "op").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "sources" / "op" / "segments.yml").write_text(over)
+        return tmp_path
+
+    return write
+
+
+def test_attributes_are_view_columns_or_sql_with_a_name(conf):
+    spec = load_segments(conf(), "op")["who"]
+    assert spec.expressions == {"arpu_yuan": "`arpu_yuan`", "sum": "local_out_minutes + local_in_minutes"}
+    assert (spec.groups, spec.classes, spec.seed) == (4, None, 7)
+
+
+def test_an_attribute_may_describe_the_groups_without_forming_them(conf):
+    spec = load_segments(conf(SPEC + "profile: [tenure_months]\n"), "op")["who"]
+    assert list(spec.forming) == ["arpu_yuan", "sum"]
+    assert list(spec.expressions) == ["arpu_yuan", "sum", "tenure_months"]
+
+
+def test_a_source_may_change_or_leave_out_a_segmentation(conf):
+    assert load_segments(conf(over="who: {groups: 3}"), "op")["who"].groups == 3
+    assert load_segments(conf(over="who: null"), "op") == {}
+
+
+def test_a_source_that_changes_an_unknown_segmentation_is_told_the_nearest(conf):
+    with pytest.raises(ConfigError, match=r"segments\.yml: wo: no such segmentation \(did you mean 'who'\?\)"):
+        load_segments(conf(over="wo: {groups: 3}"), "op")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("order_by: arpu_yuan", "order_by: arpu", "order_by: 'arpu' is no attribute"),
+        ("log: [arpu_yuan]", "log: [arpu_yuen]", "log: 'arpu_yuen' is no attribute (did you mean 'arpu_yuan'?)"),
+        ("groups: 4", "groups: 1", "groups: 1, at least 2 is needed"),
+        ("groups: 4", "groups: 4\nweights: {arpu_yuan: 0}", "weights.arpu_yuan: 0, above 0 is wanted"),
+        ("groups: 4", "groups: 4\nroot: [arpu_yuan]", "'arpu_yuan' is in both log and root"),
+        ("groups: 4", "groups: 4\nroot: [summ]", "root: 'summ' is no attribute (did you mean 'sum'?)"),
+        ("groups: 4", "groups: 4\nclasses: 5", "classes: 5, but there are 4 groups"),
+        ("groups: 4", "groups: 4\nclass_names: [{name: a, when: 'true'}]", "class_names: there are no classes"),
+        ("[arpu_yuan, {sum", "[arpu_yuan, arpu_yuan, {sum", "attributes: 'arpu_yuan' stands 2 times"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(conf, old, new, told):
+    with pytest.raises(ConfigError) as error:
+        load_segments(conf(SPEC.replace(old, new)), "op")
+    assert told in str(error.value)
+
+
+def test_sixteen_groups_in_seven_classes_and_twenty_three_traffic_groups_are_shipped():
+    specs = load_segments(CONF, "none")
+    assert (specs["customer_group"].groups, specs["customer_group"].classes) == (16, 7)
+    assert (specs["traffic_group"].groups, specs["traffic_group"].classes) == (23, None)
+    assert {"incoming from other provinces", "migrant worker, mid-range"} <= {rule.name for rule in specs["traffic_group"].names}
