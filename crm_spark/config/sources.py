@@ -81,10 +81,11 @@ class MappingConfig:
             expression = expression.replace(f"{{{name}}}", value)
         return expression
 
-    def words(self) -> frozenset[str]:
-        """Identifiers in all expressions, of every period."""
+    def words(self, month: str | None = None) -> frozenset[str]:
+        """Identifiers in all expressions, filled in for the month, or for every period without one."""
         texts = [*self.columns.values(), self.city or "", self.month or "", self.money or ""]
-        return frozenset(word for text in texts for month in self.periods or ("",) for word in identifiers(self.filled(text, month)))
+        months = [month] if month else [*self.periods] or [""]
+        return frozenset(word for text in texts for m in months for word in identifiers(self.filled(text, m)))
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ PLACE = (PATH, BLOCK, ORDER, FILE_MONTH)
 _HEADER, _CORRUPT, _PARSED, _CELLS = "crm__header", "crm__corrupt", "crm__parsed", "crm__cells"
 
 
-def read_rows(spark: SparkSession, layout: Layout, files: Sequence[Surveyed], months: Sequence[str]) -> DataFrame:
+def read_rows(spark: SparkSession, layout: Layout, files: Sequence[Surveyed], months: Sequence[str], used: frozenset[str]) -> DataFrame:
     """The rows of these months' files, which have the same columns; blank lines are left out, headers are marked.
+
+    Of the columns only the `used` ones (small letters).
 
     A file that came after the survey is not read. `crm__month` is null for a file that holds all months.
     """
@@ -31,13 +33,13 @@ def read_rows(spark: SparkSession, layout: Layout, files: Sequence[Surveyed], mo
     known = spark.createDataFrame(facts, f"{PATH} string, {FILE_MONTH} string, {_HEADER} string")
     if layout.file.format == "csv":
         lines = read_lines(spark, layout.file, layout.patterns(months)).where(~is_blank())
-        return _cells(lines.join(F.broadcast(known), on=PATH), layout.file, files[0].schema.names)
+        return _cells(lines.join(F.broadcast(known), on=PATH), layout.file, files[0].schema.names, used)
     rows = read_columnar(spark, layout, months, files[0].schema)
     dated = rows if layout.month_sql else rows.join(F.broadcast(known.drop(_HEADER)), on=PATH)
-    return _columnar_cells(dated, layout.file, files[0].schema)
+    return _columnar_cells(dated, layout.file, [f for f in files[0].schema.fields if f.name.lower() in used])
 
 
-def _cells(lines: DataFrame, file: FileConfig, columns: Sequence[str]) -> DataFrame:
+def _cells(lines: DataFrame, file: FileConfig, columns: Sequence[str], used: frozenset[str]) -> DataFrame:
     """Lines split into cells: plainly where no quote stands in the line, else by the CSV parser, which takes ten times as long."""
     ddl = ", ".join(f"{_quoted(c)} STRING" for c in (*columns, _CORRUPT))
     quoting = {"quote": file.quote, "escape": file.quote or "\\"}
@@ -48,15 +50,15 @@ def _cells(lines: DataFrame, file: FileConfig, columns: Sequence[str]) -> DataFr
     plainly = F.split(LINE, _literally(file.delimiter), -1)
     split = parsed.withColumn(_CELLS, F.when(F.col(_PARSED).isNotNull(), by_parser).otherwise(plainly))
     header = (F.col(BLOCK) == 0) & F.col(LINE).eqNullSafe(F.col(_HEADER))
-    cells = [_without_nulls(F.get(_CELLS, F.lit(i)), ("", *file.nulls)).alias(c) for i, c in enumerate(columns)]
+    cells = [_without_nulls(F.get(_CELLS, F.lit(i)), ("", *file.nulls)).alias(c) for i, c in enumerate(columns) if c.lower() in used]
     return split.select(*PLACE, LINE, header.alias(IS_HEADER), _broken(file, len(columns), header).alias(BROKEN), *cells)
 
 
-def _columnar_cells(rows: DataFrame, file: FileConfig, schema: T.StructType) -> DataFrame:
-    text = {f.name for f in schema.fields if isinstance(f.dataType, T.StringType)}
-    raw = {c: F.col(_quoted(c)) for c in schema.names}
+def _columnar_cells(rows: DataFrame, file: FileConfig, fields: Sequence[T.StructField]) -> DataFrame:
+    text = {f.name for f in fields if isinstance(f.dataType, T.StringType)}
+    raw = {f.name: F.col(_quoted(f.name)) for f in fields}
     cells = [(_without_nulls(cell, file.nulls) if c in text else cell).alias(c) for c, cell in raw.items()]
-    delivered = F.struct(*[F.col(_quoted(c)) for c in schema.names]).alias(LINE)
+    delivered = F.struct(*raw.values()).alias(LINE)
     nothing = F.lit(None).cast("array<string>").alias(BROKEN)
     return rows.select(*PLACE, delivered, F.lit(False).alias(IS_HEADER), nothing, *cells)
 

@@ -62,7 +62,7 @@ def staged(spark: SparkSession, found: Sequence[Part], source: SourceConfig, tab
     """Every row of the parts, good and bad, in the contract's columns with place, money, reasons and part number."""
 
     def frame(part: Part) -> DataFrame:
-        rows = read_rows(spark, part.layout, part.files, part.months)
+        rows = read_rows(spark, part.layout, part.files, part.months, part.mapping.words(part.month))
         return conform(rows, part.mapping, table, Door(source.operator, key, part.month)).withColumn(PART, F.lit(part.number))
 
     return reduce(DataFrame.unionByName, map(frame, found))

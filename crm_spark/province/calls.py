@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from crm_spark.province.bills import INTERNATIONAL_PRICE, PRICES, ROAMING_PRICES
 from crm_spark.province.numbers import subscriber_id
 from crm_spark.province.peers import partner, peer_number, peer_province, rank
-from crm_spark.province.use import DISTANCES, ROAMING, mean_minutes
+from crm_spark.province.use import CALL_NOISE, DISTANCES, ROAMING, mean_minutes
 from crm_spark.province.world import Province, days_of_week, looked_up
 
 SKEW = 2.0  # how much calls favour the first peers
@@ -85,7 +85,7 @@ def _kinds(province: Province) -> dict[str, Column]:
 
 def _circumstances(province: Province) -> dict[str, Column]:
     dice = province.dice
-    length = -F.ln(dice.uniform("length 1", *_key()) * dice.uniform("length 2", *_key())) / 2  # gamma: mean 1, variation 0.7
+    length = F.greatest(1 + dice.bell("length", *_key()) * CALL_NOISE, F.lit(0.05))
     seconds = F.floor(length * F.col("mean_minutes") * 60 + 0.5).cast("int")
     return {
         "peer_number": peer_number(province, F.col("distance"), F.col("tie"), F.col("inside"), F.col("is_on_net")),

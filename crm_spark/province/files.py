@@ -23,6 +23,7 @@ from crm_spark.province.world import Province
 RECIPE = 1  # raised when the generator makes other rows from the same size, seed and configuration
 NOTE = "province.json"
 TRUTH = "truth"
+_FEWEST_PARTS = 2
 LOG = logging.getLogger("crm_spark")
 
 
@@ -90,7 +91,7 @@ def _delivered(delivery: Delivery, told: DataFrame, province: Province, path: Pa
     seen = Observation(delivery.name)
     rows = with_bad_rows(delivery.rows(told, province), delivery.name, province)
     counted = rows.observe(seen, F.count(F.lit(1)).alias("rows"), F.count_if(IS_BAD).alias("bad"))
-    writer = _placed(counted, delivery, province).write.mode("overwrite").partitionBy("month")
+    writer = counted.drop("subscriber", IS_BAD).coalesce(_parts(delivery, province)).write.mode("overwrite").partitionBy("month")
     if delivery.format == "csv":
         writer.options(header="true", compression="gzip", encoding=delivery.encoding, escape='"').csv(str(path))
     else:
@@ -98,14 +99,9 @@ def _delivered(delivery: Delivery, told: DataFrame, province: Province, path: Pa
     return Made(delivery.name, seen.get["rows"], seen.get["bad"], time.monotonic() - start)
 
 
-def _placed(rows: DataFrame, delivery: Delivery, province: Province) -> DataFrame:
-    """A few files per month: subscribers are dealt to them by hash, and rows lie in order within."""
-    config = province.config
-    files = ceil(province.size * delivery.rows_per_subscriber / config.rows_per_file)
-    file = F.pmod(F.xxhash64("subscriber"), F.lit(files))
-    placed = rows.repartition(files * len(config.months), F.col("month"), file)
-    columns = [c for c in rows.columns if c not in ("subscriber", IS_BAD)]
-    return placed.sortWithinPartitions("month", file, *columns[1:]).select(*columns)
+def _parts(delivery: Delivery, province: Province) -> int:
+    """Parts written side by side without a shuffle, each with one file a month: two, or more where files would grow too large."""
+    return max(_FEWEST_PARTS, ceil(province.size * delivery.rows_per_subscriber / province.config.rows_per_file))
 
 
 def _note(out: Path) -> dict[str, object]:

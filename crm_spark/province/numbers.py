@@ -1,4 +1,4 @@
-"""Identifiers as the operator writes them: bijections of the subscriber's number, so that they are unique and tell nothing."""
+"""Identifiers and dates as the operator writes them. Identifiers are bijections of the subscriber's number, so that they are unique and tell nothing."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ def foreign_number(seed: Column) -> Column:
     """A number abroad."""
     return F.concat(F.lit("00"), F.element_at(F.array(*map(F.lit, ("1", "44", "81", "82", "852"))), F.pmod(seed, F.lit(5)).cast("int") + 1),
                     _digits(F.pmod(seed, F.lit(_OUTSIDE))))  # fmt: skip
+
+
+def day_text(day: Column) -> Column:
+    """A date as the operator writes it, yyyyMMdd; null of null."""
+    return (F.year(day) * 10_000 + F.month(day) * 100 + F.dayofmonth(day)).cast("string")
 
 
 def _digits(number: Column) -> Column:

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.columns import MONEY
 from crm_spark.province.bundles import bundle_at, offer
-from crm_spark.province.numbers import customer_id, msisdn, subscriber_id
+from crm_spark.province.numbers import customer_id, day_text, msisdn, subscriber_id
 from crm_spark.province.traits import EDUCATIONS
 from crm_spark.province.world import Province
 
@@ -38,19 +38,19 @@ def user_info(lives: DataFrame, province: Province) -> DataFrame:
         subscriber_id(province, subscriber).alias("subscriber_id"),
         msisdn(province, subscriber).alias("msisdn"),
         customer_id(province, F.col("person")).alias("cust_id"),
-        F.when(F.col("household") % 3 != 0, F.format_string("H%09d", F.col("household"))).alias("household"),
+        F.when(F.col("household") % 3 != 0, F.concat(F.lit("H"), F.lpad(F.col("household").cast("string"), 9, "0"))).alias("household"),
         F.col("city").alias("region"), "county",
         _text(_brand(), BRANDS).alias("brand"),
-        F.format_string("P%03d", F.col("rental_yuan")).alias("plan_code"),
+        F.concat(F.lit("P"), F.lpad(F.col("rental_yuan").cast("string"), 3, "0")).alias("plan_code"),
         _text(F.when(F.col("is_postpaid"), "postpaid").otherwise("prepaid"), PAYMENTS).alias("pay_type"),
         _text(_status(), STATES).alias("status"),
         _text(F.when(F.col("is_female"), "female").otherwise("male"), GENDERS).alias("gender"),
-        F.date_format(_birth(province), "yyyyMMdd").alias("birthday"),
+        day_text(_birth(province)).alias("birthday"),
         _text(F.when(_told(province, "occupation", 0.85), F.col("occupation")), OCCUPATION_TEXTS).alias("occupation"),
         F.when(_told(province, "education", 0.8), _chosen(EDUCATION_TEXTS.values(), F.col("education_index"))).alias("education"),
         F.when(_told(province, "income", 0.6), _chosen(INCOME_BANDS, F.col("income_index"))).alias("income_band"),
-        F.date_format(activation_date(), "yyyyMMdd").alias("open_date"),
-        F.concat("city", F.format_string("_H%02d", F.col("hall"))).alias("hall"),
+        day_text(activation_date()).alias("open_date"),
+        F.concat("city", F.lit("_H"), F.lpad(F.col("hall").cast("string"), 2, "0")).alias("hall"),
         _text(F.col("joined_by"), CHANNEL_TEXTS).alias("join_channel"),
         _text(F.when(F.col("is_closed"), _exit_reason(province)), EXIT_TEXTS).alias("exit_reason"),
         F.when(F.col("has_consented"), "Y").otherwise("N").alias("consent"),
@@ -67,7 +67,7 @@ def terminal(lives: DataFrame, province: Province) -> DataFrame:
         _chosen(_GENERATION_NAMES, generation).alias("network"),
         F.when((generation > 0) | dice.happens(0.6, "mms", "subscriber"), 1).otherwise(0).alias("mms"),
         F.when((generation > 0) | dice.happens(0.7, "wap", "subscriber"), 1).otherwise(0).alias("wap"),
-        F.date_format(_handset_since(dice.below(28, "handset day", "subscriber")), "yyyyMMdd").alias("first_seen"),
+        day_text(_handset_since(dice.below(28, "handset day", "subscriber"))).alias("first_seen"),
     )  # fmt: skip
 
 
@@ -94,8 +94,8 @@ def bundle_contract(lives: DataFrame, province: Province) -> DataFrame:
     return known.select(
         "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"), bundle.policy.alias("policy_code"),
         offer(bundle.policy, "bundle_class").cast("int").alias("class"),
-        F.date_format(F.greatest(signed, activation_date()), "yyyyMMdd").alias("begin_date"),
-        F.date_format(F.last_day(F.add_months(signed, (bundle.term - 1).cast("int"))), "yyyyMMdd").alias("end_date"),
+        day_text(F.greatest(signed, activation_date())).alias("begin_date"),
+        day_text(F.last_day(F.add_months(signed, (bundle.term - 1).cast("int")))).alias("end_date"),
         offer(bundle.policy, "prepaid_yuan").cast(MONEY).alias("prepaid"), offer(bundle.policy, "gifted_yuan").cast(MONEY).alias("gifted"),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.columns import MONEY
 from crm_spark.province.chance import Dice, to_digits
-from crm_spark.province.numbers import subscriber_id
+from crm_spark.province.numbers import day_text, subscriber_id
 from crm_spark.province.spells import HABITS, holds, spell_end, spell_start
 from crm_spark.province.world import Province
 
@@ -37,8 +37,8 @@ def service_subscription(lives: DataFrame, province: Province) -> DataFrame:
     cancel_day = province.dice.below(27, "cancel day", "subscriber", F.col("row.start"), F.xxhash64("row.service"))
     return rows.select(
         "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"), F.col("row.service").alias("service_code"),
-        F.date_format(_not_before_activation(_day_of(F.col("row.start"), order_day)), "yyyyMMdd").alias("order_date"),
-        F.date_format(F.when(F.col("row.ended"), F.date_add("first_day", cancel_day)), "yyyyMMdd").alias("cancel_date"),
+        day_text(_not_before_activation(_day_of(F.col("row.start"), order_day))).alias("order_date"),
+        day_text(F.when(F.col("row.ended"), F.date_add("first_day", cancel_day))).alias("cancel_date"),
         province.dice.pick(CHANNELS, "order channel", "subscriber", F.xxhash64("row.service")).alias("order_channel"),
     )  # fmt: skip
 

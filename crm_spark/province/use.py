@@ -27,7 +27,7 @@ CELLS = {
 }
 DISTANCES = ("local", "intra_province", "inter_province", "international")
 ROAMING = ("intra_province", "inter_province", "international")
-CALL_NOISE = 0.7  # coefficient of variation of the length of a call
+CALL_NOISE = 0.45  # coefficient of variation of the length of a call
 FADING = {0: 0.65, 1: 0.45, 2: 0.32, 3: 0.2, 4: 0.1}  # share of use lost that many months before leaving, of who fades
 _SHORT_OF_PEERS = 0.55  # peers grow slower than calls
 
