@@ -22,12 +22,12 @@ from pyspark.sql import functions as F
 from crm_spark.errors import SourceError
 from crm_spark.ingest.duplicates import is_loaded, shared_keys, verdicts, with_verdicts
 from crm_spark.ingest.fields import UNKNOWN_CITY
+from crm_spark.ingest.files import Intake
 from crm_spark.ingest.headers import unmapped_columns
 from crm_spark.ingest.ledger import Account, accounts, earlier_accounts, ledger_rows
 from crm_spark.ingest.listing import Layout, layouts
 from crm_spark.ingest.plan import Feed, feeds, is_unchanged, months_fed
 from crm_spark.ingest.pseudonym import PseudonymKey, load_key
-from crm_spark.ingest.raw_values import lenient_casts
 from crm_spark.ingest.staging import Part, refused_rows, staged
 from crm_spark.ingest.survey import Surveyed, guarded, survey
 from crm_spark.job import Job, entry
@@ -57,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(job: Job) -> None:
     """Survey all files, then load table by table; all problems are told together."""
     key = load_key(job.config.env.pseudonym)
-    with lenient_casts(job.spark):
+    with Intake(job.spark).lenient_casts():
         fed = feeds(job.config.source, _surveyed(job), key, job.cities)
         _conclude(job, [a for table in fed.values() for f in table for m in f.months for a in f.told(m) if a.status == "refused"])
         before = _before(job, fed)
@@ -76,7 +76,7 @@ def _surveyed(job: Job) -> list[tuple[Layout, list[Surveyed]]]:
     problems: list[str] = []
     for layout in layouts(job.config.source, job.config.env.data, job.month):
         try:
-            files = survey(job.spark, layout)
+            files = survey(Intake(job.spark), layout)
         except SourceError as error:
             problems.append(str(error))
             continue
@@ -122,14 +122,15 @@ def _bring_up_to_date(job: Job, key: PseudonymKey, fed: Sequence[Feed], before: 
 
 def _load(job: Job, key: PseudonymKey, table: Table, found: Sequence[Part], months: list[str], hashes: Mapping[str, str]) -> Outcome:
     """Read, judge and write; a table with a file that does not reconcile, or without a good row in a month, keeps what it had."""
-    read = staged(job.spark, found, job.config.source, table, key).persist()
+    intake = Intake(job.spark)
+    read = staged(intake, found, job.config.source, table, key).persist()
     shared = shared_keys(read, table)
     rejected = None if shared.isEmpty() else verdicts(read, table, shared).persist()
     rows = with_verdicts(read, rejected)
     made = _without_empty_months(accounts(rows, found, hashes))
     refused = None
     if any(a.quarantined for a in made):
-        refused = refused_rows(job.spark, rows, found, job.config.source, key).persist()
+        refused = refused_rows(intake, rows, found, job.config.source, key).persist()
         job.log.info("    quarantined %s rows of %s", f"{refused.count():,}", table.full_name)
     if all(a.status == "loaded" for a in made):
         _write(job, rows.where(is_loaded()).select(*table.columns), table, months, made)
@@ -174,7 +175,7 @@ def _write_refused(job: Job, fed: Mapping[str, Sequence[Feed]], outcomes: Mappin
 def _conclude(job: Job, made: Sequence[Account]) -> None:
     """Tell the ledger; SourceError if any file was refused."""
     if made:
-        job.append(ledger_rows(job.spark, job.run_id, job.config.source.name, made), INGEST_LEDGER)
+        job.append(ledger_rows(Intake(job.spark), job.run_id, job.config.source.name, made), INGEST_LEDGER)
     problems = [f"{a.file} ({a.mapping}, {a.month}): refused: {a.reason}" for a in made if a.status == "refused"]
     if problems:
         raise SourceError("\n".join(problems))

@@ -19,7 +19,7 @@ LAYERS = [  # from the bottom
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # The only I/O: storage, the model registry, the session, the locks, the frame.
 MODULES = sorted((ROOT / "crm_spark").rglob("*.py"))
-PURE = [p for p in MODULES if p.parent.name in DOMAIN and p.stem not in ("registry", "__main__")]
+PURE = [p for p in MODULES if p.parent.name in DOMAIN and p.stem not in ("registry", "files", "__main__")]
 
 
 def imports(path):

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.ingest.columnar import FILE_MONTH
 from crm_spark.ingest.conform import REASONS
-from crm_spark.ingest.lines import ORDER, PATH
+from crm_spark.ingest.files import ORDER, PATH
 from crm_spark.tables.contract import Table
 
 PART, VERDICT = "crm__part", "crm__verdict"

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from crm_spark.config.sources import FileConfig, MappingConfig
 from crm_spark.errors import did_you_mean
+from crm_spark.ingest.files import Intake
 from crm_spark.ingest.listing import Layout
 
 _UNRESOLVED = re.compile(r"with name `?(.+?)`? cannot be resolved")
@@ -27,13 +28,13 @@ def column_names(file: FileConfig, first_line: str) -> tuple[str, ...]:
     return tuple(cell.strip() or f"_c{i}" for i, cell in enumerate(cells))
 
 
-def mapping_problems(spark: SparkSession, layout: Layout, schema: T.StructType) -> list[str]:
+def mapping_problems(intake: Intake, layout: Layout, schema: T.StructType) -> list[str]:
     """Why these columns cannot feed the layout's mappings: names given twice, columns not there, expressions that do not fit."""
     names = [c.lower() for c in schema.names]
     twice = sorted({c for c in schema.names if names.count(c.lower()) > 1})
     if twice:
         return [f"column {', '.join(twice)} stands twice in the header"]
-    empty = spark.createDataFrame([], schema)
+    empty = intake.frame([], schema)
     return sorted({p for mapping in layout.mappings for month in _periods(mapping, layout) for p in _unresolved(empty, mapping, month)})
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -16,7 +16,7 @@ from crm_spark.ingest.columnar import FILE_MONTH
 from crm_spark.ingest.conform import MONEY, REASONS
 from crm_spark.ingest.duplicates import CONFLICT, DUPLICATE, PART, VERDICT, is_loaded
 from crm_spark.ingest.fields import UNKNOWN_CITY
-from crm_spark.ingest.lines import PATH
+from crm_spark.ingest.files import PATH, Intake
 from crm_spark.ingest.rows import IS_HEADER
 from crm_spark.ingest.staging import Part
 from crm_spark.ingest.survey import Surveyed
@@ -73,11 +73,11 @@ def accounts(rows: DataFrame, found: Sequence[Part], hashes: Mapping[str, str]) 
     return [replace(a, status="refused", reason=a.imbalance) if a.imbalance else a for a in made]
 
 
-def ledger_rows(spark: SparkSession, run_id: str, source: str, made: Iterable[Account]) -> DataFrame:
+def ledger_rows(intake: Intake, run_id: str, source: str, made: Iterable[Account]) -> DataFrame:
     """The accounts as rows of ops.ingest_ledger."""
     now = datetime.now()
     named = [{"run_id": run_id, "source": source, "recorded_at": now, **vars(a)} for a in made]
-    return spark.createDataFrame([tuple(row[c] for c in INGEST_LEDGER.columns) for row in named], INGEST_LEDGER.struct)
+    return intake.frame([tuple(row[c] for c in INGEST_LEDGER.columns) for row in named], INGEST_LEDGER.struct)
 
 
 def earlier_accounts(ledger: DataFrame, run_ids: Iterable[str]) -> dict[tuple[str, str, str], list[Account]]:

@@ -7,31 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from crm_spark.config.sources import FileConfig
+from crm_spark.ingest.files import BLOCK, ORDER, PATH, TEXT, Intake
 
-PATH, BLOCK, ORDER, LINE = "crm__path", "crm__block", "crm__order", "crm__line"
+LINE = "crm__line"
 REPLACEMENT = "\ufffd"  # stands for what could not be decoded
 _LOW_HALF = 0xFFFFFFFF
 
 
-def read_lines(spark: SparkSession, file: FileConfig, paths: Sequence[str]) -> DataFrame:
-    """One row per line, decoded, without byte-order mark; blank lines and headers included. Files of several months are one scan.
-
-    `crm__order` rises with the lines of a block of a file, and blocks follow one another by `crm__block`.
-    """
-    raw = spark.read.text(list(paths)).select(
-        F.col("value").alias("crm__raw"),
-        F.col("_metadata.file_path").alias(PATH),
-        F.col("_metadata.file_block_start").alias(BLOCK),
-        F.monotonically_increasing_id().alias(ORDER),
-    )
-    text = F.decode(F.col("crm__raw").cast("binary"), "GBK") if file.encoding == "gbk" else F.make_valid_utf8("crm__raw")
+def read_lines(intake: Intake, file: FileConfig, paths: Sequence[str]) -> DataFrame:
+    """One row per line, decoded, without byte-order mark; blank lines and headers included. Files of several months are one scan."""
+    raw = intake.text(paths)
+    text = F.decode(F.col(TEXT).cast("binary"), "GBK") if file.encoding == "gbk" else F.make_valid_utf8(TEXT)
     marked = (F.col(BLOCK) == 0) & text.startswith("\ufeff")
     line = F.when(marked, F.substr(text, F.lit(2))).otherwise(text)
-    return raw.select(PATH, BLOCK, ORDER, line.alias(LINE), "crm__raw")
+    return raw.select(PATH, BLOCK, ORDER, line.alias(LINE), TEXT)
 
 
 def survey_lines(lines: DataFrame, file: FileConfig) -> DataFrame:
@@ -58,8 +51,8 @@ def _signs_of_utf8(file: FileConfig) -> tuple[Column, ...]:
     """For a file declared GBK: lines that are Chinese in UTF-8, and lines that cannot be UTF-8."""
     if file.encoding == "utf-8":
         return (F.lit(0).alias("chinese_utf8"), F.lit(0).alias("not_utf8"))
-    valid = F.is_valid_utf8("crm__raw")
-    return (F.count_if(valid & F.col("crm__raw").rlike("[一-鿿]")).alias("chinese_utf8"), F.count_if(~valid).alias("not_utf8"))
+    valid = F.is_valid_utf8(TEXT)
+    return (F.count_if(valid & F.col(TEXT).rlike("[一-鿿]")).alias("chinese_utf8"), F.count_if(~valid).alias("not_utf8"))
 
 
 def line_offsets(lines: DataFrame) -> DataFrame:

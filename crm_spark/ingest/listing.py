@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from pyspark.errors import AnalysisException
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
-
 from crm_spark.config.sources import FileConfig, MappingConfig, SourceConfig
 from crm_spark.errors import SourceError
+from crm_spark.ingest.files import Intake
 
 _GLOB = re.compile(r"(\{month\}|\*|\?|\{[^}]*\}|\[[^\]]*\])")
 
@@ -64,12 +61,12 @@ def layouts(source: SourceConfig, data: str, last_month: str) -> list[Layout]:
     return found
 
 
-def list_files(spark: SparkSession, layout: Layout) -> list[SourceFile]:
+def list_files(intake: Intake, layout: Layout) -> list[SourceFile]:
     """The layout's files, by name; SourceError names every month for which nothing is there."""
     if layout.file.format == "table":
-        return _tables(spark, layout)
+        return _tables(intake, layout)
     wanted = layout.patterns(layout.months)
-    found, absent = _listed(spark, wanted)
+    found, absent = intake.listed(wanted)
     files = sorted({_described(layout, path, size) for path, size in found}, key=lambda f: f.name)
     if "{month}" in layout.file.path:
         there = {f.month for f in files}
@@ -85,22 +82,8 @@ def _slicing(source: SourceConfig, mapping: MappingConfig) -> str | None:
     return mapping.month if sliced else None
 
 
-def _listed(spark: SparkSession, wanted: Sequence[str]) -> tuple[list[tuple[str, int]], list[str]]:
-    """(address, bytes) of the files, and the patterns that match nothing; the contents are not touched."""
-    try:
-        frame = spark.read.format("binaryFile").load(list(wanted)).select(F.col("_metadata.file_path"), "length")
-        return [(row[0], row[1]) for row in frame.collect()], []
-    except AnalysisException as error:
-        if error.getCondition() != "PATH_NOT_FOUND":
-            raise
-    if len(wanted) == 1:
-        return [], list(wanted)
-    parts = [_listed(spark, [path]) for path in wanted]
-    return [f for files, _ in parts for f in files], [p for _, absent in parts for p in absent]
-
-
-def _tables(spark: SparkSession, layout: Layout) -> list[SourceFile]:
-    absent = [name for name in layout.patterns(layout.months) if not spark.catalog.tableExists(name)]
+def _tables(intake: Intake, layout: Layout) -> list[SourceFile]:
+    absent = [name for name in layout.patterns(layout.months) if not intake.has_table(name)]
     if absent:
         raise SourceError("\n".join(f"files.{layout.name}: no table {name}" for name in absent))
     if layout.month_sql or "{month}" in layout.file.path:

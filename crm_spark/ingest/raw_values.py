@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import reduce
 from operator import and_
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -21,18 +20,6 @@ from crm_spark.tables.contract import Table
 CARRIED = (*PLACE, LINE, IS_HEADER, BROKEN)
 PLAIN_NUMBER = "msisdn"  # the vault's number itself: normalised, not hashed
 _COLUMN = re.compile(r"\w+|`[^`]+`")
-
-
-@contextmanager
-def lenient_casts(spark: SparkSession) -> Iterator[None]:
-    """Within the block a mapping's SQL gives NULL for what it cannot compute: one bad cell must not stop the batch (ANSI mode would)."""
-    setting = "spark.sql.ansi.enabled"
-    before = spark.conf.get(setting)
-    spark.conf.set(setting, "false")
-    try:
-        yield
-    finally:
-        spark.conf.set(setting, str(before))
 
 
 def expressions(mapping: MappingConfig, table: Table, key: PseudonymKey, month: str) -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from crm_spark.config.sources import FileConfig
 from crm_spark.ingest.columnar import FILE_MONTH, read_columnar
-from crm_spark.ingest.lines import BLOCK, LINE, ORDER, PATH, is_blank, is_undecodable, read_lines
+from crm_spark.ingest.files import BLOCK, ORDER, PATH, Intake
+from crm_spark.ingest.lines import LINE, is_blank, is_undecodable, read_lines
 from crm_spark.ingest.listing import Layout
 from crm_spark.ingest.reasons import told
 from crm_spark.ingest.survey import Surveyed
@@ -22,7 +23,7 @@ PLACE = (PATH, BLOCK, ORDER, FILE_MONTH)
 _HEADER, _CORRUPT, _PARSED, _CELLS = "crm__header", "crm__corrupt", "crm__parsed", "crm__cells"
 
 
-def read_rows(spark: SparkSession, layout: Layout, files: Sequence[Surveyed], months: Sequence[str], used: frozenset[str]) -> DataFrame:
+def read_rows(intake: Intake, layout: Layout, files: Sequence[Surveyed], months: Sequence[str], used: frozenset[str]) -> DataFrame:
     """The rows of these months' files, which have the same columns; blank lines are left out, headers are marked.
 
     Of the columns only the `used` ones (small letters).
@@ -30,11 +31,11 @@ def read_rows(spark: SparkSession, layout: Layout, files: Sequence[Surveyed], mo
     A file that came after the survey is not read. `crm__month` is null for a file that holds all months.
     """
     facts = [(f.file.path, f.file.month, f.header) for f in files]
-    known = spark.createDataFrame(facts, f"{PATH} string, {FILE_MONTH} string, {_HEADER} string")
+    known = intake.frame(facts, f"{PATH} string, {FILE_MONTH} string, {_HEADER} string")
     if layout.file.format == "csv":
-        lines = read_lines(spark, layout.file, layout.patterns(months)).where(~is_blank())
+        lines = read_lines(intake, layout.file, layout.patterns(months)).where(~is_blank())
         return _cells(lines.join(F.broadcast(known), on=PATH), layout.file, files[0].schema.names, used)
-    rows = read_columnar(spark, layout, months, files[0].schema)
+    rows = read_columnar(intake, layout, months, files[0].schema)
     dated = rows if layout.month_sql else rows.join(F.broadcast(known.drop(_HEADER)), on=PATH)
     return _columnar_cells(dated, layout.file, [f for f in files[0].schema.fields if f.name.lower() in used])
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.config.sources import MappingConfig, SourceConfig
 from crm_spark.ingest.columnar import FILE_MONTH
 from crm_spark.ingest.conform import REASONS, Door, conform
 from crm_spark.ingest.duplicates import CONFLICT, PART, VERDICT
-from crm_spark.ingest.lines import BLOCK, LINE, ORDER, PATH, line_offsets, read_lines
+from crm_spark.ingest.files import BLOCK, ORDER, PATH, Intake
+from crm_spark.ingest.lines import LINE, line_offsets, read_lines
 from crm_spark.ingest.listing import Layout
 from crm_spark.ingest.pseudonym import PseudonymKey, keyed_hash
 from crm_spark.ingest.rows import IS_HEADER, read_rows
@@ -58,23 +59,23 @@ def parts(label: str, mapping: MappingConfig, layout: Layout, files: Iterable[Su
             yield Part(0, label, mapping, layout, undated, month)
 
 
-def staged(spark: SparkSession, found: Sequence[Part], source: SourceConfig, table: Table, key: PseudonymKey) -> DataFrame:
+def staged(intake: Intake, found: Sequence[Part], source: SourceConfig, table: Table, key: PseudonymKey) -> DataFrame:
     """Every row of the parts, good and bad, in the contract's columns with place, money, reasons and part number."""
 
     def frame(part: Part) -> DataFrame:
-        rows = read_rows(spark, part.layout, part.files, part.months, part.mapping.words(part.month))
+        rows = read_rows(intake, part.layout, part.files, part.months, part.mapping.words(part.month))
         return conform(rows, part.mapping, table, Door(source.operator, key, part.month)).withColumn(PART, F.lit(part.number))
 
     return reduce(DataFrame.unionByName, map(frame, found))
 
 
-def refused_rows(spark: SparkSession, rows: DataFrame, found: Sequence[Part], source: SourceConfig, key: PseudonymKey) -> DataFrame:
+def refused_rows(intake: Intake, rows: DataFrame, found: Sequence[Part], source: SourceConfig, key: PseudonymKey) -> DataFrame:
     """One row per refused line: the columns of raw.quarantine and the line itself. The header of a file is none of them."""
     reasons = F.coalesce(REASONS, F.when(F.col(VERDICT) == CONFLICT, F.array(F.lit(CONFLICTING))))
     bad = rows.withColumn(REASONS, reasons).where(F.col(REASONS).isNotNull())
     names = [(p.number, p.label, f.file.path, p.month_of(f), f.file.name) for p in found for f in p.files]
-    known = spark.createDataFrame(names, f"{PART} int, mapping string, {PATH} string, {FILE_MONTH} string, file string")
-    placed = bad.join(_offsets(spark, found), on=[PART, PATH, BLOCK], how="left").join(F.broadcast(known), on=[PART, PATH, FILE_MONTH])
+    known = intake.frame(names, f"{PART} int, mapping string, {PATH} string, {FILE_MONTH} string, file string")
+    placed = bad.join(_offsets(intake, found), on=[PART, PATH, BLOCK], how="left").join(F.broadcast(known), on=[PART, PATH, FILE_MONTH])
     numbered = placed.withColumn("line_number", F.col(ORDER) + F.coalesce(_OFFSET, F.lit(1)))
     return numbered.where(~(F.col(IS_HEADER) & (F.col("line_number") == 1))).select(
         "city", "month", F.lit(source.name).alias("source"), "mapping", "file", "line_number",
@@ -82,10 +83,10 @@ def refused_rows(spark: SparkSession, rows: DataFrame, found: Sequence[Part], so
     )  # fmt: skip
 
 
-def _offsets(spark: SparkSession, found: Sequence[Part]) -> DataFrame:
+def _offsets(intake: Intake, found: Sequence[Part]) -> DataFrame:
     """Line offsets per part, file and block; only text has blocks. The same scan as before gives the same order."""
     text = [p for p in found if p.layout.file.format == "csv"]
-    frames = [line_offsets(read_lines(spark, p.layout.file, p.layout.patterns(p.months))).withColumn(PART, F.lit(p.number)) for p in text]
+    frames = [line_offsets(read_lines(intake, p.layout.file, p.layout.patterns(p.months))).withColumn(PART, F.lit(p.number)) for p in text]
     if not frames:
-        return spark.createDataFrame([], f"{PART} int, {PATH} string, {BLOCK} bigint, {_OFFSET} bigint")
+        return intake.frame([], f"{PART} int, {PATH} string, {BLOCK} bigint, {_OFFSET} bigint")
     return reduce(DataFrame.unionByName, frames)

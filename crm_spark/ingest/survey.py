@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from crm_spark.errors import SourceError
 from crm_spark.ingest.columnar import FILE_MONTH, columnar_schema, read_columnar, survey_columnar
+from crm_spark.ingest.files import ORDER, PATH, Intake
 from crm_spark.ingest.headers import column_names, mapping_problems
-from crm_spark.ingest.lines import LINE, ORDER, PATH, read_lines, survey_lines
+from crm_spark.ingest.lines import LINE, read_lines, survey_lines
 from crm_spark.ingest.listing import Layout, SourceFile, list_files
 
 UNDECODABLE_SHARE = 0.5  # beyond it not the rows are wrong but the declared encoding
@@ -40,13 +41,13 @@ class Surveyed:
         return 0 if self.header is None else 1
 
 
-def survey(spark: SparkSession, layout: Layout) -> list[Surveyed]:
+def survey(intake: Intake, layout: Layout) -> list[Surveyed]:
     """Every file of the layout, by name; SourceError for an absent or damaged one. Content is read once and not parsed."""
-    files = list_files(spark, layout)
+    files = list_files(intake, layout)
     look = _survey_text if layout.file.format == "csv" else _survey_columnar
-    found = guarded(lambda: look(spark, layout, files))
+    found = guarded(lambda: look(intake, layout, files))
     shapes = {f.schema.json(): f.schema for f in found if not f.problem}
-    problems = {text: "; ".join(mapping_problems(spark, layout, schema)) for text, schema in shapes.items()}
+    problems = {text: "; ".join(mapping_problems(intake, layout, schema)) for text, schema in shapes.items()}
     return [f if f.problem else replace(f, problem=problems[f.schema.json()] or None) for f in found]
 
 
@@ -63,8 +64,8 @@ def guarded(work: Callable[[], Result]) -> Result:
         raise SourceError(f"{damaged.group(1)}: refused: the file is damaged or cut off{told}") from None
 
 
-def _survey_text(spark: SparkSession, layout: Layout, files: Sequence[SourceFile]) -> list[Surveyed]:
-    lines = read_lines(spark, layout.file, layout.patterns(layout.months))
+def _survey_text(intake: Intake, layout: Layout, files: Sequence[SourceFile]) -> list[Surveyed]:
+    lines = read_lines(intake, layout.file, layout.patterns(layout.months))
     facts = {row[PATH]: row for row in survey_lines(lines, layout.file).collect()}
     headers = _first_lines(lines, [f["first"] for f in facts.values()]) if layout.file.header else {}
     return [_text_file(layout, f, facts.get(f.path), headers.get(f.path)) for f in files]
@@ -94,12 +95,14 @@ def _text_problem(layout: Layout, found: Surveyed, facts: T.Row) -> str | None:
     return None
 
 
-def _survey_columnar(spark: SparkSession, layout: Layout, files: Sequence[SourceFile]) -> list[Surveyed]:
-    schemas = {month: columnar_schema(spark, layout, _wanted(layout, month)) for month in sorted({f.month for f in files}, key=str)}
+def _survey_columnar(intake: Intake, layout: Layout, files: Sequence[SourceFile]) -> list[Surveyed]:
+    schemas = {month: columnar_schema(intake, layout, _wanted(layout, month)) for month in sorted({f.month for f in files}, key=str)}
     found = []
-    for schema, months in _alike(schemas).items():
+    for shape in dict.fromkeys(s.json() for s in schemas.values()):  # all months of one shape are one scan
+        months = [m for m, s in schemas.items() if s.json() == shape]
+        schema = schemas[months[0]]
         wanted = [m for month in months for m in _wanted(layout, month)]
-        facts = survey_columnar(read_columnar(spark, layout, wanted, schema), schema).collect()
+        facts = survey_columnar(read_columnar(intake, layout, wanted, schema), schema).collect()
         by_file = {(f[PATH], f.asDict().get(FILE_MONTH)): f for f in facts}
         for month in months:
             found.extend(_columnar_month(layout, [f for f in files if f.month == month], by_file, schema))
@@ -108,12 +111,6 @@ def _survey_columnar(spark: SparkSession, layout: Layout, files: Sequence[Source
 
 def _wanted(layout: Layout, month: str | None) -> Sequence[str]:
     return layout.months if month is None else [month]
-
-
-def _alike(schemas: dict[str | None, T.StructType]) -> dict[T.StructType, list[str | None]]:
-    """Months by schema, so that all months of one shape are one scan."""
-    shapes: dict[str, T.StructType] = {s.json(): s for s in schemas.values()}
-    return {shape: [m for m, s in schemas.items() if s.json() == text] for text, shape in shapes.items()}
 
 
 def _columnar_month(

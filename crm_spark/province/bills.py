@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from crm_spark.columns import MONEY
 from crm_spark.province.bundles import bundle_at, offer
 from crm_spark.province.chance import Dice, whole_near
-from crm_spark.province.numbers import subscriber_id
+from crm_spark.province.numbers import whose
 from crm_spark.province.services import held_fees
 from crm_spark.province.world import Province
 
@@ -24,12 +24,12 @@ def billing(lives: DataFrame, province: Province) -> DataFrame:
     """One row per subscriber and month."""
     items = lives.withColumns({name: column.cast(MONEY) for name, column in _items(province).items()})
     total = sum((F.col(c) for c in _ITEMS), F.lit(0).cast(MONEY)).cast(MONEY)
-    billed = items.withColumn("discount", (total * _discount(province.dice)).cast(MONEY)).withColumn("total", (total - F.col("discount")).cast(MONEY))
+    discounted = items.withColumn("discount", (total * _discount(province.dice)).cast(MONEY))
+    billed = discounted.withColumn("total", (total - F.col("discount")).cast(MONEY))
     paid = billed.withColumns(_given(province)).withColumns(_payments(province.dice))
     return paid.select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"), "total", *_ITEMS, "discount",
-        F.col("subsidy").cast(MONEY), F.col("gift").cast(MONEY), F.col("cost").cast(MONEY), F.col("paid").cast(MONEY), "payments",
-        F.col("owed").cast(MONEY), F.floor(F.col("total") * F.least(F.col("t") - F.col("activation_t") + 1, F.lit(24)) * 0.5).alias("points"),
+        *whose(province), "total", *_ITEMS, "discount",
+        *[F.col(c).cast(MONEY) for c in ("subsidy", "gift", "cost", "paid", "owed")], "payments", _points().alias("points"),
     )  # fmt: skip
 
 
@@ -68,6 +68,11 @@ def _given(province: Province) -> dict[str, Column]:
         "subsidy": F.least(F.when(bundle.runs, offer(bundle.policy, "monthly_subsidy_yuan")).otherwise(0.0), most * 0.4),
         "cost": F.col("total").cast("double") * 0.1 + 4 + F.col("complaints_now") * 6,
     }
+
+
+def _points() -> Column:
+    """Loyalty points grow with what is spent and, for two years, with tenure."""
+    return F.floor(F.col("total").cast("double") * F.least(F.col("t") - F.col("activation_t") + 1, F.lit(24)) * 0.5)
 
 
 def _payments(dice: Dice) -> dict[str, Column]:

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.province.bills import INTERNATIONAL_PRICE, PRICES, ROAMING_PRICES
-from crm_spark.province.numbers import subscriber_id
+from crm_spark.province.numbers import whose
 from crm_spark.province.peers import partner, peer_number, peer_province, rank
 from crm_spark.province.use import CALL_NOISE, DISTANCES, ROAMING, mean_minutes
 from crm_spark.province.world import Province, days_of_week, looked_up
@@ -28,7 +28,7 @@ def voice_cdr(lives: DataFrame, province: Province) -> DataFrame:
     calls = looked_up(_calls(delivered), days_of_week(lives.sparkSession, province), "month")
     placed = calls.withColumns(_peers(province)).withColumns(_kinds(province)).withColumns(_circumstances(province))
     return placed.select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"), "peer_number",
+        *whose(province), "peer_number",
         _start(province).alias("start_time"), "seconds", "direction", "call_kind", "roaming_kind", "is_vpn", "is_on_net", "peer_province",
         F.concat(F.substring("city", 1, 2), F.lit("-"), F.lpad((F.col("hall") * 8 + F.col("cell")).cast("string"), 4, "0")).alias("cell"),
         _fee().cast("decimal(18,4)").alias("fee"),

@@ -13,15 +13,16 @@ from crm_spark.province.bills import billing
 from crm_spark.province.calls import voice_cdr
 from crm_spark.province.drivers import drivers, handset_at
 from crm_spark.province.events import lives
-from crm_spark.province.people import bundle_contract, terminal, user_extension, user_info
+from crm_spark.province.numbers import subscriber_id
 from crm_spark.province.peers import community_of, main_province
+from crm_spark.province.people import bundle_contract, terminal, user_extension, user_info
 from crm_spark.province.services import service_subscription, vas_usage, with_services
 from crm_spark.province.summaries import contact_circle, voice_summary
-from crm_spark.province.numbers import subscriber_id
 from crm_spark.province.traits import subscribers, with_traits
 from crm_spark.province.use import use
 from crm_spark.province.world import Province
 
+PLACING = ("month", "subscriber")
 Build = Callable[[DataFrame, Province], DataFrame]
 
 
@@ -40,7 +41,8 @@ class Delivery:
         built = self.build(told, province)
         if self.format == "parquet":
             return built
-        return built.select("month", "subscriber", *[F.col(c).cast("string").alias(c) for c in built.columns if c not in ("month", "subscriber")])
+        delivered = [c for c in built.columns if c not in PLACING]
+        return built.select(*PLACING, *[F.col(c).cast("string").alias(c) for c in delivered])
 
 
 DELIVERIES = (

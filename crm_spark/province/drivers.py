@@ -33,7 +33,8 @@ def handset_at(province: Province, when: Column) -> dict[str, Column]:
     every = dice.below(37, "handset life", "subscriber") + 18
     since = when + dice.below(54, "handset phase", "subscriber") + 240
     number = F.floor(since / every)
-    liking = F.col("income") * 0.35 + F.col("web_taste") * 0.25 - (F.col("age") - 38) / 30 + dice.bell("handset", "subscriber", number) * 0.7
+    chance = dice.bell("handset", "subscriber", number) * 0.7
+    liking = F.col("income") * 0.35 + F.col("web_taste") * 0.25 - (F.col("age") - 38) / 30 + chance
     return {
         "handset_months": (since % every).cast("int"),
         "generation": slot(0.5 + liking / 5, (0.3, 0.12, 0.3, 0.28)),

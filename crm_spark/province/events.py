@@ -49,9 +49,10 @@ def _term(term: str) -> Column:
 def _events(province: Province) -> list[Column]:
     """What is drawn in the month; whether it counts depends on the state it meets."""
     can_leave = (F.col("t") >= 0) & (F.col("t") > F.col("activation_t"))
+    length = province.dice.below(COLLAPSE_MONTHS - 1, "collapse months", "subscriber", "t") + 2
     events = {
         "leaves": can_leave & _drawn(province, "leave"),
-        "collapse_months": F.when(_drawn(province, "collapse"), province.dice.below(4, "collapse months", "subscriber", "t") + 2).otherwise(0),
+        "collapse_months": F.when(_drawn(province, "collapse"), length).otherwise(0),
         "newspaper_event": _switch(province, "newspaper", {"newspaper_order": _ON, "newspaper_cancel": _OFF}, NEWSPAPER_AT_FIRST),
         "tone_event": _tone_switch(province),
         "web_event": _switch(province, "web", {"web_silence": _ON, "web_return": _OFF}, WEB_SILENT_AT_FIRST),
@@ -115,7 +116,8 @@ def _spells(states: DataFrame) -> DataFrame:
     """Since when the newspaper is held, and whether it was dropped in the month."""
     months = Window.partitionBy("subscriber").orderBy("t")
     before = F.coalesce(F.lag("holds_newspaper").over(months), F.lit(False))
-    marked = states.withColumn("newspaper_begins", F.when(F.col("holds_newspaper") & ~before, F.col("t"))).withColumn("newspaper_before", before)
+    begins = F.when(F.col("holds_newspaper") & ~before, F.col("t"))
+    marked = states.withColumns({"newspaper_begins": begins, "newspaper_before": before})
     since = F.last("newspaper_begins", ignorenulls=True).over(months.rowsBetween(Window.unboundedPreceding, 0))
     dropped = F.col("newspaper_before") & ~F.col("holds_newspaper")
     return marked.withColumns({"newspaper_since": since, "newspaper_dropped": dropped}).drop("newspaper_begins", "newspaper_before")

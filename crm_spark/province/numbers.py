@@ -1,4 +1,7 @@
-"""Identifiers and dates as the operator writes them. Identifiers are bijections of the subscriber's number, so that they are unique and tell nothing."""
+"""Identifiers and dates as the operator writes them.
+
+Identifiers are bijections of the subscriber's position in the province: unique, and telling nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,11 @@ from crm_spark.province.world import Province
 _IDS, _ID_STEP = 10**9, 382_945_763
 _NUMBERS, _NUMBER_STEP, _FIRST_NUMBER = 6 * 10**8, 271_828_181, 4 * 10**8  # 134... to 139...
 _OUTSIDE = 10**9
+
+
+def whose(province: Province) -> tuple[Column | str, ...]:
+    """What every delivered row begins with; `month` and `subscriber` place the row and are not delivered in it."""
+    return ("month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"))
 
 
 def subscriber_id(province: Province, subscriber: Column) -> Column:

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.columns import MONEY
 from crm_spark.province.bundles import bundle_at, offer
-from crm_spark.province.numbers import customer_id, day_text, msisdn, subscriber_id
+from crm_spark.province.numbers import customer_id, day_text, msisdn, whose
 from crm_spark.province.traits import EDUCATIONS
 from crm_spark.province.world import Province
 
@@ -34,12 +34,11 @@ def user_info(lives: DataFrame, province: Province) -> DataFrame:
     """One row per subscriber and month in the network, the month of leaving included."""
     subscriber = F.col("subscriber")
     return lives.select(
-        "month", "subscriber",
-        subscriber_id(province, subscriber).alias("subscriber_id"),
+        *whose(province),
         msisdn(province, subscriber).alias("msisdn"),
         customer_id(province, F.col("person")).alias("cust_id"),
         F.when(F.col("household") % 3 != 0, F.concat(F.lit("H"), F.lpad(F.col("household").cast("string"), 9, "0"))).alias("household"),
-        F.col("city").alias("region"), "county",
+        "county",
         _text(_brand(), BRANDS).alias("brand"),
         F.concat(F.lit("P"), F.lpad(F.col("rental_yuan").cast("string"), 3, "0")).alias("plan_code"),
         _text(F.when(F.col("is_postpaid"), "postpaid").otherwise("prepaid"), PAYMENTS).alias("pay_type"),
@@ -62,7 +61,7 @@ def terminal(lives: DataFrame, province: Province) -> DataFrame:
     dice, generation = province.dice, F.col("generation")
     maker = _chosen(_MAKERS, dice.below(len(_MAKERS), "maker", "subscriber", F.col("t") - F.col("handset_months")))
     return lives.where(~F.col("is_closed") & dice.happens(0.96, "handset seen", "subscriber")).select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"),
+        *whose(province),
         F.concat(maker, F.lit(" "), _chosen(_GENERATION_NAMES, generation)).alias("model"),
         _chosen(_GENERATION_NAMES, generation).alias("network"),
         F.when((generation > 0) | dice.happens(0.6, "mms", "subscriber"), 1).otherwise(0).alias("mms"),
@@ -78,7 +77,7 @@ def user_extension(lives: DataFrame, province: Province) -> DataFrame:
     asked = dice.happens(0.12, "survey", "subscriber", "t")
     answer = F.greatest(F.least(F.floor(4.3 - F.col("mood_now") * 0.6 + dice.bell("answer", "subscriber", "t") * 0.8), F.lit(5)), F.lit(1))
     return lives.where(~F.col("is_closed")).select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"),
+        *whose(province),
         F.col("complaints_now").alias("complaints"),
         F.when(F.col("generation") > 0, F.floor(moved)).otherwise(0).alias("app_logins"),
         (F.col("complaints_now") + F.floor(-F.ln(dice.uniform("hotline", "subscriber", "t")) * 0.8)).alias("hotline_calls"),
@@ -92,7 +91,8 @@ def bundle_contract(lives: DataFrame, province: Province) -> DataFrame:
     signed = F.add_months("first_day", (bundle.start - F.col("t")).cast("int"))
     known = lives.where(~F.col("is_closed") & (bundle.runs | bundle.just_ended))
     return known.select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"), bundle.policy.alias("policy_code"),
+        *whose(province),
+        bundle.policy.alias("policy_code"),
         offer(bundle.policy, "bundle_class").cast("int").alias("class"),
         day_text(F.greatest(signed, activation_date())).alias("begin_date"),
         day_text(F.last_day(F.add_months(signed, (bundle.term - 1).cast("int")))).alias("end_date"),

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.columns import MONEY
 from crm_spark.province.chance import Dice, to_digits
-from crm_spark.province.numbers import day_text, subscriber_id
+from crm_spark.province.numbers import day_text, whose
 from crm_spark.province.spells import HABITS, holds, spell_end, spell_start
 from crm_spark.province.world import Province
 
@@ -20,7 +20,8 @@ _PLAIN = tuple(s for s in HABITS if s not in (TONE, WEB))
 def with_services(lives: DataFrame, province: Province) -> DataFrame:
     """`lives` with what is held at month end (`holds_<service>`) and the tones bought and played in the month."""
     held = {f"holds_{s}": holds(province, s, F.col("t")) & ~F.col("is_closed") for s in HABITS}
-    return lives.withColumns(held).withColumns(_tones(province.dice)).withColumn("holds_newspaper", F.col("holds_newspaper") & ~F.col("is_closed"))
+    held["holds_newspaper"] = F.col("holds_newspaper") & ~F.col("is_closed")
+    return lives.withColumns(held).withColumns(_tones(province.dice))
 
 
 def held_fees() -> Column:
@@ -36,7 +37,7 @@ def service_subscription(lives: DataFrame, province: Province) -> DataFrame:
     order_day = province.dice.below(27, "order day", "subscriber", F.col("row.start"), F.xxhash64("row.service"))
     cancel_day = province.dice.below(27, "cancel day", "subscriber", F.col("row.start"), F.xxhash64("row.service"))
     return rows.select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"), F.col("row.service").alias("service_code"),
+        *whose(province), F.col("row.service").alias("service_code"),
         day_text(_not_before_activation(_day_of(F.col("row.start"), order_day))).alias("order_date"),
         day_text(F.when(F.col("row.ended"), F.date_add("first_day", cancel_day))).alias("cancel_date"),
         province.dice.pick(CHANNELS, "order channel", "subscriber", F.xxhash64("row.service")).alias("order_channel"),
@@ -49,7 +50,7 @@ def vas_usage(lives: DataFrame, province: Province) -> DataFrame:
     uses = [_tone_use(), _web_use(dice), _newspaper_use(dice), *(_plain_use(dice, s) for s in _PLAIN)]
     rows = _exploded(lives, uses).where(F.col("row.days") > 0)
     return rows.select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"), F.col("row.service").alias("service_code"),
+        *whose(province), F.col("row.service").alias("service_code"),
         F.col("row.uses").alias("use_count"), F.col("row.mb").alias("volume_mb"), F.col("row.days").alias("days"),
         F.col("row.fee").cast(MONEY).alias("fee"),
     )  # fmt: skip

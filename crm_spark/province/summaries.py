@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from crm_spark.province.bills import long_distance_fee
 from crm_spark.province.calls import SKEW
 from crm_spark.province.chance import Dice, to_digits, whole_near, within
-from crm_spark.province.numbers import subscriber_id
+from crm_spark.province.numbers import whose
 from crm_spark.province.peers import HOME_PROVINCE, MAIN_PROVINCE_SHARE, main_province
 from crm_spark.province.use import CELLS, DISTANCES, ROAMING
 from crm_spark.province.world import Province
@@ -28,7 +28,7 @@ def voice_summary(lives: DataFrame, province: Province) -> DataFrame:
     minutes = {**_minutes_by_cell(), **_minutes_by_trait(dice)}
     unit_price = F.when(_long_distance() > 0, long_distance_fee() / _long_distance())
     return months.select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"),
+        *whose(province),
         *[to_digits(column, 3).alias(name) for name, column in minutes.items()],
         _calls("out").alias("calls_out"), _calls("in").alias("calls_in"),
         _active_days(dice).alias("active_days"), to_digits(unit_price, 4).alias("ld_unit_price"),
@@ -39,9 +39,10 @@ def contact_circle(lives: DataFrame, province: Province) -> DataFrame:
     """One row per subscriber and month before the call months; shares are null without calls."""
     dice = province.dice
     months = _before_calls(lives, province).withColumn("peers", sum((F.col(f"peers_{d}") for d in DISTANCES), F.lit(0)))
-    with_vpn = months.withColumn("vpn_peers", whole_near(F.col("peers_local") * F.col("vpn_share"), dice.uniform("vpn peers", "subscriber", "t")))
+    vpn_peers = whole_near(F.col("peers_local") * F.col("vpn_share"), dice.uniform("vpn peers", "subscriber", "t"))
+    with_vpn = months.withColumn("vpn_peers", vpn_peers)
     return with_vpn.select(
-        "month", "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), F.col("city").alias("region"), "peers",
+        *whose(province), "peers",
         _depth("peers").alias("calls_per_peer"),
         _top_province(province).alias("top_ld_province"),
         *[F.when(F.col("calls") > 0, to_digits(column, 6)).alias(name) for name, column in _shares(dice).items()],

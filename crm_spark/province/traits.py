@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import sqrt
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -29,7 +30,8 @@ def with_traits(frame: DataFrame, province: Province) -> DataFrame:
     spark = frame.sparkSession
     placed = frame.withColumns({"city_index": _city(province), "person": _person(province)}).withColumn("type_index", _type(province))
     typed = looked_up(looked_up(placed, cities(spark, province), "city_index"), archetypes(spark, province), "type_index")
-    return typed.withColumns(_nature(province)).withColumns(_standing(province)).withColumns(_contract(province)).withColumns(_place(province))
+    alive = typed.withColumns(_nature(province)).withColumns(_standing(province))
+    return alive.withColumns(_contract(province)).withColumns(_place(province))
 
 
 def community(subscriber: Column, province: Province) -> Column:
@@ -94,7 +96,7 @@ def _standing(province: Province) -> dict[str, Column]:
 def _contract(province: Province) -> dict[str, Column]:
     dice = province.dice
     fitting = F.ln("type_rental_yuan") + F.col("income") * 0.3 + F.col("talk_level") * 0.25 + F.col("thrift") * 0.3
-    bounds = [sqrt(a * b) for a, b in zip(RENTALS, RENTALS[1:], strict=False)]
+    bounds = [sqrt(a * b) for a, b in pairwise(RENTALS)]
     tier = sum(((F.exp(fitting) >= bound).cast("int") for bound in bounds), F.lit(0))
     price = F.col("type_long_distance_price_yuan") * F.exp(dice.bell("long-distance price", "subscriber") * 0.22)
     return {

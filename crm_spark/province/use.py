@@ -124,12 +124,13 @@ def _totals(province: Province) -> dict[str, Column]:
 def _shape(province: Province) -> dict[str, Column]:
     dice = province.dice
     minutes = {f"minutes_{c}": _minutes(dice, c) for c in CELLS}
+    on_net = dice.bell("on-net", "subscriber") * 0.07
     return {
         **minutes,
         "minutes": sum(minutes.values(), F.lit(0.0)),
         **{f"peers_{d}": _peers(dice, d) for d in DISTANCES},
         **{f"roaming_{r}_share": _roaming(dice, r) for r in ROAMING},
-        "on_net_share": within(F.col("type_on_net_share") + dice.bell("on-net", "subscriber") * 0.07 - F.col("second_sim") * 0.04, 0.1, 0.98),
+        "on_net_share": within(F.col("type_on_net_share") + on_net - F.col("second_sim") * 0.04, 0.1, 0.98),
         "night_share": within(F.col("type_night_share") * F.exp(dice.bell("night", "subscriber") * 0.3), 0.0, 0.8),
         "weekend_share": within(F.col("type_weekend_share") + dice.bell("weekend", "subscriber") * 0.05, 0.05, 0.7),
         "vpn_share": F.when(F.col("vpn") == 1, F.col("type_vpn_share")).otherwise(0.0),

@@ -87,7 +87,8 @@ def cities(spark: SparkSession, province: Province) -> DataFrame:
 def archetypes(spark: SparkSession, province: Province) -> DataFrame:
     """One row per archetype with its position; nested values flattened: `type_out_local`, `type_trips_inter_province`, ..."""
     rows = [
-        {"type_index": i, "archetype": name, **flat(archetype, "type")} for i, (name, archetype) in enumerate(province.config.archetypes.items())
+        {"type_index": i, "archetype": name, **flat(archetype, "type")}
+        for i, (name, archetype) in enumerate(province.config.archetypes.items())
     ]
     columns = list(rows[0])
     kinds = [{int: "int", float: "double", str: "string"}[type(rows[0][c])] for c in columns]

@@ -7,9 +7,20 @@ from pyspark.sql import types as T
 from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, amount, count, day, money, number, text, truth, whole
 from crm_spark.tables.contract import Field, Table
 
-NUMBER_ID = Field("number_id", T.StringType(), "Pseudonym of a normalised number: HMAC(key, num|number).", pseudonym="number")
+NUMBER_ID = Field(
+    "number_id",
+    T.StringType(),
+    "Pseudonym of a normalised number: HMAC(key, num|number).",
+    valid="number_id RLIKE '^1[0-9]{10}$'",
+    pseudonym="number",
+)
 PEER_ID = Field(
-    "peer_id", T.StringType(), "Pseudonym of the other number of the call; null if withheld.", pseudonym="number", nullable=True
+    "peer_id",
+    T.StringType(),
+    "Pseudonym of the other number of the call; null if withheld.",
+    valid="peer_id RLIKE '^[0-9]{3,20}$'",
+    pseudonym="number",
+    nullable=True,
 )
 PERSON_ID = Field(
     "person_id", T.StringType(), "Pseudonym of the customer (person) who owns the number; null if not told.", pseudonym="person"
@@ -22,6 +33,7 @@ CALL_KINDS = ("local", "local_long_distance", "intra_province", "inter_province"
 ROAMING_KINDS = ("none", "intra_province", "inter_province", "international")
 _KINDS = ", ".join(f"'{k}'" for k in CALL_KINDS)
 _ROAMING = ", ".join(f"'{k}'" for k in ROAMING_KINDS)
+_MONTH_END = "last_day(to_date(concat(month, '-01')))"
 
 USER_INFO = Table(
     "raw",
@@ -41,11 +53,11 @@ USER_INFO = Table(
         text("pay_type", "How the subscriber pays.", "pay_type IN ('prepaid', 'postpaid')"),
         text("status", "State of the subscription.", "status IN ('active', 'suspended', 'closed')"),
         text("gender", "Gender.", "gender IN ('female', 'male')"),
-        day("birth_date", "Date of birth."),
+        day("birth_date", "Date of birth.", f"birth_date BETWEEN DATE'1900-01-01' AND {_MONTH_END}"),
         text("occupation", "Occupation."),
         text("education", "Education."),
         text("income_band", "Income band as the operator cuts it."),
-        day("activation_date", "Day the subscription began."),
+        day("activation_date", "Day the subscription began.", f"activation_date BETWEEN DATE'1980-01-01' AND {_MONTH_END}"),
         whole("tenure_months", "Whole months on the network, where the operator delivers it instead of a date.", "tenure_months >= 0"),
         whole("age_years", "Age, where the operator delivers it instead of a birth date.", "age_years BETWEEN 1 AND 120"),
         text("home_hall", "Service hall of registration."),
@@ -119,7 +131,7 @@ SERVICE_SUBSCRIPTION = Table(
         USER_ID,
         text("service", "Service code."),
         day("started_on", "First day."),
-        day("ended_on", "Last day; null while open."),
+        day("ended_on", "Last day; null while open.", "ended_on >= started_on"),
         text("channel", "Where it was ordered."),
     ),
     (*KEY, "service", "started_on"),
@@ -180,7 +192,7 @@ BUNDLE_CONTRACT = Table(
         text("policy_id", "Marketing policy the bundle came from."),
         whole("bundle_class", "0 or 1.", "bundle_class IN (0, 1)"),
         day("started_on", "First day."),
-        day("ended_on", "Last day."),
+        day("ended_on", "Last day.", "ended_on >= started_on"),
         money("prepaid_yuan", "Prepaid."),
         money("gifted_yuan", "Gifted."),
     ),

@@ -1,0 +1,76 @@
+"""The operator's files and tables as frames: the only reading of the door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+PATH, BLOCK, ORDER, TEXT = "crm__path", "crm__block", "crm__order", "crm__text"
+
+
+class Intake:
+    """Reads what an operator delivers, whatever file system it lies on; nothing is cast, dropped or mended."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    def listed(self, patterns: Sequence[str]) -> tuple[list[tuple[str, int]], list[str]]:
+        """(address, bytes) of the files at these paths and globs, and the patterns that match nothing; contents are not touched."""
+        try:
+            found = self._spark.read.format("binaryFile").load(list(patterns)).select(F.col("_metadata.file_path"), "length")
+            return [(row[0], row[1]) for row in found.collect()], []
+        except AnalysisException as error:
+            if error.getCondition() != "PATH_NOT_FOUND":
+                raise
+        if len(patterns) == 1:
+            return [], list(patterns)
+        parts = [self.listed([pattern]) for pattern in patterns]
+        return [f for files, _ in parts for f in files], [p for _, absent in parts for p in absent]
+
+    def text(self, patterns: Sequence[str]) -> DataFrame:
+        """One row per line, undecoded. `crm__order` rises with the lines of a block of a file; blocks follow by `crm__block`."""
+        return self._spark.read.text(list(patterns)).select(
+            F.col("value").alias(TEXT),
+            F.col("_metadata.file_path").alias(PATH),
+            F.col("_metadata.file_block_start").alias(BLOCK),
+            F.monotonically_increasing_id().alias(ORDER),
+        )
+
+    def parquet_schema(self, patterns: Sequence[str]) -> T.StructType:
+        """Columns of all these files together; files that contradict one another fail."""
+        return self._spark.read.option("mergeSchema", "true").parquet(*patterns).schema
+
+    def parquet(self, patterns: Sequence[str], schema: T.StructType) -> DataFrame:
+        """One row per row, with its file and its number in it."""
+        rows = self._spark.read.schema(schema).parquet(*patterns)
+        place = (F.col("_metadata.file_path").alias(PATH), F.col("_metadata.row_index").alias(ORDER))
+        return rows.select("*", *place).withColumn(BLOCK, F.lit(0).cast("bigint"))
+
+    def has_table(self, name: str) -> bool:
+        """True if the catalog knows the table."""
+        return bool(self._spark.catalog.tableExists(name))
+
+    def table(self, name: str) -> DataFrame:
+        """One row per row of a catalog table; the number of a row only tells rows apart."""
+        place = {PATH: F.lit(name), BLOCK: F.lit(0).cast("bigint"), ORDER: F.monotonically_increasing_id()}
+        return self._spark.table(name).withColumns(place)
+
+    def frame(self, rows: Sequence[tuple[object, ...]], schema: str | T.StructType) -> DataFrame:
+        """A small frame of facts about files."""
+        return self._spark.createDataFrame(list(rows), schema)
+
+    @contextmanager
+    def lenient_casts(self) -> Iterator[None]:
+        """Within the block a mapping's SQL gives NULL for what it cannot compute: one bad cell must not stop the batch, as in ANSI mode."""
+        setting = "spark.sql.ansi.enabled"
+        before = self._spark.conf.get(setting)
+        self._spark.conf.set(setting, "false")
+        try:
+            yield
+        finally:
+            self._spark.conf.set(setting, str(before))

@@ -1,0 +1,102 @@
+"""What the scoring jobs read, write and tell when only some cities run."""
+
+import importlib.util
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from crm_spark.config.segments import SegmentationSpec
+from crm_spark.config.value import Criterion, Leaf, ValueConfig
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
+
+JOBS = Path(__file__).resolve().parents[1] / "jobs"
+M = "2025-03"
+CONFIG = SimpleNamespace(
+    value=ValueConfig(
+        criteria={"value": Criterion(("direct", "indirect"), ((1,),))},
+        leaves={"direct": Leaf(("arpu_yuan",), 0, 100), "indirect": Leaf(("peers",), 0, 10)},
+        grades={"high": 0.5, "low": 1.0},
+        smallest_city=3,
+    ),
+    segmentations={
+        "traffic_group": SegmentationSpec("?", ("arpu_yuan", "total_minutes", "peers"), "arpu_yuan", 2, seed=1, iterations=3, starts=1),
+        "needs_more": SegmentationSpec("?", ("arpu_yuan", "total_minutes"), "arpu_yuan", 9, seed=1),
+    },
+)
+
+
+@dataclass
+class StubJob:
+    """Holds a view of two cities and keeps what a job writes and tells."""
+
+    view: object
+    cities: tuple[str, ...] | None = ("TINY",)
+    month: str = M
+    config: object = CONFIG
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
+    written: dict = field(default_factory=dict)
+    told: list = field(default_factory=list)
+
+    @property
+    def spark(self):
+        return self.view.sparkSession
+
+    def read(self, table, all_cities=False):
+        if table.full_name in self.written:
+            return self.spark.createDataFrame(self.written[table.full_name][0], table.struct)
+        return self.view if all_cities or not self.cities else self.view.where(self.view["city"].isin(*self.cities))
+
+    def write(self, frame, table, cities=None):
+        self.written[table.full_name] = (table.conform(frame).collect(), cities)
+
+    def cover(self, *told):
+        self.told.append(told)
+
+
+@pytest.fixture(scope="module")
+def view(spark):
+    """Six customers of a large city and two of a tiny one; no peers are delivered."""
+    people = [("BIG", f"b{i}", float(10 * i), 100.0 * (i > 2)) for i in range(6)] + [("TINY", "t1", 45.0, 90.0), ("TINY", "t2", 15.0, 0.0)]
+    names = CUSTOMER_VIEW.columns
+    known = [dict(zip(("city", "user_id", "arpu_yuan", "total_minutes"), p, strict=True), month=M) for p in people]
+    text = [tuple(str(k[n]) if n in k else None for n in names) for k in known]
+    rows = spark.createDataFrame(text, ", ".join(f"`{n}` string" for n in names))
+    simple = [f for f in CUSTOMER_VIEW.fields if "<" not in f.sql_type]
+    return rows.selectExpr(*[f"cast(`{f.name}` as {f.sql_type}) as `{f.name}`" for f in simple])
+
+
+def run(name, job):
+    spec = importlib.util.spec_from_file_location(f"scoring_job_{name}", JOBS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.run(job)
+    return job
+
+
+def test_one_city_is_graded_by_the_cut_offs_of_all_and_alone_written(view):
+    job = run("score_value", StubJob(view))
+    rows, _ = job.written[VALUE_SCORE.full_name]
+    # all ARPUs: 50 45 40 30 | 20 15 10 0: the better half ends at 30
+    assert {(r["user_id"], r["value_grade"]) for r in rows} == {("t1", "high"), ("t2", "low")}
+
+
+def test_a_part_without_a_value_in_the_run_is_told_as_skipped(view):
+    told = run("score_value", StubJob(view, cities=None)).told
+    assert ("value_part", "indirect", "skipped", "no value in peers in this run; its weight 0.500 goes to the other parts", 0.0) in told
+    assert [t[:3] for t in told if t[1] == "direct"] == [("value_part", "direct", "used")]
+
+
+def test_groups_of_one_city_are_those_of_all_and_the_profile_belongs_to_no_city(view):
+    job = run("segment_customers", StubJob(view))
+    rows, _ = job.written[SEGMENT.full_name]
+    assert {(r["user_id"], r["segmentation"], r["group_number"]) for r in rows} == {("t1", "traffic_group", 1), ("t2", "traffic_group", 2)}
+    profile, cities = job.written[SEGMENT_PROFILE.full_name]
+    assert cities == ("_ALL",) and {r["city"] for r in profile} == {"_ALL"}
+    assert sum({r["group_number"]: r["customers"] for r in profile}.values()) == 8
+    told = {t[1]: t[2:] for t in job.told}
+    assert told["traffic_group"] == ("partial", "2 groups; left out peers: no value in this run")
+    assert told["needs_more"] == ("skipped", "8 customers are too few for 9 groups")
