@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from crm_spark.learning.registry import champion_metrics
 from pyspark.sql import functions as F
 
 from crm_spark.job import Job, entry
+from crm_spark.learning.registry import champion_metrics
 from crm_spark.report import facts
 from crm_spark.report.page import render_page
 from crm_spark.runs import finished_jobs

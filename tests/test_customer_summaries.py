@@ -58,7 +58,9 @@ def test_closed_subscribers_leave_but_an_untold_status_stays(spark):
 
 def test_the_handset_is_the_one_of_the_same_month(spark):
     users = rows_of(spark, USER_INFO, {"user_id": "ann"}, {"user_id": "ann", "month": "2025-02"}, {"user_id": "bob"})
-    handsets = rows_of(spark, TERMINAL, {"user_id": "ann", "terminal_model": "new"}, {"user_id": "ann", "month": "2025-02", "terminal_model": "old"})
+    handsets = rows_of(
+        spark, TERMINAL, {"user_id": "ann", "terminal_model": "new"}, {"user_id": "ann", "month": "2025-02", "terminal_model": "old"}
+    )
     basic = {(r["user_id"], r["month"]): r["terminal_model"] for r in build_user_basic(users, handsets).collect()}
     assert basic == {("ann", "2025-03"): "new", ("ann", "2025-02"): "old", ("bob", "2025-03"): None}
 
@@ -100,7 +102,12 @@ def test_a_service_is_held_from_its_first_to_its_last_day_at_month_end(spark):
          order("renewed", "2025-02-01")],
         [],
     )  # fmt: skip
-    assert {user: row["held_months"] for (user, _), row in held.items()} == {"open": 12, "ends_at_month_end": 2, "untold_start": None, "renewed": 1}
+    assert {user: row["held_months"] for (user, _), row in held.items()} == {
+        "open": 12,
+        "ends_at_month_end": 2,
+        "untold_start": None,
+        "renewed": 1,
+    }
     assert all(row["is_held"] for row in held.values())
 
 
@@ -160,7 +167,10 @@ def test_bundles_at_month_end(bundles, user, classes, months_left, policies, non
 
 def test_three_months_after_a_leap_february_end_with_may(spark):
     ends = {"2024-05-31": True, "2024-06-01": False}
-    contracts = [{"user_id": e, "month": "2024-02", "policy_id": "P", "bundle_class": 1, "started_on": day("2023-06-01"), "ended_on": day(e)} for e in ends]
+    contracts = [
+        {"user_id": e, "month": "2024-02", "policy_id": "P", "bundle_class": 1, "started_on": day("2023-06-01"), "ended_on": day(e)}
+        for e in ends
+    ]
     basic = rows_of(spark, USER_BASIC, *[{"user_id": e, "month": "2024-02"} for e in ends])
     status = build_bundle_status(rows_of(spark, BUNDLE_CONTRACT, *contracts), basic).withColumn("soon", bundle_none_or_ending())
     assert {user: row["soon"] for user, row in by_user(status).items()} == ends
@@ -168,5 +178,7 @@ def test_three_months_after_a_leap_february_end_with_may(spark):
 
 
 def test_an_unmapped_bundle_source_tells_nothing(spark):
-    untold = rows_of(spark, USER_BASIC, {"user_id": "ann"}).select("month", *[F.lit(None).cast("boolean").alias(c) for c in ("has_bundle_0", "has_bundle_1")])
+    untold = rows_of(spark, USER_BASIC, {"user_id": "ann"}).select(
+        "month", *[F.lit(None).cast("boolean").alias(c) for c in ("has_bundle_0", "has_bundle_1")]
+    )
     assert untold.withColumn("bundle_ends_on", F.lit(None).cast("date")).select(bundle_none_or_ending()).first()[0] is None

@@ -36,7 +36,7 @@ class StubJob:
     view: object
     cities: tuple[str, ...] | None = ("TINY",)
     month: str = M
-    config: object = CONFIG
+    config: object = field(default_factory=lambda: CONFIG)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
     written: dict = field(default_factory=dict)
     told: list = field(default_factory=list)

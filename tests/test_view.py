@@ -37,7 +37,9 @@ USERS = ("old", "new", "gap", "city", "idle")
 def rows(**columns):
     """One row per user and month with that user, its city and the given columns (functions of user and month)."""
     return [
-        {"user_id": u, "month": m, "city": city_of(u, m), **{name: value(u, m) for name, value in columns.items()}} for u in USERS for m in months_of(u)
+        {"user_id": u, "month": m, "city": city_of(u, m), **{name: value(u, m) for name, value in columns.items()}}
+        for u in USERS
+        for m in months_of(u)
     ]
 
 
@@ -46,7 +48,16 @@ def tables(spark):
     """Five subscribers' middle tables, which go on two months beyond the view's."""
     extension = spark.createDataFrame([("HANGZHOU", MONTH, "old", 2.0)], "city string, month string, user_id string, ext_complaints double")
     services = [
-        {"user_id": "old", "service": "newspaper", "is_held": True, "held_months": 5, "uses": 3, "mb": 0.25, "active_days": 2, "fee_yuan": Decimal("1.50")},
+        {
+            "user_id": "old",
+            "service": "newspaper",
+            "is_held": True,
+            "held_months": 5,
+            "uses": 3,
+            "mb": 0.25,
+            "active_days": 2,
+            "fee_yuan": Decimal("1.50"),
+        },
         {"user_id": "old", "service": "fetion", "is_held": False, "uses": 1, "mb": 10.5, "active_days": 1, "fee_yuan": Decimal("0.00")},
         {"user_id": "old", "service": "newspaper", "is_held": True, "uses": 0, "mb": 4.75, "month": "2025-02"},
     ]
@@ -149,9 +160,15 @@ def test_nothing_of_the_future_enters(spark, tables, view):
     def altered(frame):
         """Every later month with other numbers, and a later month that was not there."""
         past = frame.where(F.col("month") <= MONTH)
-        later = frame.where(F.col("month") == MONTH).drop("month").crossJoin(spark.createDataFrame([("2025-04",), ("2025-06",)], "month string"))
+        later = (
+            frame.where(F.col("month") == MONTH)
+            .drop("month")
+            .crossJoin(spark.createDataFrame([("2025-04",), ("2025-06",)], "month string"))
+        )
         numbers = [f.name for f in frame.schema.fields if f.dataType.typeName() in ("double", "long", "integer", "decimal")]
-        return past.unionByName(later.withColumns({c: (F.coalesce(F.col(c), F.lit(1)) * 7).cast(frame.schema[c].dataType) for c in numbers}))
+        return past.unionByName(
+            later.withColumns({c: (F.coalesce(F.col(c), F.lit(1)) * 7).cast(frame.schema[c].dataType) for c in numbers})
+        )
 
     changed = MiddleTables(**{name: altered(frame) for name, frame in vars(tables).items()})
     assert all_rows(build_customer_view(["2025-01", MONTH], changed)) == all_rows(view)

@@ -62,6 +62,7 @@ def make_tiny(folder: Path) -> Tiny:
     """Generate the province and run its month: raw files to published recommendations."""
     tiny = Tiny(folder)
     shutil.copytree(ROOT / "conf", tiny.conf)
+    _open_gates(tiny.conf)
     tiny.environment("tiny", tiny.var)
     tiny.var.mkdir()
     assert (
@@ -70,6 +71,12 @@ def make_tiny(folder: Path) -> Tiny:
     )
     assert tiny.run("run_month") == 0
     return tiny
+
+
+def _open_gates(conf: Path) -> None:
+    """A few thousand customers cannot pass the gates: what is tested here is the loop, not the quality."""
+    over = {path.stem: {"gate": {"auc": 0, "lift_at_10": 0, "calibration_error": 1}, "minimum_positives": 5} for path in (conf / "models").glob("*.yml")}
+    (conf / "sources" / "province" / "models.yml").write_text(json.dumps(over), encoding="utf-8")
 
 
 def load_job(name: str) -> ModuleType:

@@ -204,8 +204,7 @@ def _mappable(table: str) -> bool:
 
 
 def _needed(table: Table) -> Sequence[str]:
-    free = (*HANDLED_APART, *MADE_AT_THE_DOOR)
-    return [f.name for f in table.fields if (f.required or f.name in table.key) and f.name not in free]
+    return [name for name in dict.fromkeys((*table.not_null, *table.key)) if name not in (*HANDLED_APART, *MADE_AT_THE_DOOR)]
 
 
 def _unknown(part: str, names: Iterable[str], table: Table) -> Iterator[str]:

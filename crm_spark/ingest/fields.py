@@ -34,8 +34,7 @@ def _reader(field: Field, given: T.DataType | None, table: Table, mapping: Mappi
     if field.name in HANDLED_APART:
         return CityReader(field, given) if field.name == "city" else MonthReader(field, given)
     made = field.name in MADE_AT_THE_DOOR and field.name not in mapping.columns
-    needed = field.required or field.name in table.key
-    return FieldReader(field, given, needed, not made, mapping.scale.get(field.name))
+    return FieldReader(field, given, field.name in table.not_null, not made, mapping.scale.get(field.name))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,193 @@
+"""A tiny province on disk: consistent in itself, repeatable, and with its truth apart."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from crm_spark.config.province import ProvinceConfig, load_province
+from crm_spark.province.deliveries import DELIVERIES, told_lives, true_lives
+from crm_spark.province.files import NOTE, is_made, make, make_room
+from crm_spark.province.world import Province
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+MONTHS = ("2024-10", "2024-11", "2024-12", "2025-01")
+Read = Callable[[str], DataFrame]
+
+
+@pytest.fixture(scope="module")
+def config() -> ProvinceConfig:
+    return load_province(CONF).between(MONTHS[0], MONTHS[-1])
+
+
+@pytest.fixture(scope="module")
+def made(spark: SparkSession, config: ProvinceConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("province") / "raw"
+    province = Province(config, seed=11, size=400)
+    make_room(out)
+    tables = [table.table for table in make(spark, province, out)]
+    assert tables == ["truth/subscriber", "truth/life", *(d.name for d in DELIVERIES)]
+    assert is_made(province, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def read(spark: SparkSession, made: Path) -> Read:
+    """A delivered table without its bad rows: identifiers as they should be, numbers typed."""
+
+    def table(name: str) -> DataFrame:
+        if name == "voice_cdr" or name.startswith("truth/"):
+            return spark.read.parquet(str(made / name))
+        encoding = next(d.encoding for d in DELIVERIES if d.name == name)
+        return spark.read.csv(str(made / name), header=True, encoding=encoding)
+
+    return table
+
+
+def test_files_lie_by_table_and_month_and_few_of_them(made: Path) -> None:
+    for delivery in DELIVERIES:
+        months = sorted(p.name for p in (made / delivery.name).glob("month=*"))
+        wanted = MONTHS[-2:] if delivery.name == "voice_cdr" else MONTHS[:2] if "summary" in delivery.name or "circle" in delivery.name else MONTHS
+        assert months == [f"month={m}" for m in wanted], delivery.name
+        endings = ".parquet" if delivery.format == "parquet" else ".csv.gz"
+        assert all(1 <= len(list((made / delivery.name / m).glob(f"*{endings}"))) <= 2 for m in months)
+
+
+def test_the_register_comes_in_gbk_with_a_header(made: Path) -> None:
+    lines = gzip.decompress(next((made / "user_info").glob("month=2024-11/*.gz")).read_bytes()).decode("gbk").splitlines()
+    assert lines[0].startswith("subscriber_id,region,msisdn,cust_id")
+    assert any("正常" in line and "预付费" in line for line in lines[1:])
+
+
+def test_the_note_counts_the_rows_and_the_bad_ones(made: Path, read: Read) -> None:
+    told = json.loads((made / NOTE).read_text())["tables"]
+    assert told["billing"]["rows"] == read("billing").count()
+    assert sum(t["bad"] for t in told.values()) > 0
+    bills = read("billing").where("month = '2024-12'")
+    spoilt = bills.where("total RLIKE '^-' OR total = 'n/a' OR subscriber_id IS NULL").count()
+    doubled = bills.count() - bills.distinct().count()
+    assert spoilt + doubled <= told["billing"]["bad"]
+
+
+def test_every_row_belongs_to_a_subscriber_of_its_month(read: Read) -> None:
+    users = read("user_info").select("month", "subscriber_id").distinct().cache()
+    for delivery in DELIVERIES:
+        rows = read(delivery.name).where("subscriber_id IS NOT NULL").select("month", "subscriber_id")
+        assert rows.join(users, ["month", "subscriber_id"], "left_anti").isEmpty(), delivery.name
+
+
+def test_nobody_has_a_row_after_the_month_of_leaving(read: Read) -> None:
+    users = read("user_info").where("status IN ('正常', '停机', '销户')")
+    closed = F.min(F.when(F.col("status") == "销户", F.col("month")))
+    spans = users.groupBy("subscriber_id").agg(F.max("month").alias("last"), closed.alias("closed"))
+    assert spans.where("closed < last").isEmpty()
+    gone = spans.where("closed IS NOT NULL").count()
+    assert 0 < gone < spans.count() / 2
+    assert spans.where("closed IS NULL AND last < '2025-01'").isEmpty()
+
+
+def test_numbers_and_subscribers_belong_together_for_life(read: Read) -> None:
+    users = read("user_info").where("subscriber_id IS NOT NULL AND length(msisdn) = 11")
+    counts = users.agg(*[F.countDistinct(*c).alias("_".join(c)) for c in (("subscriber_id",), ("msisdn",), ("subscriber_id", "msisdn"))]).first()
+    assert len(set(counts)) == 1
+    assert users.where("NOT msisdn RLIKE '^13[4-9][0-9]{8}$'").isEmpty()
+
+
+def test_some_people_have_two_numbers_and_one_birthday(read: Read) -> None:
+    people = read("user_info").where("month = '2024-12' AND birthday IS NOT NULL").groupBy("cust_id").agg(
+        F.countDistinct("subscriber_id").alias("numbers"), F.countDistinct("birthday").alias("birthdays")
+    )  # fmt: skip
+    assert people.agg(F.max("numbers")).first()[0] == 2
+    assert people.where("birthdays > 1").isEmpty()
+
+
+def test_every_city_has_subscribers_by_its_share(read: Read) -> None:
+    cities = {r["region"]: r["count"] for r in read("user_info").where("month = '2024-10'").groupBy("region").count().collect()}
+    assert set(cities) == {"HANGZHOU", "NINGBO", "JINHUA"}
+    assert cities["HANGZHOU"] > cities["NINGBO"] > cities["JINHUA"] > 0
+
+
+def test_the_calls_are_the_calls_the_truth_counts(read: Read) -> None:
+    calls = read("voice_cdr").where("direction IN ('out', 'in') AND seconds > 0 AND start_time IS NOT NULL").distinct()
+    minutes = calls.groupBy("month", "subscriber_id").agg(
+        F.count_if(F.col("direction") == "out").alias("made"), F.count(F.lit(1)).alias("all"), F.countDistinct("peer_number").alias("met")
+    )  # fmt: skip
+    life = read("truth/life").join(read("truth/subscriber").select("subscriber", "subscriber_id"), "subscriber")
+    both = life.where("calls > 0").join(minutes, ["month", "subscriber_id"])
+    assert both.count() == minutes.count()
+    made = " + ".join(c for c in life.columns if c.startswith("calls_out"))
+    met = " + ".join(c for c in life.columns if c.startswith("peers_"))
+    assert both.where(F.col("calls") != F.col("all")).isEmpty()
+    assert both.where(F.expr(made) != F.col("made")).isEmpty()
+    off = both.where(F.expr(met) != F.col("met")).count()  # two ranks may lead to one hub
+    assert off < 0.15 * both.count()
+
+
+def test_calls_lie_within_their_month(read: Read) -> None:
+    assert read("voice_cdr").where("start_time IS NOT NULL AND substr(cast(start_time AS string), 1, 7) != month").isEmpty()
+
+
+def test_levels_agree_between_delivered_summaries_and_calls(read: Read) -> None:
+    good = "total_minutes NOT LIKE '-%' AND subscriber_id IS NOT NULL"
+    before = read("voice_summary").where(good).groupBy("month").agg(F.avg("total_minutes").alias("m"), F.avg("local_out_minutes").alias("l"))
+    calls = read("voice_cdr").where("direction IN ('out', 'in') AND seconds > 0 AND month = '2024-12'").distinct()
+    local = F.when((F.col("direction") == "out") & (F.col("call_kind") == "local"), F.col("seconds"))
+    after = calls.agg(F.sum("seconds") / 60, F.sum(local) / 60).first()
+    users = read("user_info").where("month = '2024-12'").select("subscriber_id").distinct().count()
+    november = before.where("month = '2024-11'").first()
+    assert after[0] / users == pytest.approx(november["m"], rel=0.15)
+    assert after[1] / users == pytest.approx(november["l"], rel=0.2)
+
+
+def test_a_bill_is_the_sum_of_its_items(read: Read) -> None:
+    items = " + ".join(f"cast({c} AS decimal(18,2))" for c in ("local_fee", "ld_fee", "roaming_fee", "data_fee", "vas_fee", "rental"))
+    bills = read("billing").where("total RLIKE '^[0-9]'").withColumn("left", F.expr(f"{items} - cast(discount AS decimal(18,2)) - cast(total AS decimal(18,2))"))
+    assert bills.agg(F.max(F.abs("left"))).first()[0] == Decimal("0.00")
+    given = "(cast(gift AS double) + cast(subsidy AS double)) / cast(total AS double)"
+    shares = bills.where("cast(total AS double) > 5").agg(F.max(F.expr(given)), F.avg(F.expr(f"cast({given} = 0 AS int)"))).first()
+    assert shares[0] <= 0.42
+    assert 0.1 < shares[1] < 0.8
+
+
+def test_a_service_is_used_only_by_who_may(read: Read) -> None:
+    orders = read("service_subscription").where("cancel_date IS NULL").select("month", "subscriber_id", "service_code").distinct()
+    use = read("vas_usage").where("service_code != 'mobile_internet' AND days < 32 AND subscriber_id IS NOT NULL")
+    assert use.join(orders, ["month", "subscriber_id", "service_code"], "left_anti").isEmpty()
+
+
+def test_chances_are_chances_and_what_happens_follows_them(read: Read) -> None:
+    life = read("truth/life")
+    chances = [c for c in life.columns if c.startswith("chance_")]
+    bounds = life.agg(*[F.min(c) for c in chances], *[F.max(c) for c in chances]).first()
+    assert min(bounds) > 0 and max(bounds) < 1
+    left = life.where("t > 0").agg(F.avg("chance_leave"), F.avg(F.col("is_closed").cast("double"))).first()
+    assert left[0] == pytest.approx(left[1], rel=0.35)
+    assert 0.02 < left[0] < 0.06
+
+
+def test_the_same_province_whatever_the_partitions_and_another_one_for_another_seed(spark: SparkSession, config: ProvinceConfig) -> None:
+    short = config.between("2024-12", "2025-01")
+
+    def contents(seed: int, partitions: int) -> list[int]:
+        province = Province(short, seed, 60)
+        true = true_lives(spark, province, partitions)
+        life = true.localCheckpoint()
+        told = told_lives(life.repartition(partitions), province)
+        wanted = [d.rows(told, province) for d in DELIVERIES if d.name in ("user_info", "billing", "voice_cdr")]
+        return [_digest(f) for f in (life, *wanted)]
+
+    first, again, other = contents(7, 2), contents(7, 7), contents(8, 2)
+    assert first == again
+    assert not set(first) & set(other)
+
+
+def _digest(frame: DataFrame) -> int:
+    """A sum of row hashes: equal for equal rows in any order."""
+    return int(frame.agg(F.sum(F.xxhash64(*frame.columns).cast("decimal(38,0)"))).first()[0])
