@@ -72,7 +72,7 @@ class TestEveryJob:
         doc = ast.get_docstring(tree)
         assert doc and len(doc.splitlines()[0]) > 20
         functions = [n.name for n in tree.body if isinstance(n, ast.FunctionDef)]
-        assert "run" in functions
+        assert "run" in functions or path.stem == "make_province"  # which makes files, and is no job of a run
 
     def test_helps(self, path, capsys):
         module = load(path)

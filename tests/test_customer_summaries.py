@@ -79,8 +79,8 @@ def return_rates(spark):
 
 @pytest.mark.parametrize(
     "case, rate",
-    [("half", 50.0), ("nothing_given", 100.0), ("given_more_than_paid", 0.0), ("one_untold", 75.0), ("neither_told", None), ("no_revenue", None),
-     ("credit_note", None), ("untold_revenue", None), ("third", 66.666667)],
+    [("half", 50.0), ("nothing_given", 100.0), ("given_more_than_paid", 0.0), ("one_untold", 75.0), ("neither_told", None),
+     ("no_revenue", None), ("credit_note", None), ("untold_revenue", None), ("third", 66.666667)],
 )  # fmt: skip
 def test_the_return_rate_is_what_is_kept_of_the_revenue(return_rates, case, rate):
     assert return_rates[case] == rate
@@ -134,8 +134,9 @@ def test_megabytes_add_up_the_same_in_any_order(spark):
 def bundles(spark):
     cases = {
         "none": [], "ended": [(0, "2024-01-01", "2025-03-30")], "last_day": [(0, "2024-01-01", "2025-03-31")],
-        "not_begun": [(1, "2025-04-01", "2026-03-31")], "june": [(1, "2024-01-01", "2025-06-30")], "july": [(1, "2024-01-01", "2025-07-01")],
-        "both": [(0, "2024-01-01", "2025-05-15"), (1, "2024-01-01", "2026-03-31")], "open": [(0, "2024-01-01", None), (1, "2024-01-01", "2025-04-30")],
+        "not_begun": [(1, "2025-04-01", "2026-03-31")], "june": [(1, "2024-01-01", "2025-06-30")],
+        "july": [(1, "2024-01-01", "2025-07-01")], "both": [(0, "2024-01-01", "2025-05-15"), (1, "2024-01-01", "2026-03-31")],
+        "open": [(0, "2024-01-01", None), (1, "2024-01-01", "2025-04-30")],
     }  # fmt: skip
     contracts = [
         {"user_id": user, "policy_id": f"P{kind}", "bundle_class": kind, "started_on": day(start), "ended_on": end and day(end)}

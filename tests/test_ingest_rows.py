@@ -59,7 +59,7 @@ BAD_USERS = {
     user(consent="perhaps"): ["consent_marketing: not true or false"],
     user(county="a\0b"): ["line: NUL character"],
     user(county='un"closed'): ["line: unclosed quote"],
-    user(county='"open'): ["line: unclosed quote", "line: too few columns"],
+    user(county='"open'): ["line: unclosed quote", "line: not readable"],
     user() + ",more": ["line: too many columns"],
     user().rsplit(",", 1)[0]: ["line: too few columns"],
     USER_HEADER: ["line: the header again"],
@@ -105,7 +105,7 @@ def good(users, identifier):
 @pytest.mark.parametrize("line", BAD_USERS, ids=lambda line: (line[:60] or "empty").replace("\0", "NUL"))
 def test_a_bad_row_is_told_with_all_its_reasons_and_without_the_value(users, line):
     found = [r.reasons for r in users if r["crm__line"] == line]
-    assert found[-1] == BAD_USERS[line]
+    assert sorted(found[-1] or []) == sorted(BAD_USERS[line])
 
 
 def test_the_values_of_bad_rows_stand_in_no_reason(users):

@@ -103,7 +103,7 @@ class TestLabels:
     def test_another_future_changes_labels_and_no_feature(self, view):
         """The leak test: rows after the as-of month are turned upside down; what is learnt from stays, what is learnt changes."""
         later = F.col("month") > "2024-12"
-        other = view.withColumn("minutes", F.when(later, 1000 - F.col("minutes")).otherwise(F.col("minutes"))).where(~later | (F.col("user_id") != "stays"))
+        other = view.withColumn("minutes", F.when(later, -F.col("minutes")).otherwise(F.col("minutes"))).where(~later | (F.col("user_id") != "stays"))
         steady = spec("bool_and(p.present AND p.minutes >= 0.8 * o.minutes)")
         first, second = (
             training_rows(steady, v.where("month = '2024-12'"), label_rows(steady, v, "2025-03", SEEN, "2024-11"), "2025-03").collect() for v in (view, other)

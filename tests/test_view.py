@@ -31,6 +31,10 @@ def revenue(month):
     return Decimal(10 * (MONTHS.index(month) + 1))
 
 
+def minutes(user, month):
+    return 0.0 if user == "idle" else 1 / 3 + MONTHS.index(month) ** 2
+
+
 USERS = ("old", "new", "gap", "city", "idle")
 
 
@@ -69,7 +73,7 @@ def tables(spark):
             *rows(revenue_yuan=lambda u, m: revenue(m), return_rate=lambda u, m: None if m == "2024-12" else rate[u][m],
                   payment_yuan=lambda u, m: Decimal(0 if u == "idle" else 5)),
         ),
-        voice=rows_of(spark, VOICE_SUMMARY, *rows(total_minutes=lambda u, m: 0.0 if u == "idle" else 1 / 3 + MONTHS.index(m) ** 2, calls_out=lambda u, m: 0)),
+        voice=rows_of(spark, VOICE_SUMMARY, *rows(total_minutes=minutes, calls_out=lambda u, m: 0)),
         circle=rows_of(spark, CONTACT_CIRCLE, *rows(peers=lambda u, m: 4)),
         vas=rows_of(spark, VAS_SUMMARY, *services),
         bundles=rows_of(spark, BUNDLE_STATUS, *rows(has_bundle_0=lambda u, m: u == "old", has_bundle_1=lambda u, m: False,
@@ -98,10 +102,10 @@ def test_the_columns_are_the_contract_with_the_operators_own_behind(view, march)
 def test_means_and_trends_look_at_three_calendar_months(march):
     old = march["old"]
     assert (old["arpu_yuan"], old["arpu_yuan_mean_3m"], old["arpu_yuan_trend_3m"]) == (Decimal("120.00"), 110.0, 10.0)
-    minutes = [1 / 3 + n**2 for n in (9, 10, 11)]
-    assert old["total_minutes"] == pytest.approx(minutes[2], abs=5e-7)
-    assert old["total_minutes_mean_3m"] == pytest.approx(sum(minutes) / 3, abs=5e-7)
-    assert old["total_minutes_trend_3m"] == pytest.approx((minutes[2] - minutes[0]) / 2, abs=5e-7)
+    used = [1 / 3 + n**2 for n in (9, 10, 11)]
+    assert old["total_minutes"] == pytest.approx(used[2], abs=5e-7)
+    assert old["total_minutes_mean_3m"] == pytest.approx(sum(used) / 3, abs=5e-7)
+    assert old["total_minutes_trend_3m"] == pytest.approx((used[2] - used[0]) / 2, abs=5e-7)
     assert (old["peers_mean_3m"], old["peers_trend_3m"]) == (4.0, 0.0)
 
 
