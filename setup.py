@@ -33,6 +33,7 @@ setup(
             "chispa>=0.12",
             "hypothesis>=6.100",
             "mypy>=1.11",
+            "pandas-stubs",
             "pytest>=8",
             "ruff>=0.6",
             "setuptools>=69",
