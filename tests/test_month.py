@@ -131,6 +131,7 @@ def test_no_number_of_a_subscriber_leaves_the_vault(month, tiny):
         assert text.where(F.col("row").rlike("|".join(sorted(numbers)[:50]))).count() == 0
 
 
+@pytest.mark.slow
 def test_the_answer_depends_neither_on_shuffle_partitions_nor_on_adaptive_plans(spark, tiny, month):
     """The month once more, with the same champions, other partitions and no adaptive execution: equal digests."""
     other = tiny.folder / "other"

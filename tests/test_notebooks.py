@@ -21,6 +21,7 @@ def test_a_notebook_is_in_databricks_source_format(path):
     assert lines[1].startswith("# MAGIC %md") and lines.count("# COMMAND ----------") >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs_and_shows_something(path, tiny, monkeypatch, capsys):
     monkeypatch.setenv("CRM_SPARK_ENV", "tiny")
