@@ -59,11 +59,11 @@ def run(job: Job) -> None:
     key = load_key(job.config.env.pseudonym)
     with Intake(job.spark).lenient_casts():
         fed = feeds(job.config.source, _surveyed(job), key, job.cities)
-        _conclude(job, [a for table in fed.values() for f in table for m in f.months for a in f.told(m) if a.status == "refused"])
         before = _before(job, fed)
         if getattr(job.options, "dry_run", False):
             _tell_plan(job, fed, before)
             return
+        _conclude(job, [a for table in fed.values() for f in table for m in f.months for a in f.told(m) if a.status == "refused"])
         with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
             outcomes = dict(zip(fed, pool.map(lambda name: _bring_up_to_date(job, key, fed[name], before), fed), strict=True))
         _write_refused(job, fed, outcomes)
@@ -72,9 +72,12 @@ def run(job: Job) -> None:
 
 def _surveyed(job: Job) -> list[tuple[Layout, list[Surveyed]]]:
     """Every file of the source up to the run's month; SourceError names all that are absent or damaged."""
+    source = job.config.source
+    if not source.first_month <= job.month <= source.last_month:
+        raise SourceError(f"{job.month} is no month of source '{source.name}' ({source.first_month} to {source.last_month})")
     found: list[tuple[Layout, list[Surveyed]]] = []
     problems: list[str] = []
-    for layout in layouts(job.config.source, job.config.env.data, job.month):
+    for layout in layouts(source, job.config.env.data, job.month):
         try:
             files = survey(Intake(job.spark), layout)
         except SourceError as error:
@@ -110,7 +113,11 @@ def _bring_up_to_date(job: Job, key: PseudonymKey, fed: Sequence[Feed], before: 
     """Load the months of one table whose files have changed; the others keep what they have."""
     table = _table(job, fed)
     changed = [m for m in months_fed(fed) if not is_unchanged(m, fed, before.get((table.full_name, m), ()))]
-    same = [replace(a, status="unchanged") for m in months_fed(fed) if m not in changed for a in before[table.full_name, m]]
+    same = [
+        replace(a, status="unchanged")
+        for m in months_fed(fed) if m not in changed and not job.wrote(table, m)  # what this run wrote stands in the ledger already
+        for a in before[table.full_name, m]
+    ]  # fmt: skip
     if not changed:
         job.log.info("    unchanged %s", table.full_name)
         return Outcome(same)
@@ -170,24 +177,35 @@ def _write_refused(job: Job, fed: Mapping[str, Sequence[Feed]], outcomes: Mappin
             old = [job.read(table, kept_months).join(pairs, on=["mapping", "month"], how="left_anti")] if kept_months else []
             rows = reduce(DataFrame.unionByName, [f.select(*table.columns) for f in (*fresh, *old)])
             job.write(rows.where(F.col("city").isin(*job.cities)) if job.cities else rows, table, months)
+    for frame in fresh:
+        frame.unpersist()
 
 
 def _conclude(job: Job, made: Sequence[Account]) -> None:
     """Tell the ledger; SourceError if any file was refused."""
     if made:
         job.append(ledger_rows(Intake(job.spark), job.run_id, job.config.source.name, made), INGEST_LEDGER)
-    problems = [f"{a.file} ({a.mapping}, {a.month}): refused: {a.reason}" for a in made if a.status == "refused"]
-    if problems:
-        raise SourceError("\n".join(problems))
+    refused: dict[tuple[str, str | None], list[str]] = {}
+    for a in made:
+        if a.status == "refused":
+            refused.setdefault((a.file, a.reason), []).append(f"{a.mapping} {a.month}")
+    if refused:
+        raise SourceError("\n".join(f"{file} ({_some(places)}): refused: {reason}" for (file, reason), places in refused.items()))
+
+
+def _some(places: Sequence[str]) -> str:
+    return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
 
 
 def _tell_plan(job: Job, fed: Mapping[str, Sequence[Feed]], before: Before) -> None:
     for name, table in fed.items():
         for month in months_fed(table):
-            same = is_unchanged(month, table, before.get((name, month), ()))
             files = [f for feed in table for f in feed.files_of(month)]
+            same = is_unchanged(month, table, before.get((name, month), ()))
+            refused = "; ".join(f"{f.file.name} would be refused: {f.problem}" for f in files if f.problem)
             size = sum(f.file.size for f in files) / 1e6
-            job.log.info("    %-26s %s  %3d files %8.1f MB  %s", name, month, len(files), size, "unchanged" if same else "to be read")
+            told = refused or ("unchanged" if same else "to be read")
+            job.log.info("    %-26s %s  %3d files %8.1f MB  %s", name, month, len(files), size, told)
 
 
 def _table(job: Job, fed: Sequence[Feed]) -> Table:

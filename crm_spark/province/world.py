@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from math import ceil
@@ -57,13 +59,13 @@ def calendar(spark: SparkSession, province: Province) -> DataFrame:
     ]
     seasons = ", ".join(f"season_{f.name} double" for f in fields(Season))
     troubles = ", ".join(f"trouble_{k} double" for k in range(REMEMBERED + 1))
-    return spark.createDataFrame(rows, f"t long, city_index int, month string, first_day date, {seasons}, {troubles}")
+    return small_frame(spark, rows, f"t bigint, city_index int, month string, first_day date, {seasons}, {troubles}")
 
 
 def days_of_week(spark: SparkSession, province: Province) -> DataFrame:
     """One row per delivered month: its days of the month that are weekend days, and those that are not."""
     rows = [(month, _days(month, range(5, 7)), _days(month, range(5))) for month in province.config.months]
-    return spark.createDataFrame(rows, "month string, weekend_days array<int>, week_days array<int>")
+    return small_frame(spark, rows, "month string, weekend_days array<int>, week_days array<int>")
 
 
 def _days(month: str, weekdays: range) -> list[int]:
@@ -81,7 +83,7 @@ def trouble_in(city: str, month: str, troubles: tuple[Trouble, ...]) -> float:
 def cities(spark: SparkSession, province: Province) -> DataFrame:
     """One row per city, with its position."""
     rows = [(i, name, c.halls, list(c.counties)) for i, (name, c) in enumerate(province.config.cities.items())]
-    return spark.createDataFrame(rows, "city_index int, city string, halls int, counties array<string>")
+    return small_frame(spark, rows, "city_index int, city string, halls int, counties array<string>")
 
 
 def archetypes(spark: SparkSession, province: Province) -> DataFrame:
@@ -93,7 +95,7 @@ def archetypes(spark: SparkSession, province: Province) -> DataFrame:
     columns = list(rows[0])
     kinds = [{int: "int", float: "double", str: "string"}[type(rows[0][c])] for c in columns]
     schema = ", ".join(f"{c} {kind}" for c, kind in zip(columns, kinds, strict=True))
-    return spark.createDataFrame([tuple(row.values()) for row in rows], schema)
+    return small_frame(spark, [tuple(row.values()) for row in rows], schema)
 
 
 def flat(value: object, name: str) -> dict[str, object]:
@@ -102,6 +104,14 @@ def flat(value: object, name: str) -> dict[str, object]:
         return {name: value}
     parts = [flat(getattr(value, f.name), f"{name}_{f.name}") for f in fields(value)]
     return {key: inner for part in parts for key, inner in part.items()}
+
+
+def small_frame(spark: SparkSession, rows: Sequence[tuple[object, ...]], schema: str) -> DataFrame:
+    """A frame of a few rows written into the plan itself: no Python worker, no file, the same everywhere."""
+    names = [column.split()[0] for column in schema.split(", ")]
+    text = json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str)
+    struct = ", ".join(column.replace(" ", ": ", 1) for column in schema.split(", "))
+    return spark.range(0, 1, 1, 1).select(F.inline(F.from_json(F.lit(text), f"array<struct<{struct}>>")))
 
 
 def looked_up(frame: DataFrame, small: DataFrame, *keys: str) -> DataFrame:
