@@ -5,24 +5,24 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from crm_spark import __version__
 from crm_spark.config.settings import Settings, load_settings
 from crm_spark.errors import ConfigError, CrmError, NotPublishedError
 from crm_spark.locks import Locks
 from crm_spark.months import is_month
-from crm_spark.runs import Versions, load_versions, read_slices
+from crm_spark.runs import Versions, Written, load_versions, read_slices
 from crm_spark.session import on_databricks, open_session
 from crm_spark.tables.catalog import Catalog
 from crm_spark.tables.contract import Table
@@ -39,6 +39,7 @@ class Main(Protocol):
 
 
 LOG = logging.getLogger("crm_spark")
+CITY_CODE = r"[A-Z0-9_]+"
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Job:
     seen: Versions
     options: argparse.Namespace
     log: logging.Logger = LOG
-    commits: list[tuple[str, str, int, int]] = field(default_factory=list)
+    commits: list[tuple[str, str, int, int, list[str] | None]] = field(default_factory=list)
     _told: list[tuple[object, ...]] = field(default_factory=list)
 
     def read(self, table: Table, months: Sequence[str] | None = None, optional: bool = False, all_cities: bool = False) -> DataFrame:
@@ -65,13 +66,21 @@ class Job:
         NotPublishedError when a month was neither written by this run nor published, unless `optional`: then what there is.
         """
         wanted = tuple(months or (self.month,))
-        missing = sorted(set(wanted) - set(self.seen.months(table)))
-        if missing and not optional:
-            raise NotPublishedError(
-                f"{table.full_name} has no published month {', '.join(missing)}; run the job that writes it first, or give its --run-id"
-            )
+        if not optional:
+            self._refuse_unpublished(table, wanted, all_cities)
         rows = read_slices(self.catalog, table, self.seen.slices(table, wanted, None if all_cities else self.cities))
         return rows if rows is not None else self.spark.createDataFrame([], table.struct)
+
+    def _refuse_unpublished(self, table: Table, months: Sequence[str], all_cities: bool) -> None:
+        missing = sorted(set(months) - set(self.seen.months(table)))
+        mend = "run the job that writes it first, or give its --run-id"
+        if missing:
+            raise NotPublishedError(f"{table.full_name} has no published month {', '.join(missing)}; {mend}")
+        for month in months if self.cities and not all_cities else ():
+            there = self.seen.cities(table, month)
+            unknown = [] if there is None else sorted(set(self.cities or ()) - there)
+            if unknown:
+                raise NotPublishedError(f"{table.full_name} {month} is not published for {', '.join(unknown)}; {mend}")
 
     def months_of(self, table: Table) -> tuple[str, ...]:
         """Months of the table that this run can see, ascending."""
@@ -80,7 +89,7 @@ class Job:
     def versions(self, table: Table) -> dict[str, int]:
         """The newest visible Delta version per month."""
         found = {m: max(cities.values()) for (name, m), cities in self.seen.published.items() if name == table.full_name}
-        return found | {m: v for (name, m), v in self.seen.own.items() if name == table.full_name}
+        return found | {m: own.version for (name, m), own in self.seen.own.items() if name == table.full_name}
 
     def wrote(self, table: Table, month: str) -> bool:
         """True if this run itself wrote the table's month."""
@@ -96,8 +105,9 @@ class Job:
     ) -> int:
         """Replace exactly the run's cities and `months` (default: the run's month) in one commit; returns the rows written."""
         replaced = {"month": tuple(months or (self.month,)), **(where or {})}
-        if cities or self.cities:
-            replaced["city"] = tuple(cities or self.cities or ())
+        named = tuple(cities or self.cities or ()) or None
+        if named:
+            replaced["city"] = named
         note = {
             "run_id": self.run_id,
             "job": self.name,
@@ -107,8 +117,8 @@ class Job:
         }
         commit = self.catalog.replace(frame, table, replaced, note)
         for month in replaced["month"]:
-            self.seen.own[table.full_name, month] = commit.version
-            self.commits.append((table.full_name, month, commit.version, commit.rows))
+            self.seen.own[table.full_name, month] = Written(commit.version, named)
+            self.commits.append((table.full_name, month, commit.version, commit.rows, list(named) if named else None))
         self.log.info("    wrote %-28s %s rows", table.full_name, f"{commit.rows:,}")
         return commit.rows
 
@@ -169,7 +179,8 @@ def parser(name: str, doc: str, arguments: Arguments | None = None) -> argparse.
     made.add_argument("--env", required=True, help="environment: conf/env/<env>.yml")
     made.add_argument("--month", required=True, help="the month to run, yyyy-MM")
     made.add_argument("--city", action="append", metavar="CITY", help="only this city; may be given several times (default: all)")
-    made.add_argument("--run-id", help="continue under this run id (default: the month's unfinished run, else a new one)")
+    made.add_argument("--run-id", help="continue under this run id (default: a new one; run_month takes up the month's unfinished run)")
+    made.add_argument("--verbose", action="store_true", help="on failure, show the whole stack")
     if arguments:
         arguments(made)
     return made
@@ -179,13 +190,20 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
     """A job ready to run: configuration checked, session open, versions known."""
     if not is_month(options.month):
         raise ConfigError(f"--month {options.month}: yyyy-MM is wanted, as in 2025-03")
+    cities = _asked_cities(options.city)
     config = load_settings(options.conf_dir, options.env)
     locks = Locks(config.env.locks)
     spark = open_session(f"{name} {options.month}", config.env.spark)
     catalog = Catalog(spark, config.env.catalog, locks)
-    cities = tuple(sorted(set(options.city))) if options.city else None
     run_id = options.run_id or new_run_id(options.month)
     return Job(name, options.month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)
+
+
+def _asked_cities(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    wrong = [c for c in given or () if not re.fullmatch(CITY_CODE, c)]
+    if wrong:
+        raise ConfigError(f"--city {wrong[0]}: a city code is made of A-Z, 0-9 and _")
+    return tuple(sorted(set(given))) if given else None
 
 
 def new_run_id(month: str) -> str:
@@ -212,19 +230,20 @@ def carry_out(job: Job, run: Run) -> float:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error, without a Spark stack."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+    """The first line of an error, without a Spark stack; of one that Java threw, what Java says."""
+    return (str(getattr(error, "java_exception", error)).strip().splitlines() or [type(error).__name__])[0][:500]
 
 
-def set_up_log() -> None:
+def set_up_log(verbose: bool = False) -> None:
     """Progress goes to standard error, one line a step."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    LOG.setLevel(logging.INFO)
+    LOG.setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("SQLQueryContextLogger").disabled = True  # PySpark prints every analysis error with its stack, handled or not
 
 
 def _main(run: Run, name: str, doc: str, arguments: Arguments | None, argv: Sequence[str] | None) -> int:
     options = parser(name, doc, arguments).parse_args(argv)
+    set_up_log(options.verbose)
     job = open_job(name, options)
     job.log.info("%s %s, run %s", name, job.month, job.run_id)
     seconds = carry_out(job, run)
@@ -243,16 +262,7 @@ def _guarded(work: Callable[[], int]) -> int:
         LOG.error("Spark failed: %s", one_line(error))
         LOG.debug("", exc_info=error)
         return 1
-    except OSError as error:
-        LOG.error("%s: %s", type(error).__name__, error)
+    except Exception as error:  # whatever it is, one clear line and a stable exit code
+        LOG.error("%s: %s", type(error).__name__, one_line(error))
+        LOG.debug("", exc_info=error)
         return 1
-
-
-def fail(message: str) -> NoReturn:
-    """Stop the job with one clear line."""
-    raise CrmError(message)
-
-
-def visible_rows(frame: DataFrame) -> bool:
-    """True if the frame has a row."""
-    return frame.select(F.lit(1)).head(1) != []

@@ -9,11 +9,13 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from crm_spark.errors import LockedError
+
+_POLL_SECONDS = 0.05
 
 
 class Locks:
@@ -27,30 +29,36 @@ class Locks:
     def job(self, name: str, month: str, cities: Sequence[str] | None) -> Iterator[None]:
         """Hold (job, city, month) for the block; LockedError (exit 75) names the holder if another has it."""
         wanted = [(f"{name}.{month}", cities is None)] + [(f"{name}.{month}.{c}", True) for c in cities or ()]
-        taken = [key for key, exclusive in wanted if self._take(key, exclusive)]
-        try:
+        with ExitStack() as taken:  # what was taken before a refusal is let go too
+            for key, exclusive in wanted:
+                if self._take(key, exclusive):
+                    taken.callback(self._let_go, key)
             yield
-        finally:
-            for key in taken:
-                self._held.pop(key).close()
 
     @contextmanager
-    def commit(self, table: str, patience_seconds: float = 600.0) -> Iterator[None]:
-        """Hold a table for the moment of a commit: a local file system does not serialise Delta commits of several processes."""
-        deadline = time.monotonic() + patience_seconds
-        while True:
-            try:
-                taken = self._take(f"table.{table}", True)
-                break
-            except LockedError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+    def commit(self, table: str) -> Iterator[None]:
+        """Hold a table for a write: a local file system does not serialise Delta commits of several processes.
+
+        Waits as long as it takes: a process holds one table at a time, and a dead one none, so the wait ends.
+        """
+        key = f"table.{table}"
+        while (taken := self._taken_now(key)) is None:
+            time.sleep(_POLL_SECONDS)
         try:
             yield
         finally:
             if taken:
-                self._held.pop(f"table.{table}").close()
+                self._let_go(key)
+
+    def _taken_now(self, key: str) -> bool | None:
+        """None while another process holds it; False if this one has it already."""
+        try:
+            return self._take(key, True)
+        except LockedError:
+            return None
+
+    def _let_go(self, key: str) -> None:
+        self._held.pop(key).close()
 
     def _take(self, key: str, exclusive: bool) -> bool:
         if key in self._held:

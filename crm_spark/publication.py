@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from crm_spark.errors import NotPublishedError
@@ -10,28 +11,32 @@ from crm_spark.runs import next_sequence
 from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import PUBLICATION
 
-WHOLE = ("_ALL", "_UNKNOWN")  # rows that belong to no single city are published with every run
+NO_CITY = ("_ALL", "_UNKNOWN")  # rows that belong to no single city
 
 
 def publish(job: Job) -> int:
-    """Publish all that the run has written, in one commit; returns the number of (city, month, table) published."""
+    """Publish all that the run has written, in one commit; returns the number of (city, month, table) published.
+
+    Each table is published for the cities the run replaced in it: a run of one city moves no other city.
+    """
     if not job.seen.own:
         raise NotPublishedError(f"run {job.run_id} has written nothing; give the --run-id of a run that finished its jobs")
-    sequence = next_sequence(job.catalog)
-    now = datetime.now()
-    rows = [
-        (city, month, table, job.run_id, version, sequence, now)
-        for (table, month), version in sorted(job.seen.own.items())
-        for city in _cities(job)
-    ]
-    job.append(job.spark.createDataFrame(rows, PUBLICATION.struct), PUBLICATION)
+    known = _known_cities(job)
+    with job.locks.commit(PUBLICATION.full_name):  # two publications at once must not take the same sequence
+        sequence, now = next_sequence(job.catalog), datetime.now()
+        rows = [
+            (city, month, table, job.run_id, written.version, sequence, now)
+            for (table, month), written in sorted(job.seen.own.items())
+            for city in written.cities or known
+        ]
+        job.append(job.spark.createDataFrame(rows, PUBLICATION.struct), PUBLICATION)
     return len(rows)
 
 
-def _cities(job: Job) -> list[str]:
-    """The run's cities; for a run of all, those it found and those published before (which may have become empty)."""
-    if job.cities:
-        return sorted({*job.cities, *WHOLE})
+def _known_cities(job: Job) -> Sequence[str]:
+    """For a run of all cities: those it found and those published before (which may have become empty)."""
+    if all(written.cities for written in job.seen.own.values()):
+        return ()
     found = {row["city"] for row in job.read(USER_BASIC, job.months_of(USER_BASIC), optional=True).select("city").distinct().collect()}
     before = {city for cities in job.seen.published.values() for city in cities}
-    return sorted({*found, *before, *WHOLE})
+    return sorted({*found, *before, *NO_CITY})

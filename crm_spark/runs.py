@@ -23,11 +23,19 @@ class Slice:
     cities: tuple[str, ...] | None
 
 
+@dataclass(frozen=True)
+class Written:
+    """What the own run wrote of a (table, month): the Delta version, and the cities it replaced there (None: all)."""
+
+    version: int
+    cities: tuple[str, ...] | None = None
+
+
 @dataclass
 class Versions:
     """Visible versions per (table, month): the own run's commits, else the published ones, never the latest."""
 
-    own: dict[tuple[str, str], int] = field(default_factory=dict)
+    own: dict[tuple[str, str], Written] = field(default_factory=dict)
     published: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
 
     def months(self, table: Table) -> tuple[str, ...]:
@@ -36,27 +44,46 @@ class Versions:
 
     def slices(self, table: Table, months: Iterable[str], cities: Sequence[str] | None) -> list[Slice]:
         """The fewest reads that give the visible rows of `months`."""
-        own = sorted(m for m in months if (table.full_name, m) in self.own)
-        found = [Slice(max(self.own[table.full_name, m] for m in own), tuple(own), tuple(cities) if cities else None)] if own else []
-        by_version: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        for month in sorted(set(months) - set(own)):
-            for city, version in self.published.get((table.full_name, month), {}).items():
-                if cities is None or city in cities:
-                    by_version[version][month].add(city)
-        for version, city_sets in sorted(by_version.items()):
-            same: dict[tuple[str, ...], list[str]] = defaultdict(list)
-            for month, named in city_sets.items():
-                same[tuple(sorted(named))].append(month)
-            found.extend(Slice(version, tuple(ms), named) for named, ms in sorted(same.items()))
-        return found
+        alike: dict[tuple[int, tuple[str, ...] | None], list[str]] = defaultdict(list)
+        for month in sorted(set(months)):
+            for version, named in self._of_month(table, month, cities):
+                alike[version, named].append(month)
+        return [Slice(version, tuple(ms), named) for (version, named), ms in alike.items()]
+
+    def cities(self, table: Table, month: str) -> set[str] | None:
+        """Cities of which the month is visible; None for all."""
+        own = self.own.get((table.full_name, month))
+        if own and own.cities is None:
+            return None
+        return {*self.published.get((table.full_name, month), {}), *(own.cities or () if own else ())}
+
+    def _of_month(self, table: Table, month: str, cities: Sequence[str] | None) -> list[tuple[int, tuple[str, ...] | None]]:
+        """(version, cities): what the own run wrote, and for other cities what is published."""
+        own = self.own.get((table.full_name, month))
+        if own and own.cities is None:
+            return [(own.version, tuple(cities) if cities else None)]
+        by_version: dict[int, set[str]] = defaultdict(set)
+        for city, version in self.published.get((table.full_name, month), {}).items():
+            by_version[version].add(city)
+        for city in own.cities or () if own else ():
+            for named in by_version.values():
+                named.discard(city)
+        if own:
+            by_version[own.version].update(own.cities or ())
+        asked = {v: tuple(sorted(c for c in named if cities is None or c in cities)) for v, named in by_version.items()}
+        return [(version, named) for version, named in sorted(asked.items()) if named]
 
 
 def load_versions(catalog: Catalog, run_id: str) -> Versions:
     """Versions as the run `run_id` sees them now."""
     versions = Versions(published=published_versions(catalog))
     for row in finished_jobs(catalog, run_id):
-        versions.own.update({(c["table"], c["month"]): int(c["version"]) for c in row["commits"] or ()})
+        versions.own.update({(c["table"], c["month"]): Written(int(c["version"]), _named(c["cities"])) for c in row["commits"] or ()})
     return versions
+
+
+def _named(cities: Sequence[str] | None) -> tuple[str, ...] | None:
+    return tuple(cities) if cities else None
 
 
 def finished_jobs(catalog: Catalog, run_id: str) -> list[Row]:

@@ -46,7 +46,8 @@ def months_to_build(job: Job) -> list[str]:
     there = [m for m in job.months_of(USER_BASIC) if m <= job.month]
     windows = [(spec, label_months(spec, job.month, there, there[0])) for spec in job.config.models.values()] if there else []
     needed = {m for spec, as_ofs in windows for m in months_to_read(spec, as_ofs)}
-    stale = {m for m in needed if m not in job.months_of(CUSTOMER_VIEW) or any(job.wrote(t, m) for t in INPUTS)}
+    rewritten = {m for m in there if any(job.wrote(t, m) for t in INPUTS)}
+    stale = {m for m in needed if m not in job.months_of(CUSTOMER_VIEW) or rewritten & set(window(m, HISTORY_MONTHS))}
     return sorted(stale | {job.month})
 
 
@@ -73,7 +74,8 @@ def write_labels(job: Job) -> None:
     for as_ofs, specs in sorted(groups.items()):
         names = sorted({name for name, _ in specs})
         frames = [label_frame(job, spec, as_ofs, seen) for spec in specs.values()]
-        job.write(reduce(DataFrame.unionByName, frames), CUSTOMER_VIEW_LABELS, as_ofs, where={"label": names})
+        replaced = {"label": names, "window_id": sorted({window_id for _, window_id in specs})}
+        job.write(reduce(DataFrame.unionByName, frames), CUSTOMER_VIEW_LABELS, as_ofs, where=replaced)
 
 
 def label_frame(job: Job, spec: ModelSpec, as_ofs: tuple[str, ...], seen: list[str]) -> DataFrame:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from crm_spark.customer.basic import build_user_basic
 from crm_spark.customer.billing import build_billing_summary
@@ -42,8 +43,10 @@ def run(job: Job) -> None:
     for table, sources, others, build in STEPS:
         months = months_to_build(job, table, sources, others)
         if months:
-            inputs = [job.read(t, months, optional=True) for t in (*sources, *others)]
-            job.write(build(*inputs), table, months)
+            # Calls and use are filed anywhere: a run of one city reads them all, and writes the rows of its own subscribers.
+            inputs = [job.read(t, months, optional=True, all_cities=True) for t in (*sources, *others)]
+            rows = build(*inputs)
+            job.write(rows.where(F.col("city").isin(*job.cities)) if job.cities else rows, table, months)
 
 
 def months_to_build(job: Job, table: Table, sources: Sequence[Table], others: Sequence[Table]) -> list[str]:

@@ -14,11 +14,14 @@ import importlib.util
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
+from crm_spark import __version__
 from crm_spark.job import Job, carry_out, entry, new_run_id
 from crm_spark.publication import publish
 from crm_spark.runs import finished_jobs, load_versions
@@ -49,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(job: Job) -> None:
     """The jobs in order, then the publication."""
     _choose_run(job)
-    done = {row["job"] for row in finished_jobs(job.catalog, job.run_id)}
+    done = _done(job)
     if job.options.dry_run:
         _tell_plan(job, done)
         return
@@ -71,6 +74,12 @@ def _step(job: Job, name: str, place: str, done: set[str]) -> None:
     job.log.info("%s %s: %.1f s", place, name, seconds)
 
 
+def _done(job: Job) -> set[str]:
+    """The jobs that need not run again: a job counts only if all before it are done too."""
+    finished = {row["job"] for row in finished_jobs(job.catalog, job.run_id)}
+    return set(takewhile(finished.__contains__, ORDER))
+
+
 def _choose_run(job: Job) -> None:
     """Take up the month's latest unpublished run of the same configuration and cities, unless told otherwise."""
     if job.options.run_id is None and not job.options.fresh:
@@ -85,10 +94,19 @@ def _unfinished(job: Job) -> str | None:
     ledger = job.catalog.read(RUN_LEDGER)
     same_cities = F.col("cities").eqNullSafe(F.array(*map(F.lit, job.cities)) if job.cities else F.lit(None))
     mine = ledger.where((F.col("month") == job.month) & same_cities & F.col("job").isin(*ORDER))
-    if job.catalog.exists(PUBLICATION):
-        mine = mine.join(job.catalog.read(PUBLICATION).select("run_id").distinct(), on="run_id", how="left_anti")
-    latest = mine.orderBy(F.desc("recorded_at")).select("run_id", "config_hash").first()
-    return str(latest["run_id"]) if latest and latest["config_hash"] == job.config.fingerprint else None
+    latest = mine.orderBy(F.desc("recorded_at")).select("run_id", "config_hash", "code_version", "recorded_at").first()
+    if latest is None or (latest["config_hash"], latest["code_version"]) != (job.config.fingerprint, __version__):
+        return None
+    return None if _published_since(job, latest) else str(latest["run_id"])
+
+
+def _published_since(job: Job, latest: Row) -> bool:
+    """True if the run, or any run of the month that ended later, is published: what it read may be stale."""
+    if not job.catalog.exists(PUBLICATION):
+        return False
+    published = job.catalog.read(PUBLICATION).where(F.col("month") == job.month)
+    of_it, later = F.col("run_id") == latest["run_id"], F.col("recorded_at") >= F.lit(latest["recorded_at"])
+    return published.where(of_it | later).head(1) != []
 
 
 def _tell_plan(job: Job, done: set[str]) -> None:

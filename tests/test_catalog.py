@@ -1,12 +1,14 @@
 import json
+from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import types as T
 
 from crm_spark.config.env import CatalogConfig
 from crm_spark.errors import ContractError
 from crm_spark.locks import Locks
-from crm_spark.runs import Versions
+from crm_spark.runs import Versions, Written
 from crm_spark.tables.catalog import Catalog
 from crm_spark.tables.common import CITY, MONTH, USER_ID, money, number
 from crm_spark.tables.contract import Field, Table
@@ -95,7 +97,7 @@ def test_a_commit_names_its_run(by_path, frame):
 
 def test_a_reader_sees_its_own_run_else_the_published_version_city_by_city():
     versions = Versions(
-        own={("score.test_score", "2025-03"): 9},
+        own={("score.test_score", "2025-03"): Written(9), ("score.test_score", "2025-02"): Written(8, ("B",))},
         published={("score.test_score", "2025-02"): {"A": 4, "B": 5}, ("score.test_score", "2025-01"): {"A": 4, "B": 4}},
     )
     seen = versions.slices(SCORE, ["2025-01", "2025-02", "2025-03"], None)
@@ -103,9 +105,23 @@ def test_a_reader_sees_its_own_run_else_the_published_version_city_by_city():
         (9, ("2025-03",), None),
         (4, ("2025-01",), ("A", "B")),
         (4, ("2025-02",), ("A",)),
-        (5, ("2025-02",), ("B",)),
+        (8, ("2025-02",), ("B",)),  # the run's own city; the other cities as they are published
     }
     assert versions.months(SCORE) == ("2025-01", "2025-02", "2025-03")
+
+
+def test_each_month_is_read_at_the_version_its_own_commit_made():
+    versions = Versions(own={("score.test_score", "2025-02"): Written(3), ("score.test_score", "2025-03"): Written(7)})
+    assert {(s.version, s.months) for s in versions.slices(SCORE, ["2025-02", "2025-03"], None)} == {(3, ("2025-02",)), (7, ("2025-03",))}
+
+
+def test_an_unreadable_table_does_not_pass_for_an_absent_one(by_path, tmp_path):
+    assert not by_path.exists(SCORE)
+    log = Path(by_path.reference(SCORE).removeprefix("delta.").strip("`")) / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000001.json").write_text("{}")  # the first commit is lost
+    with pytest.raises(Py4JJavaError):
+        by_path.exists(SCORE)
 
 
 def test_digests_ignore_order_and_partitions_but_no_value(frame):

@@ -89,6 +89,24 @@ def test_cities_are_published_apart(job, segment):
     assert seen(job("reader", cities=("B",))) == [("B", "2025-03", 2)]
 
 
+def test_a_run_of_one_city_publishes_that_city_alone_and_reads_the_others_as_published(job, segment):
+    write(job("all"), segment(("A", "2025-03", 1), ("B", "2025-03", 1)))
+    write(job("a", cities=("A",)), segment(("A", "2025-03", 2)))
+    write(job("b", cities=("B",)), segment(("B", "2025-03", 3)))
+    publish(job("b", cities=("B",)))
+    own = job("a", cities=("A",))
+    assert seen(own, all_cities=True) == [("A", "2025-03", 2), ("B", "2025-03", 3)]
+    assert publish(job("a")) == 1  # the cities are the run's own, even where --city is not given again
+    assert seen(job("reader")) == [("A", "2025-03", 2), ("B", "2025-03", 3)]
+
+
+def test_a_city_that_is_not_published_is_told_and_not_read_as_empty(job, segment):
+    write(job("r1", cities=("A",)), segment(("A", "2025-03", 1)))
+    publish(job("r1"))
+    with pytest.raises(NotPublishedError, match=r"score.segment 2025-03 is not published for B"):
+        job("r2", cities=("A", "B")).read(SEGMENT)
+
+
 def test_months_of_the_past_come_from_the_published_versions(job, segment):
     write(job("feb", month="2025-02", cities=("A",)), segment(("A", "2025-02", 1)))
     publish(job("feb", month="2025-02", cities=("A",)))
@@ -177,6 +195,23 @@ def test_another_configuration_starts_another_run(job, run_month):
     assert [name for name, _ in run_month.calls] == ["one", "two", "one", "two", "three"]
 
 
+def test_an_unfinished_run_is_not_taken_up_after_another_run_of_the_month_was_published(job, run_month):
+    run_month.breaking = {"two"}
+    with pytest.raises(CrmError):
+        run_month.run(job(None, name="run_month"))
+    run_month.breaking = set()
+    run_month.run(job("f1", name="run_month", fresh=True))
+    run_month.run(job(None, name="run_month"))
+    assert [name for name, _ in run_month.calls] == ["one", "two", "one", "two", "three", "one", "two", "three"]
+    assert len({run for _, run in run_month.calls}) == 3
+
+
+def test_a_job_counts_as_done_only_if_all_before_it_are(job, run_month):
+    carry_out(job("single", name="two"), lambda j: None)
+    run_month.run(job("single", name="run_month"))
+    assert [name for name, _ in run_month.calls] == ["one", "two", "three"]
+
+
 def test_a_dry_run_does_nothing(job, run_month):
     run_month.run(job(None, name="run_month", dry_run=True))
     assert run_month.calls == [] and not job("r").catalog.exists(RUN_LEDGER)
@@ -189,7 +224,8 @@ def test_a_month_whose_jobs_are_held_is_refused(job, run_month, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error, code", [(None, 0), (CrmError("x"), 1), (ConfigError("x"), 2), (LockedError("x"), 75), (OSError("disk"), 1)]
+    "error, code",
+    [(None, 0), (CrmError("x"), 1), (ConfigError("x"), 2), (LockedError("x"), 75), (OSError("disk"), 1), (KeyError("surprise"), 1)],
 )
 def test_exit_codes(monkeypatch, job, error, code):
     def work(j):
@@ -206,6 +242,8 @@ def test_exit_codes(monkeypatch, job, error, code):
     [
         ["--env", "demo", "--month", "2025-3"],
         ["--env", "dmo", "--month", "2025-03"],
+        ["--env", "demo", "--month", "2025-03", "--city", "hangzhou"],
+        ["--env", "demo", "--month", "2025-03", "--city", "../A"],
         ["--conf-dir", "nowhere", "--env", "demo", "--month", "2025-03"],
     ],
 )

@@ -10,11 +10,14 @@ from pathlib import Path
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.readwriter import DataFrameWriterV2
 
 from crm_spark.config.env import CatalogConfig
 from crm_spark.errors import ContractError
 from crm_spark.locks import Locks
 from crm_spark.tables.contract import Table
+
+_NOT_THERE = ("TABLE_OR_VIEW_NOT_FOUND", "SCHEMA_NOT_FOUND", "PATH_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Catalog:
             writer.append()
             return self._last_commit(table, note)
 
-    def _writer(self, frame: DataFrame, table: Table, note: Mapping[str, str]):  # type: ignore[no-untyped-def]
+    def _writer(self, frame: DataFrame, table: Table, note: Mapping[str, str]) -> DataFrameWriterV2:
         return table.conform(frame).writeTo(self.reference(table)).option("userMetadata", json.dumps(note, sort_keys=True))
 
     def _last_commit(self, table: Table, note: Mapping[str, str]) -> Commit:
@@ -98,8 +101,10 @@ class Catalog:
     def _columns_there(self, table: Table) -> list[str] | None:
         try:
             return self._spark.sql(f"SELECT * FROM {self.reference(table)} LIMIT 0").columns
-        except AnalysisException:
-            return None
+        except AnalysisException as error:
+            if error.getCondition() in _NOT_THERE:
+                return None
+            raise  # an unreadable table must not pass for an absent one
 
     def _create(self, table: Table) -> None:
         reference = self.reference(table)

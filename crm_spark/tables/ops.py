@@ -15,6 +15,7 @@ COMMIT = T.StructType(
         T.StructField("month", T.StringType()),
         T.StructField("version", T.LongType()),
         T.StructField("rows", T.LongType()),
+        T.StructField("cities", _TEXTS),
     ]
 )
 
@@ -32,7 +33,7 @@ RUN_LEDGER = Table(
         Field("seconds", T.DoubleType(), "Wall time."),
         text("config_hash", "Hash of the configuration."),
         text("code_version", "Version of the package."),
-        Field("commits", T.ArrayType(COMMIT), "Tables written: month and Delta version."),
+        Field("commits", T.ArrayType(COMMIT), "Tables written: month, Delta version, and the cities replaced (null for all)."),
         _AT,
     ),
     ("run_id", "job"),
