@@ -26,6 +26,7 @@ real: setup ## the same pipeline on the two real customer tables of CRM_SPARK_RE
 	@$(BIN)/python -m crm_spark.report var/real-panel
 
 mlflow-ui: setup ## review the models of a run in the browser: make mlflow-ui RUN=demo
+	@echo "open http://127.0.0.1:$(or $(PORT),5000)/#/experiments?workflowType=machine_learning"
 	@$(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri sqlite:///var/$(or $(RUN),demo)/mlflow.db --artifacts-destination var/$(or $(RUN),demo)/mlartifacts
 
 cluster-demo: setup ## the demo's month on a Spark standalone cluster on this machine; prints both digests
