@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 
 from crm_spark.report.charts import bars, stacked_shares
 
@@ -16,8 +16,8 @@ Facts = Mapping[str, Any]
 
 def render_page(facts: Facts) -> str:
     """One self-contained page; every value is escaped."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("summary.html")
+    source = files("crm_spark.report").joinpath("summary.html").read_text(encoding="utf-8")  # also from a zip (--py-files)
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
     return template.render(facts=facts, charts=_charts(facts), grades=GRADES)
 
 
