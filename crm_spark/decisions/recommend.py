@@ -122,7 +122,7 @@ def _wording(terms: PolicyTerms) -> Column:
 
 def _target_lists() -> Column:
     """Offer mode of each goal that has something to offer."""
-    modes = {goal: F.when(F.size(f"offers_{goal}") > 0, F.col(f"mode_{goal}")) for goal in EVERY_GOAL}
+    modes: dict[str, Column] = {goal: F.when(F.size(f"offers_{goal}") > 0, F.col(f"mode_{goal}")) for goal in EVERY_GOAL}
     return F.map_filter(_map(modes), lambda _, mode: mode.isNotNull())
 
 
