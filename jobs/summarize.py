@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 from pyspark.sql import functions as F
 
 from crm_spark.job import Job, entry
 from crm_spark.learning.registry import champion_metrics
 from crm_spark.report import facts
-from crm_spark.report.page import render_page
+from crm_spark.report.page import Summary, render_page
 from crm_spark.runs import finished_jobs
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 from crm_spark.tables.digest import digest
@@ -34,7 +35,7 @@ def run(job: Job) -> None:
     folder = Path(job.config.env.var)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False, default=str))
-    _write(folder / "summary.html", render_page(summary))
+    _write(folder / "summary.html", render_page(cast(Summary, summary)))
     job.log.info("    wrote %s", folder / "summary.html")
 
 

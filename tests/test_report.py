@@ -87,6 +87,12 @@ def test_exclusions_models_and_segments_are_counted(rows):
     assert segment["traits"] == "age x0.2, minutes x3.0, arpu x1.1"
 
 
+EXAMPLE = {
+    "main_policy": "P1", "city": "A", "value_grade": "mid", "priority": ["retention", "traffic"], "new_services": ["N1", "N2"],
+    "traffic_policies": [], "reasons": ["likely to stay", "loyal"], "why": "likely to stay; loyal",
+}  # fmt: skip
+
+
 @pytest.fixture
 def summary():
     city = {
@@ -106,8 +112,8 @@ def summary():
         "totals": {"customers": 2, "with_an_offer": 2, "quarantined": 0},
         "cities": [city],
         "priorities": [{"priority": "retention", "customers": 2}],
-        "policies": [{"goal": "retention", "policy": "P1", "customers": 2, "name": "Prepay"}],
-        "examples": [], "exclusions": [], "quarantine": [], "models": [], "segments": [], "empty_columns": ["peers"], "ingest": [],
+        "policies": [{"goal": "retention", "policy": "P1", "customers": 2, "name": "Refer a friend (老带新)"}],
+        "examples": [EXAMPLE], "exclusions": [], "quarantine": [], "models": [], "segments": [], "empty_columns": ["peers"], "ingest": [],
         "coverage": [{"kind": "model", "subject": "churn", "status": "skipped", "reason": "no label"}],
         "jobs": [{"job": "ingest", "seconds": 1.5}],
         "digests": {"decision.recommendation": "ab"},
@@ -118,6 +124,8 @@ def summary():
 def test_the_page_shows_charts_and_reasons_and_escapes_what_came_from_data(summary):
     page = render_page(summary)
     assert page.count("<svg") == 3
+    assert "N1, N2" in page and "retention &gt; traffic" in page and "[" not in page.split("<h3>Examples</h3>")[1], "no Python lists"
+    assert "Refer a friend (老带新)" in page.split("The policies by their ids")[0], "charts name policies, in any script"
     assert "no label" in page and "&lt;b&gt;A&lt;/b&gt;" in page and "<b>A</b>" not in page
 
 
