@@ -1,13 +1,16 @@
 """One recommendation per customer, the reasons for it, and a row for everything that was dropped."""
 
+import logging
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import types as T
 
 from crm_spark.config.decisions import DecisionSettings, DerivedSpec
+from crm_spark.config.settings import load_settings
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import available_columns, decision_input, with_derived
 from crm_spark.decisions.recommend import decide, exclusions, recommendations
@@ -15,7 +18,8 @@ from crm_spark.errors import ConfigError
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
-from tests.decision_support import GROUPS, MODELS, SLOW_OPERATORS, customers, executed_plan, shipped
+from tests.decision_support import CONF, GROUPS, MODELS, SLOW_OPERATORS, customers, executed_plan, shipped
+from tests.tiny import load_job
 
 D = Decimal
 HELD = (True, 5, 10, 0.0, 3, 0.0)  # a service state: held for five months
@@ -209,6 +213,29 @@ def test_the_decision_input_puts_scores_grades_and_groups_beside_the_view(spark)
     ]
     assert lowest.where("user_id = 'a'").first()["return_rate_3q"] == 70.0
     assert available_columns(mean, ["value", "churn_score", "anomaly_grade", "uses_mobile_internet"]) == {"value", "churn_score"}
+
+
+def test_what_is_available_is_judged_over_all_cities_whichever_are_run(spark):
+    """NINGBO alone has no value grade: a run of NINGBO compiles the same cells as a run of the province."""
+    here, elsewhere = {"city": "NINGBO", "user_id": "a", "tenure_months": 30}, {"city": "JINHUA", "user_id": "b"}
+    frames = {
+        CUSTOMER_VIEW.name: rows_of(spark, CUSTOMER_VIEW, here, elsewhere),
+        PERSONAL_INDEX.name: rows_of(spark, PERSONAL_INDEX, {**elsewhere, "value_grade": "low"}),
+    }
+    told, written = [], {}
+
+    def read(table, all_cities=False):
+        return frames[table.name] if all_cities else frames[table.name].where("city = 'NINGBO'")
+
+    job = SimpleNamespace(
+        config=load_settings(CONF, "demo"), month="2025-03", cities=("NINGBO",), log=logging.getLogger("test"), read=read,
+        cover=lambda kind, subject, *_: told.append(subject), write=lambda frame, table, cities=None: written.update({table.name: frame.collect()}),
+    )  # fmt: skip
+    for name in ("compile_matrices", "recommend"):
+        load_job(name).run(job)
+    assert "priority.low" not in told and "priority.leaving_low" in told, "value grades there are, churn grades there are none"
+    assert "low" in {hit["rule"] for cell in written["matrix_cell"] if cell["matrix"] == "priority" for hit in cell["hits"]}
+    assert [row["user_id"] for row in written["recommendation"]] == ["a"]
 
 
 def test_a_column_of_nan_alone_is_not_available(frame):
