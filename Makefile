@@ -51,13 +51,14 @@ docs: setup ## write docs/tables.md anew from the contracts
 
 ##@ Ship
 wheel: setup ## the wheel for Databricks, and the zip that spark-submit --py-files takes
+	@rm -rf build
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -f dist/crm_spark.zip && $(BIN)/python -m zipfile -c dist/crm_spark.zip crm_spark
 	@ls -1 dist
 
 setup: $(VENV)/.done ## environment, packages, Java, Delta jars (once)
 
-$(VENV)/.done: setup.py .ci/setup
+$(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 	@PYTHON=$(PYTHON) VENV=$(VENV) bash .ci/setup
 	@touch $@
 

@@ -24,6 +24,8 @@ result = subprocess.run(
     capture_output=True, text=True, check=False,
 )
 probe.unlink()
+for old in folder.glob("*.jar"):
+    old.unlink()  # of an earlier version: a session takes every jar that lies there
 for pattern in NEEDED:
     found = sorted((ivy / "jars").glob(f"*{pattern}"))
     if not found:

@@ -16,9 +16,12 @@ from typing import Protocol
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
 
 from crm_spark import __version__
 from crm_spark.config.settings import Settings, load_settings
+from crm_spark.decisions.inputs import with_derived
+from crm_spark.decisions.load import input_columns, matrices_of
 from crm_spark.errors import ConfigError, CrmError, NotPublishedError
 from crm_spark.locks import Locks
 from crm_spark.months import is_month
@@ -192,8 +195,10 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
         raise ConfigError(f"--month {options.month}: yyyy-MM is wanted, as in 2025-03")
     cities = _asked_cities(options.city)
     config = load_settings(options.conf_dir, options.env)
+    matrices = matrices_of(config)  # a wrong cell stops any job, not the ninth of the month
     locks = Locks(config.env.locks)
     spark = open_session(f"{name} {options.month}", config.env.spark)
+    with_derived(spark.createDataFrame([], T.StructType([T.StructField(*c) for c in input_columns(config).items()])), matrices)
     catalog = Catalog(spark, config.env.catalog, locks)
     run_id = options.run_id or new_run_id(options.month)
     return Job(name, options.month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 from pyspark.sql import functions as F
 
 from crm_spark.job import Job, entry
 from crm_spark.learning.registry import champion_metrics
 from crm_spark.report import facts
-from crm_spark.report.page import render_page
+from crm_spark.report.page import Summary, render_page
 from crm_spark.runs import finished_jobs
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 from crm_spark.tables.digest import digest
@@ -24,7 +25,8 @@ from crm_spark.tables.raw import QUARANTINE
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
 
 DIGESTED = (CUSTOMER_VIEW, VALUE_SCORE, MODEL_SCORE, SEGMENT, RECOMMENDATION, EXCLUSION)
-WITHOUT = {MODEL_SCORE.full_name: ("model_version",)}
+# A registry's version numbers say nothing of the answer: a replay with the same models in another registry must be equal (ADR 5).
+WITHOUT = {MODEL_SCORE.full_name: ("model_version",), RECOMMENDATION.full_name: ("model_versions",)}
 
 
 def run(job: Job) -> None:
@@ -33,7 +35,7 @@ def run(job: Job) -> None:
     folder = Path(job.config.env.var)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False, default=str))
-    _write(folder / "summary.html", render_page(summary))
+    _write(folder / "summary.html", render_page(cast(Summary, summary)))
     job.log.info("    wrote %s", folder / "summary.html")
 
 

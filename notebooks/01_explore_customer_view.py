@@ -2,7 +2,8 @@
 # MAGIC %md
 # MAGIC # Explore the unified customer view
 # MAGIC One row per subscriber and month: everything the models and the marketing matrices read. Runs on Databricks, or locally with
-# MAGIC `python notebooks/01_explore_customer_view.py` after `make demo`. `CRM_SPARK_ENV` and `CRM_SPARK_MONTH` choose what is read.
+# MAGIC `python notebooks/01_explore_customer_view.py` after `make demo`. `CRM_SPARK_ENV` and `CRM_SPARK_MONTH` (on
+# MAGIC Databricks the widgets `env` and `month`) choose what is read.
 
 # COMMAND ----------
 

@@ -8,6 +8,7 @@
 from matplotlib.figure import Figure
 from pyspark.sql import functions as F
 
+from crm_spark.decisions.load import matrices_of
 from crm_spark.notebook import picture, published, show
 from crm_spark.tables.decision import EXCLUSION, MATRIX_CELL, RECOMMENDATION
 from crm_spark.tables.ops import COVERAGE
@@ -31,14 +32,19 @@ show(counted.orderBy("matrix", F.desc("customers")), rows=100)
 
 # MAGIC %md
 # MAGIC ## Size of the compiled matrices, and rules that no customer reached
+# MAGIC A rule that stands in no cell can never fire: rows above it take all its customers, or it was skipped (see below).
 
 # COMMAND ----------
 
 cells = job.read(MATRIX_CELL)
 size = cells.groupBy("matrix", "matrix_version").agg(F.count("*").alias("cells"))
 show(size.orderBy("matrix"))
-rules = cells.select("matrix", F.explode("hits.rule").alias("rule")).distinct()
-show(rules.join(counted, on=["matrix", "rule"], how="left_anti").orderBy("matrix", "rule"), rows=50)
+# The names come from the sheets: a rule that others shadow entirely stands in no cell.
+written = [(matrix.name, place, rule.name) for matrix in matrices_of(job.config).matrices for place, rule in enumerate(matrix.rules, 1)]
+rules = job.spark.createDataFrame(written, "matrix string, place int, rule string")
+in_a_cell = cells.select("matrix", F.explode("hits.rule").alias("rule")).distinct().withColumn("stands_in_a_cell", F.lit(True))
+silent = rules.join(counted, on=["matrix", "rule"], how="left_anti").join(in_a_cell, on=["matrix", "rule"], how="left")
+show(silent.fillna(False).orderBy("matrix", "place"), rows=100)
 
 # COMMAND ----------
 

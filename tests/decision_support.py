@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
+from crm_spark.config.decisions import load_decisions
 from crm_spark.decisions.inputs import decision_columns
-from crm_spark.decisions.load import load_matrices
+from crm_spark.decisions.load import check_matrices
 from crm_spark.decisions.table import Matrix, MatrixSet, Rule
 from crm_spark.decisions.unary import Anything, parse_cell
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -34,7 +37,12 @@ default: {priority: traffic > retention > new_service}
 
 def shipped() -> MatrixSet:
     """The matrices of conf/."""
-    return load_matrices(CONF, NO_SOURCE, COLUMNS)
+    return read_matrices(CONF)
+
+
+def read_matrices(folder: Path, source: str = NO_SOURCE, grades: Mapping[str, Sequence[str]] = MappingProxyType({})) -> MatrixSet:
+    """The checked matrices of a conf folder."""
+    return check_matrices(load_decisions(folder, source), COLUMNS, grades)
 
 
 def planners_folder(folder: Path) -> Path:
@@ -59,7 +67,7 @@ def table(hit_policy: str, inputs: dict[str, str], *rows: dict[str, str], defaul
         tests = {column: parse_cell(cells.get(column, "-"), kind) for column, kind in inputs.items()}
         rules.append(Rule(f"r{number}", {c: t for c, t in tests.items() if not isinstance(t, Anything)}, {"give": str(number)}))
     fallback = Rule("default", {}, default) if default else None
-    return Matrix("table", None, hit_policy, inputs, {"give": "text"}, {}, tuple(rules), fallback, "v1")
+    return Matrix("table", None, hit_policy, inputs, {"give": "text"}, {}, tuple(rules), fallback, "v1", "table.yml")
 
 
 def customers(spark: SparkSession, *rows: dict[str, object]) -> DataFrame:

@@ -15,7 +15,7 @@ from crm_spark.tables.declared import TABLES
 from crm_spark.tables.docs import tables_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-JOBS = sorted((ROOT / "jobs").glob("*.py"))
+JOBS = sorted(p for p in (ROOT / "jobs").glob("*.py") if p.stem != "__init__")
 LAYERS = {"raw", "vault", "middle", "mart", "score", "decision", "ops"}
 
 

@@ -4,13 +4,13 @@ import shutil
 
 import pytest
 
-from crm_spark.config.decisions import load_decisions
 from crm_spark.config.policies import group_members, load_policies
 from crm_spark.config.settings import load_settings
-from crm_spark.decisions.load import input_names, load_matrices, matrices_of
+from crm_spark.decisions.load import input_names, matrices_of
 from crm_spark.decisions.outputs import CANDIDATES
 from crm_spark.errors import ConfigError
-from tests.decision_support import COLUMNS, CONF, NO_SOURCE, PRIORITY_CSV, PRIORITY_YML, planners_folder, shipped, write_matrix
+from tests.decision_support import COLUMNS, CONF, NO_SOURCE, PRIORITY_CSV, PRIORITY_YML, planners_folder, read_matrices, shipped, write_matrix
+from tests.tiny import load_job
 
 RETENTION_YML = """
 question: Which policy?
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 
 def loaded(folder, source=NO_SOURCE):
-    return load_matrices(folder, source, COLUMNS)
+    return read_matrices(folder, source)
 
 
 def problems(folder, source=NO_SOURCE):
@@ -59,9 +59,10 @@ def test_the_shipped_matrices_load_and_answer_every_question_of_the_domain():
         "retrieval_retention",
         "retrieval_new_service",
         "retrieval_traffic",
+        "retrieval_virtual_network",
     }
     assert {n for n, m in matrices.items() if m.hit_policy == "RULE ORDER"} == {"new_service", "traffic"}
-    assert {m.goal for m in matrices.values() if m.output("offer_mode")} == {"retention", "traffic", "new_service"}
+    assert {m.goal for m in matrices.values() if m.output("offer_mode")} == {"retention", "traffic", "new_service", "virtual_network"}
     assert all(m.default for m in matrices.values() if m.output("goals") or m.output("offer_mode"))
 
 
@@ -69,6 +70,16 @@ def test_the_shipped_matrices_load_and_answer_every_question_of_the_domain():
 def test_the_shipped_matrices_load_for_every_source(env):
     """Also where a source leaves out a model or a segmentation: its rules are skipped in the run, not refused here."""
     assert {m.name for m in matrices_of(load_settings(CONF, env)).matrices} == {m.name for m in shipped().matrices}
+
+
+def test_a_rule_that_holds_of_customers_without_a_value_stays(folder):
+    """`null` and `null, < 5` on a column that nobody feeds hold of everybody there: skipping them would skip just those."""
+    retention(folder, "none,null,-,1,,,", 'none_or_few,"null, < 5",-,1,,,', "few,< 5,-,1,,,", "some,not(null),-,1,,,", "grade,null,high,1,,,")
+    usable, skipped = loaded(folder).usable(frozenset())
+    assert {m.name: [r.name for r in m.rules] for m in usable.matrices}["retention"] == ["none", "none_or_few"]
+    assert {(s.rule, s.columns) for s in skipped if s.matrix == "retention"} == {
+        ("few", ("tenure_months",)), ("some", ("tenure_months",)), ("grade", ("value_grade",)),
+    }  # fmt: skip
 
 
 def test_a_model_that_a_source_leaves_out_may_still_be_named(folder):
@@ -213,7 +224,7 @@ def test_a_grid_that_is_too_large_is_refused_with_its_measures(folder):
     yml = f"question: x\nhit_policy: RULE ORDER\ngoal: traffic\ninputs: {{{inputs}}}\noutputs: {{p: policy_list}}\n"
     write_matrix(folder, "big", f"rule,{','.join(columns)},p\n{rows}", yml)
     told = problems(folder)
-    assert len(told) == 1 and "matrix big" in told[0] and f"{9**8:,} cells" in told[0] and "5,000,000" in told[0]
+    assert len(told) == 1 and f"{folder / 'matrices/big.yml'}: its grid has {9**8:,} cells" in told[0] and "5,000,000" in told[0]
 
 
 def test_candidates_are_the_main_policy_then_its_group_by_strength(folder):
@@ -255,9 +266,65 @@ def test_the_version_changes_with_the_content_and_only_with_it(folder):
 
 def test_settings_are_strict(folder):
     (folder / "decisions.yml").write_text("return_rate_3q: median\nreturn_rate: mean\n", encoding="utf-8")
+    told = "\n".join(problems(folder))
+    assert "'median' is not one of mean, each" in told and "return_rate: unknown key" in told
+
+
+def test_a_service_that_nobody_declared_is_refused_where_services_are_declared(folder):
+    (folder / "decisions.yml").write_text("services: [newspaper, fetion]\n", encoding="utf-8")
+    policies = folder / "policies.csv"
+    policies.write_text(policies.read_text(encoding="utf-8").replace(",newspaper,", ",newspapr,", 1), encoding="utf-8")
+    told = problems(folder)
+    assert any("(NEWSPAPER_TRIAL), column 'service': unknown service 'newspapr' (did you mean 'newspaper'?)" in t for t in told)
+    assert not any("'newspaper'" in t and "unknown service 'newspaper'" in t for t in told)
+
+
+def test_grades_of_a_matrix_are_those_of_the_models(folder):
+    """A renamed grade must not silently empty a row: neither an allowed list nor a bare cell may name a grade that is not there."""
+    retention(folder, "a,5,hgih,1,,,", yml=RETENTION_YML.replace("{type: string, allowed: [high, mid, low]}", "string"))
     with pytest.raises(ConfigError) as error:
-        load_decisions(folder, NO_SOURCE)
-    assert "'median' is not one of mean, each" in str(error.value) and "return_rate: unknown key" in str(error.value)
+        read_matrices(folder, grades={"value_grade": ("high", "low")})
+    cell = f"{folder / 'matrices/retention.csv'}:2 (a), column 'value_grade': 'hgih' is not an allowed value (did you mean 'high'?)"
+    assert error.value.problems == [cell]
+    retention(folder, "a,5,high,1,,,")
+    with pytest.raises(ConfigError) as error:
+        read_matrices(folder, grades={"value_grade": ("high", "low")})
+    assert error.value.problems == [
+        f"{folder / 'matrices/retention.yml'}: inputs.value_grade.allowed: 'mid' is no grade of that column (known: high, low)"
+    ]
+
+
+def test_a_sheet_without_the_rule_column_is_told_once(folder):
+    retention(folder, "5,high,1,,,", "6,high,1,,,", header=HEADER.removeprefix("rule,"))
+    assert problems(folder) == [f"{folder / 'matrices/retention.csv'}:1: column 'rule' is missing"]
+
+
+def planners_settings(folder, cell):
+    """A whole conf folder in which one cell of the retention matrix is `cell`."""
+    shutil.copytree(CONF, folder)
+    sheet = folder / "matrices/retention.csv"
+    sheet.write_text(sheet.read_text(encoding="utf-8").replace("new_low_arpu,< 12,", f"new_low_arpu,{cell},"), encoding="utf-8")
+    return folder
+
+
+def test_a_wrong_cell_stops_every_job_with_2_before_spark_starts(tmp_path, monkeypatch, caplog):
+    conf = planners_settings(tmp_path / "conf", "<< 12")
+    monkeypatch.setattr("crm_spark.job.open_session", lambda *a: pytest.fail("the session was opened"))
+    monkeypatch.chdir(tmp_path)
+    for job in ("ingest", "run_month"):
+        assert load_job(job).main(["--conf-dir", str(conf), "--env", "demo", "--month", "2025-03"]) == 2
+    assert f"{conf / 'matrices/retention.csv'}:2 (new_low_arpu), column 'tenure_months'" in caplog.text
+    assert [p.name for p in tmp_path.iterdir()] == ["conf"], "nothing was written"
+
+
+def test_derived_sql_that_does_not_hold_stops_every_job_with_2(spark, tmp_path, monkeypatch, caplog):
+    conf = planners_settings(tmp_path / "conf", "< 12")
+    yml = conf / "matrices/new_service.yml"
+    yml.write_text(yml.read_text(encoding="utf-8").replace("THEN coalesce(services", "THEN coalesce(servces"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load_job("run_month").main(["--conf-dir", str(conf), "--env", "demo", "--month", "2025-03"]) == 2
+    assert f"{yml}: derived.uses_mobile_internet: " in caplog.text
+    assert not (tmp_path / "var").exists(), "nothing was written"
 
 
 def test_rules_on_columns_without_values_are_left_out_and_told(folder):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from decimal import Decimal
+from itertools import product
 
 import pytest
 from pyspark.sql import functions as F
@@ -91,6 +92,18 @@ def test_a_migrant_worker_who_pays_dearly_for_few_minutes_gets_the_long_distance
     assert given(decided["traffic"]["migrant"], "policies") == [("LONG_DISTANCE_PACK",)]
     for row in ("migrant at 0.25", "migrant of high MOU", "local migrant"):
         assert decided["traffic"][row] == [], row
+
+
+def test_whom_a_bundle_holds_for_long_is_not_offered_another_one(spark):
+    """Locked in: a class 0/1 bundle with more than three months left. The worked examples, which say nothing of bundles, stand above."""
+    grades = {"value_grade": ["high", "mid-high", "mid", "low", None], "churn_grade": ["at_risk", "safe", None], "tenure_months": [3, 12, 20, 60, None]}
+    rows = [dict(zip(grades, values, strict=True)) for values in product(*grades.values())]
+    people = customers(spark, *({"user_id": str(n), "bundle_none_or_ending": False, "arpu_yuan": D("60"), **row} for n, row in enumerate(rows)))
+    (retention,) = [m for m in shipped().matrices if m.name == "retention"]
+    found = match(people, compile_matrix(retention)).select(F.col("hits")[0]["outputs"]["candidates"].alias("candidates")).collect()
+    proposed = {policy for row in found for policy in row["candidates"].split(",")}
+    assert len(found) == len(rows) and all(shipped().policies[p].bundle_class is None for p in proposed), proposed
+    assert {shipped().policies[p].family for p in proposed} == {"sticky product", "loyalty"}
 
 
 def some_operator(spark, churn):

@@ -1,26 +1,31 @@
 """One recommendation per customer, the reasons for it, and a row for everything that was dropped."""
 
+import logging
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import types as T
 
 from crm_spark.config.decisions import DecisionSettings, DerivedSpec
+from crm_spark.config.settings import load_settings
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import available_columns, decision_input, with_derived
-from crm_spark.decisions.recommend import decide, exclusions, recommend, recommendations
+from crm_spark.decisions.recommend import decide, exclusions, recommendations
 from crm_spark.errors import ConfigError
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
-from tests.decision_support import GROUPS, MODELS, SLOW_OPERATORS, customers, executed_plan, shipped
+from tests.decision_support import CONF, GROUPS, MODELS, SLOW_OPERATORS, customers, executed_plan, shipped
+from tests.tiny import load_job
 
 D = Decimal
 HELD = (True, 5, 10, 0.0, 3, 0.0)  # a service state: held for five months
 NOT_HELD = (False, None, 10, 0.0, 3, 0.0)
 LOYAL = {"tenure_months": 40, "return_rate_3q": 90.0, "arpu_yuan": D("120"), "value_grade": "high", "value": 75.0, "churn_grade": "safe"}
+CIRCLE = {"vpn_minutes": 0.0, "on_net_call_share": 0.8, "top3_peer_share": 0.5}
 GROUP_6 = ["PREPAY_300_GET_360", "PREPAY_500_GET_700", "MONTHLY_PREPAY_100"]  # main first, then by strength .28, .14
 
 ROWS = {
@@ -28,7 +33,7 @@ ROWS = {
     "loyal": LOYAL,
     "loyal, main held": {**LOYAL, "bundle_policies": ["PREPAY_300_GET_360"]},
     "loyal, all held": {**LOYAL, "bundle_policies": GROUP_6},
-    "suspended": {**LOYAL, "status": "suspended"},
+    "suspended": {**LOYAL, **CIRCLE, "status": "suspended"},
     "reader": {"value_grade": "mid", "churn_grade": "safe", "newspaper_response_grade": "high", "newspaper_response_score": 41.257,
                "services": {"newspaper": HELD, "fetion": NOT_HELD}},
     "new reader": {"value_grade": "mid", "churn_grade": "safe", "newspaper_response_grade": "high", "newspaper_response_score": 41.257,
@@ -36,7 +41,7 @@ ROWS = {
     "fading": {"value_grade": "low", "churn_grade": "safe", "total_minutes": 40.0, "total_minutes_trend_3m": -25.5},
     "leaving": {"value_grade": "low", "churn_grade": "at_risk", "churn_score": 66.6},
     "leaving, score unknown": {"value_grade": "high", "churn_grade": "at_risk"},
-    "circle": {"vpn_minutes": 0.0, "on_net_call_share": 0.8, "top3_peer_share": 0.5},
+    "circle": CIRCLE,
 }  # fmt: skip
 
 
@@ -96,16 +101,11 @@ def test_a_service_that_is_held_is_not_offered_again(made):
     assert "FETION_START" in of(made, "reader")["new_services"], "used, but not held"
 
 
-def test_an_expired_policy_is_dropped_and_the_next_of_its_group_is_shown(made):
-    row = of(made, "leaving")
-    assert dropped(made, "leaving", "retention") == [("SPRING_GIFT_2001", "expired")]
-    assert (row["policy_group"], row["main_policy"]) == ("9", "PREPAY_30_GET_45")
-
-
 def test_whom_the_retrieval_matrix_leaves_out_gets_nothing_of_that_goal_and_a_row_why(made):
     row = of(made, "suspended")
-    assert (row["main_policy"], row["new_services"], row["target_lists"]) == (None, [], {})
+    assert (row["main_policy"], row["new_services"], row["vpn_policy"], row["target_lists"]) == (None, [], None, {})
     assert dropped(made, "suspended", "retention") == [(policy, "not_retrieved") for policy in GROUP_6]
+    assert dropped(made, "suspended", "virtual_network") == [("VPN_FAMILY", "not_retrieved")]
     assert dropped(made, "leaving", "new_service") == [("FETION_START", "not_retrieved"), ("RING_BACK_TONE_START", "not_retrieved")]
 
 
@@ -135,6 +135,7 @@ def test_the_wording_is_that_of_the_first_offer_by_priority(made):
 def test_target_lists_say_how_each_goal_with_an_offer_is_matched(made):
     assert of(made, "loyal")["target_lists"] == {"retention": "one-to-one", "new_service": "one-to-one"}
     assert of(made, "fading")["target_lists"] == {"retention": "mass", "traffic": "mass", "new_service": "mass"}
+    assert of(made, "circle")["target_lists"] == {"virtual_network": "mass"}
 
 
 def test_reasons_carry_the_customers_own_values(made):
@@ -163,15 +164,16 @@ def test_a_policy_that_begins_after_the_month_is_not_yet_valid_and_one_that_ends
     policies[GROUP_6[1]] = replace(policies[GROUP_6[1]], valid_to=date(2025, 3, 30))
     policies[GROUP_6[2]] = replace(policies[GROUP_6[2]], valid_from=date(2025, 3, 31), valid_to=date(2025, 3, 31))
     retention = compile_all(replace(shipped(), matrices=tuple(m for m in shipped().matrices if m.name == "retention")))
-    made, excluded = recommend(customers(spark, {"user_id": "a", **LOYAL}), retention, policies, "2025-03")
-    assert made.first()["group_policies"] == [GROUP_6[2]]
-    assert {(r["policy_id"], r["reason"]) for r in excluded.collect()} == {(GROUP_6[0], "not_yet_valid"), (GROUP_6[1], "expired")}
+    decided = decide(customers(spark, {"user_id": "a", **LOYAL}), retention, policies, "2025-03")
+    (made,) = recommendations(decided, retention).collect()
+    assert (made["main_policy"], made["group_policies"]) == (GROUP_6[2], [GROUP_6[2]])
+    assert {(r["policy_id"], r["reason"]) for r in exclusions(decided).collect()} == {(GROUP_6[0], "not_yet_valid"), (GROUP_6[1], "expired")}
 
 
 def test_all_matrices_together_are_one_broadcast_join_each_and_no_shuffle(spark):
     compiled = compile_all(shipped())
     people = with_derived(customers(spark, {"user_id": "a", **LOYAL}), shipped())
-    plan = executed_plan(recommend(people, compiled, shipped().policies, "2025-03")[0])
+    plan = executed_plan(recommendations(decide(people, compiled, shipped().policies, "2025-03"), compiled))
     assert plan.count("BroadcastHashJoin") == plan.count("BroadcastExchange") == len(compiled)
     assert plan.count("Exchange") == len(compiled), "broadcasts only"
     assert not [operator for operator in SLOW_OPERATORS if operator in plan]
@@ -213,6 +215,29 @@ def test_the_decision_input_puts_scores_grades_and_groups_beside_the_view(spark)
     assert available_columns(mean, ["value", "churn_score", "anomaly_grade", "uses_mobile_internet"]) == {"value", "churn_score"}
 
 
+def test_what_is_available_is_judged_over_all_cities_whichever_are_run(spark):
+    """NINGBO alone has no value grade: a run of NINGBO compiles the same cells as a run of the province."""
+    here, elsewhere = {"city": "NINGBO", "user_id": "a", "tenure_months": 30}, {"city": "JINHUA", "user_id": "b"}
+    frames = {
+        CUSTOMER_VIEW.name: rows_of(spark, CUSTOMER_VIEW, here, elsewhere),
+        PERSONAL_INDEX.name: rows_of(spark, PERSONAL_INDEX, {**elsewhere, "value_grade": "low"}),
+    }
+    told, written = [], {}
+
+    def read(table, all_cities=False):
+        return frames[table.name] if all_cities else frames[table.name].where("city = 'NINGBO'")
+
+    job = SimpleNamespace(
+        config=load_settings(CONF, "demo"), month="2025-03", cities=("NINGBO",), log=logging.getLogger("test"), read=read,
+        cover=lambda kind, subject, *_: told.append(subject), write=lambda frame, table, cities=None: written.update({table.name: frame.collect()}),
+    )  # fmt: skip
+    for name in ("compile_matrices", "recommend"):
+        load_job(name).run(job)
+    assert "priority.low" not in told and "priority.leaving_low" in told, "value grades there are, churn grades there are none"
+    assert "low" in {hit["rule"] for cell in written["matrix_cell"] if cell["matrix"] == "priority" for hit in cell["hits"]}
+    assert [row["user_id"] for row in written["recommendation"]] == ["a"]
+
+
 def test_a_column_of_nan_alone_is_not_available(frame):
     people = frame("a double, b double, c string", (float("nan"), 1.0, None), (None, float("nan"), None))
     assert available_columns(people, ["a", "b", "c"]) == {"b"}
@@ -231,5 +256,6 @@ def test_derived_columns_that_do_not_hold_are_refused_before_data_is_read(spark)
     with pytest.raises(ConfigError) as error:
         with_derived(empty, broken)
     assert len(error.value.problems) == 2
-    assert "derived column 'ratio'" in error.value.problems[0] and "arpu_prior" in error.value.problems[0]
-    assert error.value.problems[1] == "derived column 'spends': declared number, its SQL gives boolean"
+    yml = matrices.matrices[0].path
+    assert error.value.problems[0].startswith(f"{yml}: derived.ratio: ") and "arpu_prior" in error.value.problems[0]
+    assert error.value.problems[1] == f"{yml}: derived.spends: declared number, its SQL gives boolean"

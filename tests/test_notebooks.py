@@ -1,10 +1,13 @@
 """Every notebook runs from top to bottom over a published month, and is in Databricks source format."""
 
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from crm_spark.notebook import parameter, published
 from tests.tiny import KEY, MONTH
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.py"))
@@ -21,7 +24,6 @@ def test_a_notebook_is_in_databricks_source_format(path):
     assert lines[1].startswith("# MAGIC %md") and lines.count("# COMMAND ----------") >= 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs_and_shows_something(path, tiny, monkeypatch, capsys):
     monkeypatch.setenv("CRM_SPARK_ENV", "tiny")
@@ -31,3 +33,28 @@ def test_a_notebook_runs_and_shows_something(path, tiny, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) > 20
     assert MONTH in printed or "customers" in printed
+
+
+def test_parameters_come_from_the_environment_or_from_widgets(monkeypatch):
+    monkeypatch.setenv("CRM_SPARK_MONTH", "2025-03")
+    monkeypatch.delenv("CRM_SPARK_ENV", raising=False)
+    assert (parameter("env", "demo"), parameter("month", "")) == ("demo", "2025-03")
+    made = {"env": "prod"}  # what the user has chosen; other widgets begin with their default
+    widgets = SimpleNamespace(text=made.setdefault, get=made.__getitem__)
+    monkeypatch.setattr(sys.modules["__main__"], "dbutils", SimpleNamespace(widgets=widgets), raising=False)
+    assert (parameter("env", "demo"), parameter("month", "")) == ("prod", "2025-03")
+
+
+def test_the_configuration_is_found_from_the_notebooks_own_folder(monkeypatch, tmp_path):
+    """On Databricks a notebook's current folder is its own."""
+    seen = []
+    job = SimpleNamespace(months_of=lambda table: ("2025-02", "2025-03"))
+    monkeypatch.setattr("crm_spark.notebook.open_job", lambda name, options: seen.append(options.conf_dir.resolve()) or job)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    for variable in ("CRM_SPARK_CONF_DIR", "CRM_SPARK_MONTH"):
+        monkeypatch.delenv(variable, raising=False)
+    for folder in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(folder)
+        assert published("x").month == "2025-03"
+    assert seen == [tmp_path / "conf"] * 2

@@ -1,9 +1,13 @@
 import json
+import os
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
+import crm_spark
 from crm_spark.report import facts
 from crm_spark.report.page import render_page, render_text
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
@@ -83,6 +87,12 @@ def test_exclusions_models_and_segments_are_counted(rows):
     assert segment["traits"] == "age x0.2, minutes x3.0, arpu x1.1"
 
 
+EXAMPLE = {
+    "main_policy": "P1", "city": "A", "value_grade": "mid", "priority": ["retention", "traffic"], "new_services": ["N1", "N2"],
+    "traffic_policies": [], "reasons": ["likely to stay", "loyal"], "why": "likely to stay; loyal",
+}  # fmt: skip
+
+
 @pytest.fixture
 def summary():
     city = {
@@ -102,8 +112,8 @@ def summary():
         "totals": {"customers": 2, "with_an_offer": 2, "quarantined": 0},
         "cities": [city],
         "priorities": [{"priority": "retention", "customers": 2}],
-        "policies": [{"goal": "retention", "policy": "P1", "customers": 2, "name": "Prepay"}],
-        "examples": [], "exclusions": [], "quarantine": [], "models": [], "segments": [], "empty_columns": ["peers"], "ingest": [],
+        "policies": [{"goal": "retention", "policy": "P1", "customers": 2, "name": "Refer a friend (老带新)"}],
+        "examples": [EXAMPLE], "exclusions": [], "quarantine": [], "models": [], "segments": [], "empty_columns": ["peers"], "ingest": [],
         "coverage": [{"kind": "model", "subject": "churn", "status": "skipped", "reason": "no label"}],
         "jobs": [{"job": "ingest", "seconds": 1.5}],
         "digests": {"decision.recommendation": "ab"},
@@ -114,7 +124,29 @@ def summary():
 def test_the_page_shows_charts_and_reasons_and_escapes_what_came_from_data(summary):
     page = render_page(summary)
     assert page.count("<svg") == 3
+    assert "N1, N2" in page and "retention &gt; traffic" in page and "[" not in page.split("<h3>Examples</h3>")[1], "no Python lists"
+    assert "Refer a friend (老带新)" in page.split("The policies by their ids")[0], "charts name policies, in any script"
     assert "no label" in page and "&lt;b&gt;A&lt;/b&gt;" in page and "<b>A</b>" not in page
+
+
+def test_the_page_is_made_from_the_zip_that_a_cluster_gets(summary, tmp_path):
+    """`spark-submit --py-files crm_spark.zip` imports the package from the zip, where nothing is a file."""
+    zipped = tmp_path / "crm_spark.zip"
+    root = Path(crm_spark.__file__).parent
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for path in sorted(root.rglob("*")):
+            if path.suffix in (".py", ".html"):
+                archive.write(path, path.relative_to(root.parent))
+    program = (
+        "import json, sys, crm_spark; from crm_spark.report.page import render_page; assert '.zip' in crm_spark.__file__;"
+        "sys.stdout.write(render_page(json.load(sys.stdin)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(summary), capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(zipped)},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("<!doctype html>") and run.stdout.count("<svg") == 3
 
 
 def test_the_screen_says_what_a_planner_wants_first(summary, tmp_path):

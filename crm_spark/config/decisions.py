@@ -25,9 +25,14 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class DecisionSettings:
-    """What all matrices share. `return_rate_3q` says whether that column means the mean of the nine months or each of them (the lowest)."""
+    """What all matrices share.
+
+    `return_rate_3q` says whether that column means the mean of the nine months or each of them (the lowest). `services` are the
+    service codes a policy may bring; none listed: any.
+    """
 
     return_rate_3q: Literal["mean", "each"] = "mean"
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,34 +77,27 @@ class MatrixFiles:
 
 @dataclass(frozen=True)
 class MatrixConfig:
-    """Everything planners wrote for one source."""
+    """Everything planners wrote for one source: what could be read, ordered by name, and the problems of the rest."""
 
     settings: DecisionSettings
     policies: dict[str, Policy]
     matrices: tuple[MatrixFiles, ...]
+    problems: tuple[str, ...] = ()
 
 
 def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
-    """The matrices of a source, ordered by name; ConfigError tells every unreadable file, row and key together."""
-    config, problems = read_decisions(conf_dir, source)
-    if problems:
-        raise ConfigError(problems)
-    return config
-
-
-def read_decisions(conf_dir: Path, source: str) -> tuple[MatrixConfig, list[str]]:
-    """What can be read, and the problems of the rest."""
+    """The matrices of a source. Never raises: problems of files and of cells are told together, when the cells are read."""
     problems: list[str] = []
     folders = (conf_dir, conf_dir / "sources" / source)
     settings = _told(lambda: _settings(folders), problems) or DecisionSettings()
     policy_file = _last_existing(folders, "policies.csv")
-    policies = _told(lambda: load_policies(policy_file), problems) or {}
+    policies = _told(lambda: load_policies(policy_file, settings.services), problems) or {}
     shared = (policy_file.read_bytes() if policy_file.exists() else b"") + repr(settings).encode()
     names = sorted({p.stem for folder in folders for p in (folder / "matrices").glob("*.*") if p.suffix in (".csv", ".yml")})
     read = [_told(lambda n=name: _matrix(folders, n, shared), problems) for name in names]  # type: ignore[misc]
     if not names:
         problems.append(f"{conf_dir / 'matrices'}: no matrix there; one is <name>.csv with <name>.yml")
-    return MatrixConfig(settings, policies, tuple(m for m in read if m)), problems
+    return MatrixConfig(settings, policies, tuple(m for m in read if m), tuple(problems))
 
 
 def _settings(folders: tuple[Path, Path]) -> DecisionSettings:

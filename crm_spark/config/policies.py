@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -44,8 +44,8 @@ class Policy:
         return "expired" if day > self.valid_to else "not_yet_valid" if day < self.valid_from else None
 
 
-def load_policies(path: Path) -> dict[str, Policy]:
-    """Policies by id; ConfigError names every wrong cell by row and column."""
+def load_policies(path: Path, services: Sequence[str] = ()) -> dict[str, Policy]:
+    """Policies by id; ConfigError names every wrong cell by row and column. `services` are the known service codes, if they are."""
     sheet = read_sheet(path)
     problems = sheet.header_problems(tuple(f.name for f in fields(Policy)))
     if problems:
@@ -56,6 +56,9 @@ def load_policies(path: Path) -> dict[str, Policy]:
         if row.cells["policy_id"] in policies:
             problems.append(f"{sheet.place(row, 'policy_id')}: '{row.cells['policy_id']}' stands twice")
         policies[row.cells["policy_id"]] = policy
+        if services and policy.service and policy.service not in services:
+            told = f"unknown service '{policy.service}'{did_you_mean(policy.service, services)}"
+            problems.append(f"{sheet.place(row, 'service', policy.policy_id)}: {told}")
     problems += _mixed_groups(str(path), policies) if not problems else []
     if problems:
         raise ConfigError(problems)

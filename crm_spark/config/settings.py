@@ -35,7 +35,10 @@ class Settings:
 
 
 def load_settings(conf_dir: Path, env_name: str) -> Settings:
-    """Every section of `conf_dir` for one environment; ConfigError tells all problems of all sections together."""
+    """Every section of `conf_dir` for one environment; ConfigError tells all problems of all sections together.
+
+    Of the matrices only files are read here; what is wrong with them alone is told with their cells (`decisions.load`).
+    """
     if not conf_dir.is_dir():
         raise ConfigError(f"--conf-dir {conf_dir}: no such folder")
     env = load_env(conf_dir, env_name)
@@ -49,9 +52,9 @@ def load_settings(conf_dir: Path, env_name: str) -> Settings:
             return None
 
     source, value, models = section(load_source), section(load_value), section(load_models)
-    segmentations, matrices = section(load_segments), section(load_decisions)
-    if not (source and value and models is not None and segmentations is not None and matrices):
-        raise ConfigError(problems)
+    segmentations, matrices = section(load_segments), load_decisions(conf_dir, env.source)
+    if not (source and value and models is not None and segmentations is not None):
+        raise ConfigError([*problems, *matrices.problems])
     return Settings(env_name, conf_dir, env, source, value, models, segmentations, matrices, fingerprint(conf_dir))
 
 

@@ -116,7 +116,7 @@ def size_problem(matrix: Matrix) -> str | None:
     if size <= MOST_CELLS:
         return None
     told = " x ".join(f"{axis.column} {axis.classes}" for axis in axes)
-    return f"matrix {matrix.name}: its grid has {size:,} cells ({told}), more than {MOST_CELLS:,}; split it, or use fewer end points"
+    return f"{matrix.path}: its grid has {size:,} cells ({told}), more than {MOST_CELLS:,}; split it, or use fewer end points"
 
 
 def axes_of(matrix: Matrix) -> tuple[Axis, ...]:

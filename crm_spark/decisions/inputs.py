@@ -9,8 +9,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from crm_spark.config.decisions import DecisionSettings
-from crm_spark.decisions.table import MatrixSet, kind_of
+from crm_spark.config.decisions import DecisionSettings, DerivedSpec
+from crm_spark.decisions.table import MatrixSet, Skipped, kind_of
 from crm_spark.errors import ConfigError
 from crm_spark.tables.common import KEY
 from crm_spark.tables.contract import Table
@@ -46,18 +46,16 @@ def decision_input(view: DataFrame, index: DataFrame, models: Iterable[str], gro
 
 def with_derived(customers: DataFrame, matrices: MatrixSet) -> DataFrame:
     """`customers` with the matrices' derived columns; ConfigError names each whose SQL does not hold or gives another type."""
-    problems: list[str] = []
-    for name, spec in matrices.derived.items():
-        try:
-            found = kind_of(customers.select(F.expr(spec.sql)).schema.fields[0].dataType)
-        except AnalysisException as error:
-            problems.append(f"derived column '{name}': {str(error).splitlines()[0]}")
-            continue
-        if found != spec.type:
-            problems.append(f"derived column '{name}': declared {spec.type}, its SQL gives {found or 'another type'}")
+    derived = [(matrix.path, name, spec) for matrix in matrices.matrices for name, spec in matrix.derived.items()]
+    problems = [f"{path}: derived.{name}: {told}" for path, name, spec in derived if (told := _derived_problem(customers, spec))]
     if problems:
         raise ConfigError(problems)
-    return customers.withColumns({name: F.expr(spec.sql) for name, spec in matrices.derived.items()})
+    return customers.withColumns({name: F.expr(spec.sql) for _, name, spec in derived})
+
+
+def usable_matrices(customers: DataFrame, matrices: MatrixSet) -> tuple[MatrixSet, tuple[Skipped, ...]]:
+    """The set without the rules that demand a value which none of `customers` (all cities) has, and those rules."""
+    return matrices.usable(available_columns(customers, matrices.tested_columns))
 
 
 def available_columns(customers: DataFrame, columns: Iterable[str]) -> frozenset[str]:
@@ -68,6 +66,14 @@ def available_columns(customers: DataFrame, columns: Iterable[str]) -> frozenset
     types = {f.name: f.dataType for f in customers.schema.fields}
     counts = customers.agg(*(F.count(_value(name, types[name])).alias(name) for name in wanted)).first()
     return frozenset(name for name in wanted if counts and counts[name])
+
+
+def _derived_problem(customers: DataFrame, spec: DerivedSpec) -> str | None:
+    try:
+        found = kind_of(customers.select(F.expr(spec.sql)).schema.fields[0].dataType)
+    except AnalysisException as error:
+        return str(error).splitlines()[0]
+    return None if found == spec.type else f"declared {spec.type}, its SQL gives {found or 'another type'}"
 
 
 def _value(name: str, data_type: T.DataType) -> Column:

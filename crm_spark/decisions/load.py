@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 from pyspark.sql import types as T
 
-from crm_spark.config.decisions import DerivedSpec, InputSpec, MatrixConfig, MatrixFiles, read_decisions
+from crm_spark.config.decisions import DerivedSpec, InputSpec, MatrixConfig, MatrixFiles
 from crm_spark.config.policies import Goal, Policy
 from crm_spark.config.settings import Settings
 from crm_spark.config.sheet import SheetRow
@@ -24,10 +23,13 @@ from crm_spark.tables.mart import CUSTOMER_VIEW
 
 
 def matrices_of(settings: Settings) -> MatrixSet:
-    """The checked matrices of a run's configuration; raises as `load_matrices`, before any data is read."""
-    models, groups = input_names(settings)
-    view = CUSTOMER_VIEW.with_fields(extension_fields(settings.source))
-    return _checked(settings.matrices, decision_columns(view, models, groups), [])
+    """The checked matrices of a run's configuration; raises as `check_matrices`, before any data is read."""
+    return check_matrices(settings.matrices, input_columns(settings), _grades(settings))
+
+
+def input_columns(settings: Settings) -> dict[str, T.DataType]:
+    """The declared decision input: what matrices and their derived columns may read, with the types."""
+    return decision_columns(CUSTOMER_VIEW.with_fields(extension_fields(settings.source)), *input_names(settings))
 
 
 def input_names(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -38,26 +40,27 @@ def input_names(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(sorted(models)), (*segmentations, *classes)
 
 
-def load_matrices(conf_dir: Path, source: str, columns: Mapping[str, T.DataType]) -> MatrixSet:
-    """Read and check a source's matrices; `columns` is the declared decision input.
+def check_matrices(config: MatrixConfig, columns: Mapping[str, T.DataType], grades: Mapping[str, Sequence[str]]) -> MatrixSet:
+    """The matrices as values; `columns` is the declared decision input, `grades` what its grade columns may hold.
 
-    ConfigError holds every problem of every file: unreadable files, malformed cells, unknown columns and policies, wrong types,
-    each with file, row and column. No data and no Spark session is needed.
+    ConfigError holds every problem of every file: unreadable files, malformed cells, unknown columns, grades and policies, wrong
+    types, each with file, row and column. No data and no Spark session is needed.
     """
-    config, problems = read_decisions(conf_dir, source)
-    return _checked(config, columns, problems)
-
-
-def _stems(settings: Settings, folder: str) -> list[str]:
-    return [path.stem for path in (settings.conf_dir / folder).glob("*.yml")]
-
-
-def _checked(config: MatrixConfig, columns: Mapping[str, T.DataType], problems: list[str]) -> MatrixSet:
-    matrices = tuple(_Reader(files, columns, config.policies, problems).matrix() for files in config.matrices)
+    problems = [*config.problems]
+    matrices = tuple(_Reader(files, columns, grades, config.policies, problems).matrix() for files in config.matrices)
     problems += [] if problems else [*_set_problems(matrices), *filter(None, map(size_problem, matrices))]
     if problems:
         raise ConfigError(problems)
     return MatrixSet(matrices, config.policies, config.settings)
+
+
+def _grades(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Grades by column; those of a model that the source leaves out are not known."""
+    return {"value_grade": tuple(settings.value.grades), **{f"{name}_grade": m.grade_names for name, m in settings.models.items()}}
+
+
+def _stems(settings: Settings, folder: str) -> list[str]:
+    return [path.stem for path in (settings.conf_dir / folder).glob("*.yml")]
 
 
 def _set_problems(matrices: tuple[Matrix, ...]) -> list[str]:
@@ -83,6 +86,7 @@ class _Reader:
 
     files: MatrixFiles
     columns: Mapping[str, T.DataType]
+    grades: Mapping[str, Sequence[str]]
     policies: Mapping[str, Policy]
     problems: list[str]
 
@@ -94,8 +98,9 @@ class _Reader:
         rules = tuple(self._rule(row) for row in sheet.rows) if is_whole else ()
         self._check_names()
         inputs = {column: self._input(column).type for column in spec.inputs}
+        files, default = self.files, self._default()
         return Matrix(
-            self.files.name, spec.goal, spec.hit_policy, inputs, spec.outputs, spec.derived, rules, self._default(), self.files.version
+            files.name, spec.goal, spec.hit_policy, inputs, spec.outputs, spec.derived, rules, default, files.version, files.path
         )
 
     def _input(self, column: str) -> InputSpec:
@@ -118,9 +123,9 @@ class _Reader:
         except CellError as error:
             self.problems.append(f"{where}: {error}")
             return Anything()
-        named = {str(p) for p in points_of(test)}
-        unknown = sorted(named - set(spec.allowed)) if spec.allowed else []
-        self.problems.extend(f"{where}: '{v}' is not an allowed value{did_you_mean(v, spec.allowed)}" for v in unknown)
+        allowed = spec.allowed or tuple(self.grades.get(column, ()))
+        unknown = sorted({str(p) for p in points_of(test)} - set(allowed)) if allowed else []
+        self.problems.extend(f"{where}: '{v}' is not an allowed value{did_you_mean(v, allowed)}" for v in unknown)
         return test
 
     def _default(self) -> Rule | None:
@@ -164,11 +169,14 @@ class _Reader:
             self.problems.append(f"{where}: unknown column{did_you_mean(column, (*self.columns, *spec.derived))}")
         elif found != wanted:
             self.problems.append(f"{where}: declared {wanted}, but the column is {found or self.columns[column].simpleString()}")
+        grades = self.grades.get(column, ())
+        strange = [v for v in self._input(column).allowed if grades and v not in grades]
+        self.problems.extend(f"{where}.allowed: '{v}' is no grade of that column{did_you_mean(v, grades)}" for v in strange)
 
     def _check_names(self) -> None:
         sheet, seen = self.files.sheet, set[str]()
-        for row in sheet.rows:
-            name = row.cells.get(RULE, "?")
+        for row in sheet.rows if RULE in sheet.header else ():
+            name = row.cells[RULE]
             if not name or name == DEFAULT or name in seen:
                 told = f"'{name}' is a name of its own" if name == DEFAULT else f"'{name}' stands twice" if name else "is empty"
                 self.problems.append(f"{sheet.place(row, RULE)}: {told}; each rule needs its own name")

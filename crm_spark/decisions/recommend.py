@@ -37,17 +37,10 @@ PROPOSING: tuple[OutputKind, ...] = ("policy", "policy_group", "policy_list")
 Compiled = Sequence[CompiledMatrix]
 
 
-def recommend(customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str) -> tuple[DataFrame, DataFrame]:
-    """(recommendation, exclusion) of a decision input, by the contracts; exactly one recommendation per row of `customers`.
-
-    Both read one frame of decisions: a job that writes both calls `decide` and keeps its result in between.
-    """
-    decided = decide(customers, compiled, policies, month)
-    return recommendations(decided, compiled), exclusions(decided)
-
-
 def decide(customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str) -> DataFrame:
     """One row per customer: priority, judged candidates and offers per goal, offer modes, wording, rules and reasons. No shuffle.
+
+    Recommendations and exclusions are both made from it: a job that writes both keeps it in between.
 
     A policy may be offered if it is valid on the last day of `month`, neither it nor its service is held, and the goal's retrieval
     matrix does not say none.
@@ -129,7 +122,7 @@ def _wording(terms: PolicyTerms) -> Column:
 
 def _target_lists() -> Column:
     """Offer mode of each goal that has something to offer."""
-    modes = {goal: F.when(F.size(f"offers_{goal}") > 0, F.col(f"mode_{goal}")) for goal in GOALS}
+    modes: dict[str, Column] = {goal: F.when(F.size(f"offers_{goal}") > 0, F.col(f"mode_{goal}")) for goal in EVERY_GOAL}
     return F.map_filter(_map(modes), lambda _, mode: mode.isNotNull())
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import types as T
 
 from crm_spark.config.decisions import DecisionSettings, DerivedSpec, HitPolicy, Kind, OutputKind
 from crm_spark.config.policies import Goal, Policy
-from crm_spark.decisions.unary import Test
+from crm_spark.decisions.unary import Test, matches_null
 
 RULE, WHY, COMMENT, DEFAULT = "rule", "why", "comment", "default"
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -24,10 +24,14 @@ class Rule:
     tests: Mapping[str, Test]
     outputs: Mapping[str, str]
 
+    def lacks(self, available: frozenset[str]) -> tuple[str, ...]:
+        """Columns outside `available` of which the rule demands a value: without any value it could never fire."""
+        return tuple(sorted(c for c, test in self.tests.items() if c not in available and not matches_null(test)))
+
 
 @dataclass(frozen=True)
 class Matrix:
-    """One checked decision table; `default` is what holds where no rule fires."""
+    """One checked decision table; `default` is what holds where no rule fires, `path` the file that declares it."""
 
     name: str
     goal: Goal | None
@@ -38,6 +42,7 @@ class Matrix:
     rules: tuple[Rule, ...]
     default: Rule | None
     version: str
+    path: str
 
     def output(self, kind: OutputKind) -> str | None:
         """The output column of a kind."""
@@ -78,18 +83,16 @@ class MatrixSet:
     settings: DecisionSettings
 
     @property
-    def derived(self) -> dict[str, DerivedSpec]:
-        """Every derived column."""
-        return {name: spec for matrix in self.matrices for name, spec in matrix.derived.items()}
-
-    @property
     def tested_columns(self) -> frozenset[str]:
         """Columns that any rule of any matrix tests."""
         return frozenset().union(*(m.tested_columns for m in self.matrices))
 
     def usable(self, available: frozenset[str]) -> tuple[MatrixSet, tuple[Skipped, ...]]:
-        """The set without the rules that test a column outside `available`, and those rules. A rule with `-` there stays."""
-        lacking = {(m.name, r.name): tuple(sorted(set(r.tests) - available)) for m in self.matrices for r in m.rules}
+        """The set without the rules that demand a value of a column outside `available`, and those rules.
+
+        A rule that says `-` there, or lists `null`, stays: it is what holds of customers without a value.
+        """
+        lacking = {(m.name, r.name): r.lacks(available) for m in self.matrices for r in m.rules}
         skipped = tuple(Skipped(*place, columns) for place, columns in lacking.items() if columns)
         gone = {(s.matrix, s.rule) for s in skipped}
         kept = tuple(replace(m, rules=tuple(r for r in m.rules if (m.name, r.name) not in gone)) for m in self.matrices)

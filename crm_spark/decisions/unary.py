@@ -85,6 +85,13 @@ def points_of(test: Test) -> frozenset[Value]:
     return frozenset(end for end in ends if end is not None)
 
 
+def matches_null(test: Test) -> bool:
+    """True if the test holds of a customer without a value."""
+    if isinstance(test, OneOf):
+        return any(map(matches_null, test.tests))
+    return isinstance(test, Anything) or (isinstance(test, Equal) and test.value is None)
+
+
 _NOT = re.compile(r"not\s*\(", re.IGNORECASE)
 _OPERATOR = re.compile(r"<=|>=|!=|<|>|=")
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')

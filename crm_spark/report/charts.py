@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import StringIO
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 _COLOURS = ("#1b6ca8", "#57a773", "#f2a541", "#c8553d", "#7d5ba6", "#6c757d")
@@ -15,10 +16,11 @@ def bars(labels: Sequence[str], values: Sequence[float], title: str) -> str:
     figure = Figure(figsize=(6.4, 0.6 + 0.3 * len(labels)), layout="constrained")
     axes = figure.subplots()
     drawn = axes.barh(range(len(labels)), values, color=_COLOURS[0])
-    axes.bar_label(drawn, labels=[f" {v:,.0f}" for v in values], fontsize=8)
+    axes.bar_label(drawn, labels=[f"{v:,.0f}" for v in values], padding=3, fontsize=8)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.15)
+    axes.xaxis.set_visible(False)  # every bar says its number
     return _svg(figure, title)
 
 
@@ -41,9 +43,10 @@ def stacked_shares(labels: Sequence[str], parts: dict[str, Sequence[float]], tit
 
 def _svg(figure: Figure, title: str) -> str:
     for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(labelsize=8)
     out = StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
+    with rc_context({"svg.fonttype": "none"}):  # text stays text: the browser has the fonts for names in any script
+        figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
     text = out.getvalue()
     return text[text.index("<svg") :]

@@ -56,14 +56,14 @@ def top_policies(recommendations: DataFrame, names: Mapping[str, str], top: int 
 
 
 def examples(recommendations: DataFrame, count: int = 8) -> list[Row]:
-    """A few whole recommendations, one per main policy, without who they are for."""
+    """A few whole recommendations, one per main policy, without who they are for; `why` is the reason of the order and of the policy."""
     per_policy = (
         recommendations.where(F.col("main_policy").isNotNull())
         .groupBy("main_policy")
         .agg(F.min_by(F.struct(*_EXAMPLE), "user_id").alias("one"), F.count("*").alias("customers"))
     )
     rows = _rows(per_policy.orderBy(F.desc("customers"), "main_policy").limit(count).select("main_policy", "one.*"))
-    return [{**row, "why": (cast(list[str], row["reasons"]) or [""])[0]} for row in rows]
+    return [{**row, "why": "; ".join(cast(list[str], row["reasons"])[:2])} for row in rows]
 
 
 def exclusions(excluded: DataFrame) -> list[Row]:

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from importlib.resources import files
+from typing import TypedDict
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 
 from crm_spark.report.charts import bars, stacked_shares
 
 GRADES = ("high", "mid-high", "mid", "low")
-Facts = Mapping[str, Any]
+GOALS = ("retention", "traffic", "new_service", "virtual_network")  # in the order a planner reads them
+Row = Mapping[str, object]
 
 
-def render_page(facts: Facts) -> str:
+class Summary(TypedDict):
+    """What is drawn or printed here; the page itself shows more of the same summary."""
+
+    run: Row
+    totals: Mapping[str, int]
+    cities: Sequence[Row]
+    priorities: Sequence[Row]
+    policies: Sequence[Row]
+    models: Sequence[Row]
+    coverage: Sequence[Row]
+    places: Mapping[str, str]
+
+
+def render_page(facts: Summary) -> str:
     """One self-contained page; every value is escaped."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("summary.html")
+    source = files("crm_spark.report").joinpath("summary.html").read_text(encoding="utf-8")  # also from a zip (--py-files)
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
     return template.render(facts=facts, charts=_charts(facts), grades=GRADES)
 
 
-def render_text(facts: Facts) -> str:
+def render_text(facts: Summary) -> str:
     """What a planner wants to know first, then where things are."""
     blocks = [
         f"{facts['run']['env']}, month {facts['run']['month']}: {facts['totals']['customers']:,} customers, "
@@ -37,26 +51,31 @@ def render_text(facts: Facts) -> str:
     return "\n\n".join(b for b in blocks if b) + "\n"
 
 
-def _charts(facts: Facts) -> dict[str, str]:
-    cities, order, policies = facts["cities"][:12], facts["priorities"][:8], facts["policies"]
+def _charts(facts: Summary) -> dict[str, str]:
+    cities, order = facts["cities"][:12], facts["priorities"][:8]
     charts = {}
     if cities:
-        labels = [c["city"] for c in cities]
-        charts["grades"] = stacked_shares(labels, {g: [c[g] for c in cities] for g in GRADES}, "Value grades by city")
+        labels = [str(c["city"]) for c in cities]
+        charts["grades"] = stacked_shares(labels, {g: _numbers(cities, g) for g in GRADES}, "Value grades by city")
     if order:
-        charts["priorities"] = bars([p["priority"] or "none" for p in order], [p["customers"] for p in order], "Priority")
-    for goal in dict.fromkeys(p["goal"] for p in policies):
-        mine = [p for p in policies if p["goal"] == goal]
-        charts[f"policies {goal}"] = bars([p["policy"] for p in mine], [p["customers"] for p in mine], f"Top policies: {goal}")
+        charts["priorities"] = bars([str(p["priority"] or "none") for p in order], _numbers(order, "customers"), "Priority")
+    for goal in GOALS:
+        if mine := [p for p in facts["policies"] if p["goal"] == goal]:
+            names = [str(p["name"] or p["policy"]) for p in mine]
+            charts[f"policies {goal}"] = bars(names, _numbers(mine, "customers"), f"Top policies: {goal}")
     return charts
 
 
-def _first_of_each(policies: Sequence[Facts], count: int) -> list[Facts]:
-    goals = dict.fromkeys(p["goal"] for p in policies)
-    return [p for goal in goals for p in [q for q in policies if q["goal"] == goal][:count]]
+def _numbers(rows: Sequence[Row], column: str) -> list[float]:
+    """A column to draw; what is not known is nothing."""
+    return [float(value) if isinstance(value := row.get(column), (int, float)) else 0.0 for row in rows]
 
 
-def _table(title: str, rows: Sequence[Facts], columns: Sequence[str]) -> str:
+def _first_of_each(policies: Sequence[Row], count: int) -> list[Row]:
+    return [p for goal in GOALS for p in [q for q in policies if q["goal"] == goal][:count]]
+
+
+def _table(title: str, rows: Sequence[Row], columns: Sequence[str]) -> str:
     if not rows:
         return ""
     cells = [[_cell(row.get(c)) for c in columns] for row in rows]
