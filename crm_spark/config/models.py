@@ -161,10 +161,10 @@ class ModelSpec:
     features: Features = field(default_factory=Features)
     selection: Selection = field(default_factory=Selection)
     default_grades: str = "default"
-    as_of_months: int = 6
+    as_of_months: int = 4
     minimum_positives: int = 50
     time_split_positives: int = 200
-    refit: bool = True
+    refit: bool = False
     seed: int = 17
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -161,8 +161,8 @@ def _make_folders(config: MlflowConfig) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without MLflow's hint on integer columns and its printed line per version; the job tells what counts."""
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+    """Without MLflow's hint on integer columns and its line per version on standard error; the job tells what counts."""
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore", UserWarning)
         yield
 

@@ -23,7 +23,7 @@ from crm_spark.learning.windows import LABEL_VALUE
 _CLASSIFIERS = {"gbt": GBTClassifier, "forest": RandomForestClassifier, "tree": DecisionTreeClassifier}
 _DEFAULT_BINS = 32
 _PREPARED_BY = ("month", "user_id", "split_bucket", LABEL_VALUE)
-ROWS_PER_PARTITION = 50_000
+ROWS_PER_PARTITION = 100_000
 
 
 class UntrainableError(CrmError):
