@@ -155,7 +155,8 @@ def test_where_the_tracking_server_decides_on_artifacts_a_scratch_folder_must_be
 
 
 def test_the_experiment_settings_lie_beside_the_configuration_wherever_a_job_starts_and_are_checked(tmp_path, monkeypatch):
-    env = "source: op\ndata: d\nvar: v\ncatalog: {by: path, root: r}\nmlflow: {tracking_uri: u, artifacts: a, experiment: e, settings: mlflow/e.yml}"
+    mlflow = "mlflow: {tracking_uri: u, artifacts: a, experiment: e, settings: mlflow/e.yml}"
+    env = f"source: op\ndata: d\nvar: v\ncatalog: {{by: path, root: r}}\n{mlflow}"
     for path, text in {"conf/base.yml": "", "conf/env/x.yml": env, "mlflow/e.yml": "description: Ours"}.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")

@@ -139,10 +139,12 @@ def test_a_feature_list_with_an_unknown_column_is_refused(frame):
 
 
 def test_a_month_without_minutes_is_not_one_of_staying_tied(frame):
-    schema = "city string, month string, user_id string, status string, is_active boolean, total_minutes double, total_minutes_mean_3m double"
+    who = "city string, month string, user_id string, status string, is_active boolean"
+    schema = f"{who}, total_minutes double, total_minutes_mean_3m double"
     used = {"tied": (100.0, 90.0, 95.0), "silent": (100.0, None, 95.0), "less": (100.0, 79.0, 95.0)}
     months = ("2025-01", "2025-02", "2025-03")
-    rows = [("A", m, user, "active", True, minutes, 100.0) for user, known in used.items() for m, minutes in zip(months, known, strict=True)]
+    months_used = [(user, *month) for user, known in used.items() for month in zip(months, known, strict=True)]
+    rows = [("A", month, user, "active", True, minutes, 100.0) for user, month, minutes in months_used]
     stickiness = replace(load_models(CONF, "province")["stickiness"], as_of_months=1)
     labels = label_rows(stickiness, frame(schema, *rows), "2025-03", months)
     assert values(labels) == {("tied", "2025-01"): 1, ("silent", "2025-01"): 0, ("less", "2025-01"): 0}
