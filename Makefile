@@ -40,6 +40,9 @@ test: setup ## the test suite (under 15 minutes)
 test-slow: setup ## the long proofs
 	@$(BIN)/python -m pytest -m slow
 
+permuted: setup ## the proof that shuffled labels make no champion, on cell2cell of CRM_SPARK_REAL_DATA
+	@$(BIN)/python -m pytest -m slow tests/test_permuted_labels.py
+
 lint: setup ## ruff
 	@$(BIN)/ruff check .
 
@@ -65,4 +68,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real mlflow-ui cluster-demo test test-slow lint type docs wheel setup clean
+.PHONY: help demo real mlflow-ui cluster-demo test test-slow permuted lint type docs wheel setup clean

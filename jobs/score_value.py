@@ -1,7 +1,7 @@
 """Score the personal value of every customer of the month's view, and grade it within the city.
 
-Weights come from the pairwise judgements of conf/value.yml. A part without data is left out and the weights of the others
-renormalised; what was used stands on each row. Small cities take the cut-offs of the whole province, so the views of all
+Weights come from the pairwise judgements of conf/value.yml. A part without data is left out and the parts beside it
+share its weight; what was used stands on each row. Small cities take the cut-offs of the whole province, so the views of all
 cities are read even if only some are written. Writes score.value_score.
 
     spark-submit jobs/score_value.py --env demo --month 2025-03
@@ -26,7 +26,7 @@ def run(job: Job) -> None:
 def _tell(job: Job, use: PartUse) -> None:
     columns = ", ".join(use.columns)
     if use.filled_share == 0:
-        reason = f"no value in {columns} in this run; its weight {use.weight:.3f} goes to the other parts"
+        reason = f"no value in {columns} in this run; its weight {use.weight:.3f} goes to the parts beside it"
         job.cover("value_part", use.part, "skipped", reason, 0.0)
     else:
         job.cover("value_part", use.part, "used", f"weight {use.weight:.3f}, from {columns}", use.filled_share)

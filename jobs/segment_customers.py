@@ -12,6 +12,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.job import Job, entry
+from crm_spark.learning.expressions import mentioned
+from crm_spark.segments.attributes import KEY
+from crm_spark.segments.names import shared_names
 from crm_spark.segments.segmentation import EVERYWHERE, Segmentation, Skipped, segment
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE
@@ -19,7 +22,7 @@ from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE
 
 def run(job: Job) -> None:
     """Write score.segment and score.segment_profile; tell what was skipped, dropped, or found no group to name."""
-    view = job.read(CUSTOMER_VIEW, all_cities=True)
+    view = _read_columns(job).persist()  # counted, sampled, fitted from several seeds, assigned
     results = {name: segment(view, job.month, name, spec) for name, spec in job.config.segmentations.items()}
     for name, result in results.items():
         _tell(job, name, result)
@@ -28,6 +31,13 @@ def run(job: Job) -> None:
     job.write(segments.where(F.col("city").isin(*job.cities)) if job.cities else segments, SEGMENT)
     profiles = _union([result.profiles for result in found], job.spark.createDataFrame([], SEGMENT_PROFILE.struct))
     job.write(profiles, SEGMENT_PROFILE, cities=(EVERYWHERE,) if job.cities else None)
+    view.unpersist()
+
+
+def _read_columns(job: Job) -> DataFrame:
+    view = job.read(CUSTOMER_VIEW, all_cities=True)
+    read = mentioned(*[sql for spec in job.config.segmentations.values() for sql in spec.expressions.values()])
+    return view.select(*[c for c in view.columns if c in KEY or c in read])
 
 
 def _union(frames: list[DataFrame], empty: DataFrame) -> DataFrame:
@@ -43,6 +53,9 @@ def _tell(job: Job, name: str, result: Segmentation | Skipped) -> None:
     job.cover("segmentation", name, "partial" if left_out else "used", f"{len(result.groups)} groups{without}")
     if result.unearned:
         job.cover("segment_name", name, "partial", f"no group earned: {'; '.join(result.unearned)}")
+    shared = "; ".join(f"{group} ({', '.join(map(str, n))})" for group, n in shared_names([g.name for g in result.groups]).items())
+    if shared:
+        job.cover("segment_shared_name", name, "partial", f"groups that share a name, and so a matrix rule: {shared}")
     job.log.info("    %s: %d groups, fit %s", name, len(result.groups), result.digest[:12])
 
 

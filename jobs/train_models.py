@@ -1,8 +1,8 @@
 """Train, judge and register the models of conf/models, behind each one's gate.
 
 A model that passes its gate becomes champion and scores from now on; one that misses it is kept as challenger, and the run goes
-on. A model whose population, label or columns this operator does not have is skipped and told. Everything a reviewer needs
-stands in MLflow (make mlflow-ui).
+on. A model whose population, label or columns this operator does not have is skipped and told. An expression that is no SQL over
+the customer view stops the job before any data is read. Everything a reviewer needs stands in MLflow (make mlflow-ui).
 
     spark-submit jobs/train_models.py --env demo --month 2025-03 --train always
 """
@@ -13,11 +13,17 @@ import argparse
 import time
 from dataclasses import replace
 
+from pyspark.sql import DataFrame
+
 from crm_spark.config.models import ModelSpec
+from crm_spark.config.sources import extension_fields
+from crm_spark.customer.view import customer_view_table
 from crm_spark.job import Job, entry
+from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.registry import Registry
-from crm_spark.learning.trainer import Prepared, UntrainableError, gate_failures, prepare, train
+from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, gate_failures, needed_columns, prepare, train
 from crm_spark.learning.windows import label_months, training_rows
+from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.middle import USER_BASIC
 
@@ -29,6 +35,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(job: Job) -> None:
     """Every model in turn."""
+    view = job.spark.createDataFrame([], customer_view_table(extension_fields(job.config.source)).struct)
+    refuse_bad_expressions(view, job.config.models, str(job.config.conf_dir / "models"))
     policy = getattr(job.options, "train", None) or job.config.env.mlflow.train
     registry = Registry(job.config.env.mlflow)
     for number, spec in enumerate(job.config.models.values(), 1):
@@ -40,36 +48,49 @@ def run(job: Job) -> None:
         try:
             _train(job, registry, spec)
         except UntrainableError as error:
-            job.cover("model", spec.name, "skipped", str(error))
+            job.cover("training", spec.name, "skipped", str(error))
 
 
 def _train(job: Job, registry: Registry, spec: ModelSpec) -> None:
     start = time.monotonic()
     months = label_months(spec, job.month, job.months_of(CUSTOMER_VIEW), next(iter(job.months_of(USER_BASIC)), None))
-    prepared = _prepared(job, spec, months)
+    rows = _rows(job, spec, months).persist()  # read again for every count, level and extreme
     try:
-        trained = train(prepared)
+        trained = _fitted(prepare(spec, rows))
     finally:
-        prepared.frame.unpersist()
+        rows.unpersist()
     failures = gate_failures(trained.metrics, spec.gate)
-    versions = {m: v for m, v in job.versions(CUSTOMER_VIEW).items() if m in months}
+    versions = {table.name: _versions(job, table, months) for table in (CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS)}
     tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint}
     version = registry.record(trained, job.spark, versions, failures, tags)
     told = f"{trained.chosen.algorithm}, AUC {trained.metrics['test_auc']:.3f}, lift at 10 % {trained.metrics['test_lift_10']:.2f}"
     job.log.info("    %s version %s: %s, %.1f s", spec.name, version, told, time.monotonic() - start)
     if failures:
-        job.cover("model", spec.name, "skipped", f"challenger version {version} missed the gate: {'; '.join(failures)}")
+        job.cover("training", spec.name, "skipped", f"challenger version {version} missed the gate: {'; '.join(failures)}")
 
 
-def _prepared(job: Job, spec: ModelSpec, months: tuple[str, ...]) -> Prepared:
+def _rows(job: Job, spec: ModelSpec, months: tuple[str, ...]) -> DataFrame:
     if not months:
         windows = f"gap {spec.windows.gap} and performance {spec.windows.performance}"
         raise UntrainableError(f"no month of the view has its windows ({windows} months) behind it by {job.month}")
     # A model is the province's, even where the run is for some of its cities.
     view = job.read(CUSTOMER_VIEW, months, all_cities=True)
     labels = job.read(CUSTOMER_VIEW_LABELS, months, optional=True, all_cities=True)
-    prepared = prepare(spec, training_rows(spec, view, labels, job.month))
-    return replace(prepared, frame=prepared.frame.persist())  # each candidate is fitted on it
+    return needed_columns(spec, training_rows(spec, view, labels, job.month))
+
+
+def _fitted(prepared: Prepared) -> Trained:
+    frame = prepared.frame.persist()  # each candidate is fitted on it
+    try:
+        return train(replace(prepared, frame=frame))
+    finally:
+        frame.unpersist()
+
+
+def _versions(job: Job, table: Table, months: tuple[str, ...]) -> dict[str, list[int]]:
+    """The Delta versions read per month; more than one where cities were written at different times."""
+    read = job.seen.slices(table, months, None)
+    return {month: sorted({s.version for s in read if month in s.months}) for month in months}
 
 
 main = entry(run, arguments)

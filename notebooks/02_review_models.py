@@ -18,7 +18,9 @@ from crm_spark.tables.score import MODEL_SCORE
 
 job = published("review_models")
 store = job.config.env.mlflow
-client = mlflow.MlflowClient(store.tracking_uri, store.tracking_uri)
+registry_uri = store.registry_uri or store.tracking_uri
+mlflow.set_tracking_uri(store.tracking_uri)  # artifacts are found by it, not by the client
+client = mlflow.MlflowClient(store.tracking_uri, registry_uri)
 print(f"models of {job.config.env_name}, scores of {job.month}")
 
 # COMMAND ----------
@@ -51,8 +53,8 @@ show(versions.drop(columns="run_id").round(4), rows=30)
 
 # COMMAND ----------
 
-told = job.catalog.read(COVERAGE).where((F.col("kind") == "model") & (F.col("month") == job.month))
-show(told.select("subject", "status", "reason").distinct().orderBy("subject"), rows=30)
+told = job.catalog.read(COVERAGE).where(F.col("kind").isin("model", "training") & (F.col("month") == job.month))
+show(told.select("subject", "kind", "status", "reason").distinct().orderBy("subject", "kind"), rows=30)
 
 # COMMAND ----------
 
@@ -62,7 +64,7 @@ show(told.select("subject", "status", "reason").distinct().orderBy("subject"), r
 # COMMAND ----------
 
 for row in (r for r in found if r["alias"] == CHAMPION):
-    text = mlflow.artifacts.load_text(f"runs:/{row['run_id']}/importance.csv")
+    text = mlflow.artifacts.load_text(f"runs:/{row['run_id']}/features/importance.csv")
     top = pd.DataFrame([line.split(",") for line in text.splitlines()[1:11]], columns=["feature", "share"])
     print(row["model"], "version", row["version"])
     show(top, rows=10)

@@ -28,7 +28,7 @@ print("segmentations:", ", ".join(segmentations) or "none (see the coverage in t
 
 for segmentation in segmentations:
     groups = profile[profile["segmentation"] == segmentation]
-    show(groups[["segmentation", "group_number", "class_number", "group_name", "customers"]].drop_duplicates().sort_values("group_number"), rows=30)
+    show(groups[["segmentation", "group_number", "class_name", "group_label", "customers"]].drop_duplicates().sort_values("group_number"), rows=30)
 
 # COMMAND ----------
 
@@ -39,7 +39,7 @@ for segmentation in segmentations:
 
 for segmentation in segmentations:
     part = profile[profile["segmentation"] == segmentation].copy()
-    part["label"] = part["group_number"].astype(str) + " " + part["group_name"]
+    part["label"] = part["group_number"].astype(str) + " " + part["group_label"]
     table = part.pivot_table(index=["group_number", "label"], columns="attribute", values="index", aggfunc="first").droplevel(0)
     shades = np.clip(np.log2(table.astype(float).clip(lower=0.05)), -3, 3)
     figure = Figure(figsize=(2.5 + 0.35 * table.shape[1], 1.8 + 0.28 * table.shape[0]), layout="constrained")

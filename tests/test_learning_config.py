@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crm_spark.config.models import Algorithm, ModelSpec, Selection, load_models
+from crm_spark.config.env import load_env
+from crm_spark.config.models import Algorithm, MlflowConfig, ModelSpec, Selection, load_experiment_settings, load_models
 from crm_spark.config.strict import parse
 from crm_spark.errors import ConfigError
 from crm_spark.learning.trainer import Candidate, choose
@@ -118,27 +119,53 @@ def test_a_grid_gives_every_combination_first_values_first():
     assert Algorithm("tree").points == ({},)
 
 
-def candidate(algorithm, validation, depth=1):
-    return Candidate(algorithm, {"maxDepth": depth}, None, validation)
+def candidate(algorithm, validation, depth=1, error=0.01):
+    return Candidate(algorithm, {"maxDepth": depth}, None, validation, error if validation is not None else None)
 
 
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        ([("gbt", 0.70), ("tree", 0.719)], "gbt"),  # better, but within the margin: the finer score stays
-        ([("gbt", 0.70), ("tree", 0.721)], "tree"),
+        # two errors of .01 make a difference known to .0141; two of them are .0283
+        ([("gbt", 0.70), ("tree", 0.728)], "gbt"),  # better, but perhaps by chance: the finer score stays
+        ([("gbt", 0.70), ("tree", 0.729)], "tree"),
         ([("gbt", 0.50), ("tree", 0.515)], "gbt"),  # chance against chance
         ([("gbt", None), ("tree", None)], "gbt"),  # nothing to choose by
-        ([("gbt", 0.70), ("forest", 0.73), ("tree", 0.74)], "forest"),  # each must beat the one kept so far
+        ([("gbt", 0.70), ("forest", 0.73), ("tree", 0.75)], "forest"),  # each must beat the one kept so far
     ],
 )
-def test_a_later_algorithm_must_beat_the_one_before_by_more_than_the_margin(found, expected):
-    assert choose([candidate(*f) for f in found], Selection("auc", 0.02)).algorithm == expected
+def test_a_later_algorithm_must_beat_the_one_before_beyond_chance(found, expected):
+    assert choose([candidate(*f) for f in found], Selection(standard_errors=2)).algorithm == expected
+
+
+def test_on_few_validation_customers_a_later_algorithm_must_be_much_better():
+    few = [candidate("gbt", 0.60, error=0.06), candidate("tree", 0.75, error=0.06)]
+    assert choose(few, Selection(standard_errors=2)).algorithm == "gbt"
 
 
 def test_within_an_algorithm_the_best_point_wins_and_the_first_of_equals():
     grid = [candidate("gbt", 0.70, 3), candidate("gbt", 0.701, 4), candidate("gbt", 0.701, 5)]
-    assert choose(grid, Selection("auc", 0.02)).point["maxDepth"] == 4
+    assert choose(grid, Selection()).point["maxDepth"] == 4
+
+
+def test_where_the_tracking_server_decides_on_artifacts_a_scratch_folder_must_be_named():
+    with pytest.raises(ValueError, match="scratch"):
+        MlflowConfig("http://127.0.0.1:5000", "", "e")
+    assert MlflowConfig("http://127.0.0.1:5000", "", "e", scratch="/shared/scratch").registry_uri == ""
+
+
+def test_the_experiment_settings_lie_beside_the_configuration_wherever_a_job_starts_and_are_checked(tmp_path, monkeypatch):
+    mlflow = "mlflow: {tracking_uri: u, artifacts: a, experiment: e, settings: mlflow/e.yml}"
+    env = f"source: op\ndata: d\nvar: v\ncatalog: {{by: path, root: r}}\n{mlflow}"
+    for path, text in {"conf/base.yml": "", "conf/env/x.yml": env, "mlflow/e.yml": "description: Ours"}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "mlflow")
+    assert load_experiment_settings(load_env(tmp_path / "conf", "x").mlflow).description == "Ours"
+    (tmp_path / "mlflow/e.yml").write_text("descripton: Ours", encoding="utf-8")
+    assert "descripton" in problems(lambda: load_env(tmp_path / "conf", "x"))
+    (tmp_path / "mlflow/e.yml").unlink()
+    assert "no such file" in problems(lambda: load_env(tmp_path / "conf", "x"))
 
 
 def test_a_spec_without_the_default_scale_or_with_no_algorithm_is_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crm_spark.config.models import Gate
-from crm_spark.learning.measures import calibration, calibration_error, calibration_noise, gain, lift, measures, score_table
+from crm_spark.learning.measures import auc_error, calibration, calibration_error, calibration_noise, gain, lift, measures, score_table
 from crm_spark.learning.trainer import gate_failures
 
 RANKS_OF_POSITIVES = (1, 2, 3, 5, 7, 12, 21, 34, 51, 81)
@@ -83,3 +83,17 @@ def test_the_gate_names_each_bar_that_was_missed():
     assert gate_failures(good, bar) == ()
     assert gate_failures(good | {"test_auc": 0.6499}, bar) == ("AUC 0.6499 is below 0.65",)
     assert len(gate_failures({"test_auc": 0.5, "test_lift_10": 1.0, "test_calibration_error": 0.2}, bar)) == 3
+
+
+def test_where_chance_ranks_the_error_of_the_auc_is_that_of_the_rank_sum_test():
+    """At an AUC of .5 the variance of Hanley and McNeil is that of Mann-Whitney's U: (m + n + 1) / 12mn."""
+    nobody_knows = score_table(np.array([0.5]), np.array([300.0]), np.array([100.0]))
+    assert auc_error(nobody_knows) == pytest.approx(((100 + 200 + 1) / (12 * 100 * 200)) ** 0.5)
+
+
+def test_the_error_of_the_auc_is_the_published_one():
+    """Hanley and McNeil (1982): an AUC of .893 on 51 diseased and 58 healthy has a standard error of .032."""
+    # 51 x 58 pairs; of the healthy, 107 in 1,000 score above all of the diseased
+    above = 0.107 * 58
+    table = score_table(np.array([3.0, 2.0, 1.0]), np.array([above, 51.0, 58 - above]), np.array([0.0, 51.0, 0.0]))
+    assert auc_error(table) == pytest.approx(0.032, abs=0.001)

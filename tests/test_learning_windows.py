@@ -136,3 +136,15 @@ def test_a_feature_list_with_an_unknown_column_is_refused(frame):
 
     with pytest.raises(ConfigError, match="no column 'minuts' \\(did you mean 'minutes'"):
         candidate_features(frame(VIEW), Features(exclude=("minuts",)))
+
+
+def test_a_month_without_minutes_is_not_one_of_staying_tied(frame):
+    who = "city string, month string, user_id string, status string, is_active boolean"
+    schema = f"{who}, total_minutes double, total_minutes_mean_3m double"
+    used = {"tied": (100.0, 90.0, 95.0), "silent": (100.0, None, 95.0), "less": (100.0, 79.0, 95.0)}
+    months = ("2025-01", "2025-02", "2025-03")
+    months_used = [(user, *month) for user, known in used.items() for month in zip(months, known, strict=True)]
+    rows = [("A", month, user, "active", True, minutes, 100.0) for user, month, minutes in months_used]
+    stickiness = replace(load_models(CONF, "province")["stickiness"], as_of_months=1)
+    labels = label_rows(stickiness, frame(schema, *rows), "2025-03", months)
+    assert values(labels) == {("tied", "2025-01"): 1, ("silent", "2025-01"): 0, ("less", "2025-01"): 0}

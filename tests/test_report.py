@@ -73,7 +73,7 @@ def test_examples_never_say_who(recommendations):
     assert example["why"] == "loyal" and "user_id" not in example and "u1" not in json.dumps(example)
 
 
-def test_exclusions_models_and_segments_are_counted(rows):
+def test_exclusions_and_models_are_counted(rows):
     drop = {"goal": "retention", "stage": "eligibility", "reason": "held"}
     assert facts.exclusions(rows(EXCLUSION, drop, drop)) == [{**drop, "candidates": 2}]
     score = {"model": "churn", "model_version": "3"}
@@ -81,10 +81,14 @@ def test_exclusions_models_and_segments_are_counted(rows):
         rows(MODEL_SCORE, {**score, "score": 10.0, "grade": "safe"}, {**score, "score": 50.0, "grade": "at_risk"})
     )
     assert model == {**score, "customers": 2, "mean_score": 30.0, "grades": {"at_risk": 1, "safe": 1}}
-    group = {"segmentation": "s", "group_number": 1, "group_name": "callers", "customers": 9}
-    traits = [("minutes", 3.0), ("arpu", 1.1), ("age", 0.2), ("sms", 1.0)]
-    (segment,) = facts.segments(rows(SEGMENT_PROFILE, *[{**group, "attribute": a, "index": i} for a, i in traits]))
-    assert segment["traits"] == "age x0.2, minutes x3.0, arpu x1.1"
+
+
+def test_what_sets_a_group_apart_is_told_in_standard_deviations_and_not_by_rare_attributes(rows):
+    """Hardly anybody calls abroad, so that a group without such calls is no different: its index is 0, its distance small."""
+    group = {"segmentation": "s", "group_number": 1, "class_name": "c", "group_name": "callers", "group_label": "callers", "customers": 9}
+    traits = [("minutes", 3.0, 1.8), ("arpu", 1.1, 0.2), ("age", 0.2, -2.1), ("abroad", 0.0, -0.1)]
+    (segment,) = facts.segments(rows(SEGMENT_PROFILE, *[{**group, "attribute": a, "index": i, "distance": d} for a, i, d in traits]))
+    assert segment == {**group, "traits": "age x0.2, minutes x3.0, arpu x1.1"}
 
 
 EXAMPLE = {

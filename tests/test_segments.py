@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import pstdev
 
 import pytest
 
 from crm_spark.config.segments import NameRule, SegmentationSpec, load_segments
 from crm_spark.errors import ConfigError
 from crm_spark.segments.attributes import measured, training_sample
-from crm_spark.segments.names import refuse_bad_conditions
-from crm_spark.segments.profile import profile_table
+from crm_spark.segments.names import labels, refuse_bad_conditions, shared_names
+from crm_spark.segments.profile import Profile, profile_table
 from crm_spark.segments.segmentation import Segmentation, Skipped, segment
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE
@@ -111,6 +112,9 @@ def test_a_profile_row_compares_the_group_with_everyone(found):
     overall = sum(base + i for base in (4096, 100, 0, 200) for i in range(10)) / 40 / 1024
     assert (data["city"], data["month"], data["customers"], data["group_name"]) == ("_ALL", M, 10, "data lover")
     assert (data["group_mean"], data["overall_mean"], data["index"]) == pytest.approx((mean, overall, mean / overall), abs=1e-5)
+    spread = pstdev(base + i for base in (4096, 100, 0, 200) for i in range(10)) / 1024
+    assert data["distance"] == pytest.approx((mean - overall) / spread, abs=1e-4)
+    assert (data["group_label"], data["class_name"]) == ("data lover", found.groups[0].class_name)
     assert not [key for key in rows if key[1] == "fax"]
     assert profile_table(found.profiles).loc[1, "gb"] == data["index"]
 
@@ -147,3 +151,14 @@ def test_shipped_segmentations_read_only_the_view_and_name_by_their_attributes(s
     spec, view = load_segments(CONF, "none")[name], spark.createDataFrame([], CUSTOMER_VIEW.struct)
     refuse_bad_conditions(view, list(spec.expressions), (*spec.names, *spec.class_names), name)
     assert measured(view, name, spec).columns == ["city", "month", "user_id", *spec.expressions]
+
+
+def test_groups_that_share_a_name_keep_it_for_the_matrices_and_are_told_apart_by_their_label():
+    def group(peers, mb):
+        means = {"peers": peers, "mb": mb}
+        return Profile(10, 0.1, means, {"peers": 10.0, "mb": 100.0}, {"peers": 5.0, "mb": 50.0})
+
+    profiles = [group(10.0, 300.0), group(2.0, 10.0), group(9.0, 10.0), group(9.0, 10.0)]
+    names = ["data lover", "light user", "light user", "light user"]
+    assert labels(names, profiles, ["peers", "mb"]) == ["data lover", "light user: less peers", "light user: more peers (1)", "light user: more peers (2)"]
+    assert shared_names(names) == {"light user": [2, 3, 4]}

@@ -41,8 +41,8 @@ def test_classes_join_the_nearest_centres_and_are_numbered_by_their_first_group(
 
 
 def test_an_index_is_the_group_mean_over_the_mean_of_all_customers_with_a_value():
-    small = Totals(0, 2, {"arpu": 100.0, "mb": 6.0}, {"arpu": 2, "mb": 1})
-    large = Totals(1, 8, {"arpu": 100.0, "mb": 0.0}, {"arpu": 8, "mb": 0})
+    small = Totals(0, 2, {"arpu": 100.0, "mb": 6.0}, {"arpu": 5000.0, "mb": 36.0}, {"arpu": 2, "mb": 1})
+    large = Totals(1, 8, {"arpu": 100.0, "mb": 0.0}, {"arpu": 1250.0, "mb": 0.0}, {"arpu": 8, "mb": 0})
     found = profile([small], [small, large])
     assert (found.customers, found.customers_share) == (2, 0.2)
     assert found.means == {"arpu": 50.0, "mb": 6.0} and found.overall == {"arpu": 20.0, "mb": 6.0}
@@ -51,7 +51,7 @@ def test_an_index_is_the_group_mean_over_the_mean_of_all_customers_with_a_value(
 
 
 def test_a_class_is_profiled_over_all_its_customers():
-    a, b = Totals(0, 1, {"x": 9.0}, {"x": 1}), Totals(1, 3, {"x": 3.0}, {"x": 3})
+    a, b = Totals(0, 1, {"x": 9.0}, {"x": 81.0}, {"x": 1}), Totals(1, 3, {"x": 3.0}, {"x": 3.0}, {"x": 3})
     assert profile([a, b], [a, b]).means == {"x": 3.0}
 
 

@@ -64,11 +64,19 @@ def test_scores_stop_at_0_and_100(scored):
     assert (scored["poor"]["value"], scored["rich"]["value"]) == (0, 100)
 
 
-def test_a_missing_part_is_left_out_and_the_others_share_its_weight(scored):
+def test_a_missing_part_is_left_out_and_the_parts_beside_it_share_its_weight(scored):
+    """Direct still counts three times indirect: without the return rate ARPU is all of it, without tenure reach is all of indirect."""
     row = scored["gaps"]
     assert row["parts"] == {"arpu": 50.0, "reach": 50.0}
-    assert row["weights"] == pytest.approx({"arpu": 0.375 / 0.425, "reach": 0.05 / 0.425}, abs=1e-6)
+    assert row["weights"] == pytest.approx({"arpu": 0.75, "reach": 0.25})
     assert row["value"] == pytest.approx(50)
+
+
+def test_the_value_lies_between_its_branches_as_the_root_judges_them_whatever_is_missing(scored):
+    for user in ("all", "poor", "rich", "gaps"):
+        row = scored[user]
+        assert row["value"] == pytest.approx(0.75 * row["direct_value"] + 0.25 * row["indirect_value"], abs=1e-5), user
+        assert sum(row["weights"].values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_branch_without_any_part_is_null_and_the_value_rests_on_the_other(scored):

@@ -86,7 +86,7 @@ def test_one_city_is_graded_by_the_cut_offs_of_all_and_alone_written(view):
 
 def test_a_part_without_a_value_in_the_run_is_told_as_skipped(view):
     told = run("score_value", StubJob(view, cities=None)).told
-    assert ("value_part", "indirect", "skipped", "no value in peers in this run; its weight 0.500 goes to the other parts", 0.0) in told
+    assert ("value_part", "indirect", "skipped", "no value in peers in this run; its weight 0.500 goes to the parts beside it", 0.0) in told
     assert [t[:3] for t in told if t[1] == "direct"] == [("value_part", "direct", "used")]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from crm_spark.config.models import MlflowConfig
+from crm_spark.config.models import MlflowConfig, load_experiment_settings
 from crm_spark.config.strict import merge, parse, read_yaml
 from crm_spark.errors import ConfigError, did_you_mean
 
@@ -58,7 +58,17 @@ def load_env(conf_dir: Path, name: str) -> EnvConfig:
         known = [p.stem for p in (conf_dir / "env").glob("*.yml")]
         raise ConfigError(f"--env {name}: {path} does not exist{did_you_mean(name, known)}")
     raw = merge(read_yaml(conf_dir / "base.yml"), read_yaml(path))
-    return parse(EnvConfig, _filled(raw, str(path)), str(path))
+    env = parse(EnvConfig, _filled(raw, str(path)), str(path))
+    return replace(env, mlflow=_checked(env.mlflow, conf_dir))
+
+
+def _checked(mlflow: MlflowConfig, conf_dir: Path) -> MlflowConfig:
+    """With `settings` as a path that does not depend on the working directory, read once so that a mistake shows at once."""
+    if mlflow.settings is None:
+        return mlflow
+    found = replace(mlflow, settings=str(conf_dir.resolve().parent / mlflow.settings))
+    load_experiment_settings(found)
+    return found
 
 
 def _filled(raw: Any, where: str) -> Any:

@@ -26,7 +26,12 @@ DELIVERED = "delivered"  # window id of a label that the operator delivers
 
 @dataclass(frozen=True)
 class MlflowConfig:
-    """Where models are tracked and registered; `settings` is a YAML file with the experiment's description and tags."""
+    """Where models are tracked and registered.
+
+    `registry_uri` is for a registry of its own (as databricks-uc); empty: the tracking server's. Spark models pass through `scratch`
+    on their way, which every node must see; empty: a folder of `artifacts`. `settings` is a YAML file with the experiment's
+    description and tags, relative to the folder that holds the configuration folder.
+    """
 
     tracking_uri: str
     artifacts: str
@@ -34,16 +39,20 @@ class MlflowConfig:
     train: Train = "missing"
     settings: str | None = None
     model_prefix: str = ""
+    registry_uri: str = ""
+    scratch: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.artifacts or self.scratch):
+            raise ValueError("artifacts is empty (the tracking server decides), so `scratch` must say where models pass through")
 
 
 @dataclass(frozen=True)
 class ExperimentSettings:
-    """What the tracking server shows of the experiment, and where `make mlflow-ui` listens."""
+    """What the tracking server shows of the experiment."""
 
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
-    host: str = "127.0.0.1"
-    port: int = 5000
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,17 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class Selection:
-    """The algorithm listed first is kept unless a later one beats it on validation by more than `margin`: finer scores rank better."""
+    """The algorithm listed first is kept unless a later one's AUC on validation is better by more than `standard_errors` of the difference.
 
-    metric: Literal["auc", "pr_auc"] = "auc"
-    margin: float = 0.02
+    `validation_buckets` of the 100 split buckets choose; the 70 that are not held out learn, but for these.
+    """
+
+    standard_errors: float = 3.0
+    validation_buckets: int = 15
+
+    def __post_init__(self) -> None:
+        if self.standard_errors < 0 or not 0 < self.validation_buckets < 70:
+            raise ValueError("standard_errors is at least 0, validation_buckets between 1 and 69")
 
 
 @dataclass(frozen=True)
@@ -130,6 +146,8 @@ class ModelSpec:
     """One model.
 
     `grades` maps a city, or a named scale, to `grade: from which score`; `default_grades` names the scale of all other cities.
+    `as_of_months` are the newest months whose label is known. With fewer than `time_split_positives` customers with the label no
+    later month can be judged. `refit`: what validation has chosen is fitted once more, on the validation customers too.
     """
 
     name: str
@@ -143,8 +161,9 @@ class ModelSpec:
     features: Features = field(default_factory=Features)
     selection: Selection = field(default_factory=Selection)
     default_grades: str = "default"
-    as_of_months: int = 2
+    as_of_months: int = 4
     minimum_positives: int = 50
+    time_split_positives: int = 200
     refit: bool = False
     seed: int = 17
 
@@ -195,7 +214,7 @@ def load_models(conf_dir: Path, source: str) -> dict[str, ModelSpec]:
 
 
 def load_experiment_settings(config: MlflowConfig) -> ExperimentSettings:
-    """The settings file that `config.settings` names; the defaults without one."""
+    """The settings file that `config.settings` names; the defaults without one. ConfigError for a file that is not there."""
     if config.settings is None:
         return ExperimentSettings()
     return parse(ExperimentSettings, read_yaml(Path(config.settings)), config.settings)

@@ -53,10 +53,11 @@ class ValueConfig:
         """Weight of every leaf under the criterion: the product of the weights down the tree; they sum to 1."""
         if criterion not in self.criteria:
             return {criterion: 1.0}
-        own = self._weigh(criterion)
+        own = self.part_weights(criterion)
         return {leaf: weight * below for part, weight in own.items() for leaf, below in self.weights(part).items()}
 
-    def _weigh(self, name: str) -> dict[str, float]:
+    def part_weights(self, name: str) -> dict[str, float]:
+        """Weight of each part within the criterion, by its judgements; they sum to 1."""
         found = self.criteria[name]
         try:
             return weigh(found.parts, found.judgements, self.random_index, self.max_consistency_ratio).weights
@@ -68,7 +69,7 @@ class ValueConfig:
         yield from self._tree_problems()
         for name in self.criteria:
             try:
-                self._weigh(name)
+                self.part_weights(name)
             except ConfigError as error:
                 yield from error.problems
         shares = list(self.grades.values())

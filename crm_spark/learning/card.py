@@ -8,9 +8,10 @@ from html import escape
 
 from crm_spark.config.models import ModelSpec
 from crm_spark.learning.measures import calibration
-from crm_spark.learning.trainer import Trained
+from crm_spark.learning.trainer import Candidate, Trained
 from crm_spark.tables.mart import CUSTOMER_VIEW
 
+InputVersions = Mapping[str, Mapping[str, Sequence[int]]]  # table -> as-of month -> Delta versions; several where cities differ
 SHOWN_FEATURES = 15
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}h1{margin-bottom:0}"
@@ -29,7 +30,7 @@ _MEASURES = {
 }
 
 
-def model_card(trained: Trained, versions: Mapping[str, int], failures: Sequence[str], pictures: Mapping[str, bytes]) -> str:
+def model_card(trained: Trained, versions: InputVersions, failures: Sequence[str], pictures: Mapping[str, bytes]) -> str:
     """The question, how good the answer is, what it rests on, how it is used, and how it was made. No customer is on it."""
     spec = trained.spec
     sections = (
@@ -52,6 +53,11 @@ def summary(trained: Trained) -> str:
         f"calibration error {found['test_calibration_error']:.3f} on {found['test_customers']:,.0f} customers"
     )
     return f"{trained.spec.question} {trained.chosen.algorithm}, {measured}; {trained.prepared.split.reason}."
+
+
+def versions_told(months: Mapping[str, Sequence[int]]) -> str:
+    """Delta versions per month in one line: `2024-12:3, 2025-01:3/4`."""
+    return ", ".join(f"{month}:{'/'.join(map(str, versions))}" for month, versions in sorted(months.items()))
 
 
 def _verdict(failures: Sequence[str]) -> str:
@@ -106,15 +112,19 @@ def _population(trained: Trained) -> str:
     )
 
 
-def _making(trained: Trained, versions: Mapping[str, int]) -> str:
+def _making(trained: Trained, versions: InputVersions) -> str:
     features = trained.prepared.features
-    candidates = [(c.algorithm, _settings(c.point), "-" if c.validation is None else f"{c.validation:.4f}") for c in trained.candidates]
-    read = ", ".join(f"{month} version {version}" for month, version in sorted(versions.items()))
+    candidates = [(c.algorithm, _settings(c.point), _validation(c)) for c in trained.candidates]
+    read = "; ".join(f"{table} {versions_told(months)}" for table, months in versions.items())
     told = f"{trained.chosen.algorithm} ({_settings(trained.chosen.point)}), seed {trained.spec.seed}; {len(features.names)} features"
     return (
-        f"<p>Chosen: {told}, {len(features.dropped)} columns left out. Customer view read: {read or 'not recorded'}.</p>"
-        + _table(("candidate", "settings", f"validation {trained.spec.selection.metric}"), candidates)
+        f"<p>Chosen: {told}, {len(features.dropped)} columns left out. Versions read, by as-of month: {read or 'not recorded'}.</p>"
+        + _table(("candidate", "settings", "AUC on validation"), candidates)
     )
+
+
+def _validation(candidate: Candidate) -> str:
+    return "-" if candidate.validation is None else f"{candidate.validation:.4f} ± {candidate.error:.4f}"
 
 
 def _settings(point: Mapping[str, float]) -> str:

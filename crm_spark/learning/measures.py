@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -93,6 +94,16 @@ def measures(table: ScoreTable) -> dict[str, float]:
         "base_rate": table.base_rate,
         "customers": table.total,
     }
+
+
+def auc_error(table: ScoreTable) -> float:
+    """Standard error of the AUC by the number of customers of each class. Source: Hanley and McNeil, Radiology 143 (1982)."""
+    label, score, weight = weighted_labels(table)
+    auc = float(roc_auc_score(label, score, sample_weight=weight))
+    positives, negatives = float(table.positives.sum()), table.total - float(table.positives.sum())
+    two_positives, two_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    spread = (positives - 1) * (two_positives - auc**2) + (negatives - 1) * (two_negatives - auc**2)
+    return math.sqrt((auc * (1 - auc) + spread) / (positives * negatives))
 
 
 def weighted_labels(table: ScoreTable) -> tuple[Numbers, Numbers, Numbers]:

@@ -6,9 +6,11 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -26,7 +28,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from crm_spark.config.models import MlflowConfig, load_experiment_settings
-from crm_spark.learning.card import model_card, summary
+from crm_spark.learning.card import InputVersions, model_card, summary, versions_told
 from crm_spark.learning.plots import figures
 from crm_spark.learning.rules import model_digest
 from crm_spark.learning.trainer import Trained
@@ -55,9 +57,10 @@ class Registry:
             logging.getLogger(name).setLevel(logging.ERROR)
         _make_folders(config)
         mlflow.set_tracking_uri(config.tracking_uri)
-        mlflow.set_registry_uri(config.tracking_uri)
+        registry = config.registry_uri or config.tracking_uri
+        mlflow.set_registry_uri(registry)
         self._config = config
-        self._client = MlflowClient(config.tracking_uri, config.tracking_uri)
+        self._client = MlflowClient(config.tracking_uri, registry)
 
     def champion_version(self, model: str) -> str | None:
         """The version under the alias `champion`; None without one."""
@@ -77,18 +80,33 @@ class Registry:
         return Champion(model, version, pipeline)
 
     def record(
-        self, trained: Trained, spark: SparkSession, versions: Mapping[str, int], failures: Sequence[str], tags: Mapping[str, str]
+        self, trained: Trained, spark: SparkSession, versions: InputVersions, failures: Sequence[str], tags: Mapping[str, str]
     ) -> str:
         """Log the run, register the model and set its alias: champion if it passed the gate, else challenger. Returns the version.
 
-        `versions` are the Delta versions of the view it learnt from, per as-of month. No artifact holds a customer.
+        A new champion ends the challenge of an earlier version. No artifact holds a customer.
         """
         name = self._name(trained.spec.name)
         with mlflow.start_run(experiment_id=self._experiment(), run_name=trained.spec.name, description=summary(trained)) as run:
             mlflow.set_tags({**tags, "model": trained.spec.name, "gate": "missed" if failures else "passed"})
             mlflow.log_params(_parameters(trained, versions))
-            mlflow.log_metrics(dict(trained.metrics) | _base_rates(trained))
+            mlflow.log_metrics(dict(trained.metrics) | _base_rates(trained) | _validations(trained))
             _log_artifacts(trained, versions, failures)
+            version = self._log_model(trained, spark, name)
+        self._client.update_model_version(name, version, summary(trained))
+        for tag, value in {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id}.items():
+            self._client.set_model_version_tag(name, version, tag, value)
+        self._set_alias(name, version, passed=not failures)
+        return version
+
+    def metrics(self, model: str, version: str) -> dict[str, float]:
+        """The hold-out measures of a version."""
+        run_id = self._client.get_model_version(self._name(model), version).run_id
+        found = self._client.get_run(str(run_id)).data.metrics
+        return {name: found[name] for name in _SHOWN if name in found}
+
+    def _log_model(self, trained: Trained, spark: SparkSession, name: str) -> str:
+        with _quiet():
             info = mlflow.spark.log_model(
                 trained.pipeline,
                 artifact_path="model",
@@ -97,18 +115,12 @@ class Registry:
                 pip_requirements=_REQUIREMENTS,
                 dfs_tmpdir=self._scratch(),
             )
-        version = str(info.registered_model_version)
-        self._client.update_model_version(name, version, summary(trained))
-        for tag, value in {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id}.items():
-            self._client.set_model_version_tag(name, version, tag, value)
-        self._client.set_registered_model_alias(name, CHALLENGER if failures else CHAMPION, version)
-        return version
+        return str(info.registered_model_version)
 
-    def metrics(self, model: str, version: str) -> dict[str, float]:
-        """The hold-out measures of a version."""
-        run_id = self._client.get_model_version(self._name(model), version).run_id
-        found = self._client.get_run(str(run_id)).data.metrics
-        return {name: found[name] for name in _SHOWN if name in found}
+    def _set_alias(self, name: str, version: str, passed: bool) -> None:
+        self._client.set_registered_model_alias(name, CHAMPION if passed else CHALLENGER, version)
+        if passed and CHALLENGER in self._client.get_registered_model(name).aliases:
+            self._client.delete_registered_model_alias(name, CHALLENGER)
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._config.experiment)
@@ -124,7 +136,7 @@ class Registry:
 
     def _scratch(self) -> str:
         """Where a Spark model is written before it is logged; the default is a shared folder."""
-        folder = os.environ.get("MLFLOW_DFS_TMP") or f"{self._config.artifacts or 'mlartifacts'}/.scratch"
+        folder = os.environ.get("MLFLOW_DFS_TMP") or self._config.scratch or f"{self._config.artifacts}/.scratch"
         return folder if "://" in folder else str(Path(folder).resolve())
 
 
@@ -147,7 +159,15 @@ def _make_folders(config: MlflowConfig) -> None:
         Path(config.artifacts).mkdir(parents=True, exist_ok=True)
 
 
-def _parameters(trained: Trained, versions: Mapping[str, int]) -> dict[str, object]:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's hint on integer columns and its line per version on standard error; the job tells what counts."""
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def _parameters(trained: Trained, versions: InputVersions) -> dict[str, object]:
     spec, prepared = trained.spec, trained.prepared
     return {
         "question": spec.question,
@@ -160,15 +180,22 @@ def _parameters(trained: Trained, versions: Mapping[str, int]) -> dict[str, obje
         "seed": spec.seed,
         "refit": spec.refit,
         "features": len(prepared.features.names),
-        "customer_view_versions": ", ".join(f"{m}:{v}" for m, v in sorted(versions.items())),
+        **{f"gate_{bar}": value for bar, value in asdict(spec.gate).items()},
+        **{f"{table}_versions": versions_told(months) for table, months in versions.items()},
     }
+
+
+def _validations(trained: Trained) -> dict[str, float]:
+    """Per candidate, numbered as they were fitted, its AUC on validation."""
+    found = [(f"validation_auc_{i}_{c.algorithm}", c.validation) for i, c in enumerate(trained.candidates, 1)]
+    return {name: value for name, value in found if value is not None}
 
 
 def _base_rates(trained: Trained) -> dict[str, float]:
     return {f"base_rate_{month}{'_hold_out' if held else ''}": c.rate for (month, held), c in trained.prepared.counts.items()}
 
 
-def _log_artifacts(trained: Trained, versions: Mapping[str, int], failures: Sequence[str]) -> None:
+def _log_artifacts(trained: Trained, versions: InputVersions, failures: Sequence[str]) -> None:
     """Everything a reviewer reads, logged in one go."""
     pictures = {name: _png(figure) for name, figure in figures(trained.spec.name, trained.hold_out, trained.importances).items()}
     texts = {

@@ -22,7 +22,8 @@ from crm_spark.learning.windows import LABEL_VALUE
 
 _CLASSIFIERS = {"gbt": GBTClassifier, "forest": RandomForestClassifier, "tree": DecisionTreeClassifier}
 _DEFAULT_BINS = 32
-ROWS_PER_PARTITION = 50_000
+_PREPARED_BY = ("month", "user_id", "split_bucket", LABEL_VALUE)
+ROWS_PER_PARTITION = 100_000
 
 
 class UntrainableError(CrmError):
@@ -44,12 +45,16 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One point of one algorithm's grid, fitted on the training part; `validation` is its metric there, None where it cannot be had."""
+    """One point of one algorithm's grid, fitted on the training part.
+
+    `validation` is its AUC on the validation part and `error` the standard error of that; None where there is none.
+    """
 
     algorithm: str
     point: Point
     model: TreeModel
     validation: float | None
+    error: float | None
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,20 @@ class Trained:
         return self.prepared.spec
 
 
+def needed_columns(spec: ModelSpec, rows: DataFrame) -> DataFrame:
+    """Labelled view rows with only the columns that `prepare` may read: it reads them several times, so keep them at hand."""
+    kept = {*_PREPARED_BY, *input_columns(candidate_features(rows.drop(LABEL_VALUE), spec.features), rows)}
+    return rows.select(*[c for c in rows.columns if c in kept])
+
+
 def prepare(spec: ModelSpec, rows: DataFrame) -> Prepared:
-    """Labelled view rows (see `windows.training_rows`) as feature vectors with their part.
+    """Labelled view rows (see `windows.training_rows`, `needed_columns`) as feature vectors with their part.
 
     Features are chosen and text levels learnt on non-hold-out rows only. UntrainableError when the label or the hold-out cannot
     carry a model.
     """
     counts = label_counts(rows)
-    split = choose_split(counts)
+    split = choose_split(spec, counts)
     _refuse_too_little(spec, counts, split)
     parted = rows.withColumns({"part": part(split), "label": F.col(LABEL_VALUE)}).where(F.col("part").isNotNull())
     learnt = parted.where(F.col("part").isin(TRAIN, VALIDATION))
@@ -107,9 +118,10 @@ def train(prepared: Prepared) -> Trained:
 
 
 def choose(candidates: Sequence[Candidate], selection: Selection) -> Candidate:
-    """The best point of the first algorithm, unless a later algorithm's best beats it on validation by more than the margin.
+    """The best point of the first algorithm, unless a later algorithm's best is better on validation beyond chance.
 
-    A coarse score (a tree's few leaves) ties customers, so it must be clearly better to be taken. Without validation the first one stays.
+    Beyond chance: by more than `selection.standard_errors` of the difference, taken as if the two scores were independent. A
+    coarse score (a tree's few leaves) ties customers, so it must be clearly better to be taken. Without validation the first stays.
     """
     best: dict[str, Candidate] = {}
     for candidate in candidates:
@@ -118,7 +130,7 @@ def choose(candidates: Sequence[Candidate], selection: Selection) -> Candidate:
             best[candidate.algorithm] = candidate
     kept, *later = best.values()
     for candidate in later:
-        kept = candidate if _beats(candidate, kept, selection.margin) else kept
+        kept = candidate if _beats(candidate, kept, selection.standard_errors) else kept
     return kept
 
 
@@ -157,8 +169,9 @@ def _fit_candidate(prepared: Prepared, algorithm: Algorithm, point: Point) -> Ca
     model = _fit(prepared, algorithm.name, point, (TRAIN,))
     scored = model.transform(prepared.frame.where(F.col("part") == VALIDATION))
     table = m.score_tables(scored, "part").get(VALIDATION)
-    value = m.measures(table)[prepared.spec.selection.metric] if table and table.has_both_classes else None
-    return Candidate(algorithm.name, point, model, value)
+    if not (table and table.has_both_classes):
+        return Candidate(algorithm.name, point, model, None, None)
+    return Candidate(algorithm.name, point, model, m.measures(table)["auc"], m.auc_error(table))
 
 
 def _refitted(prepared: Prepared, chosen: Candidate) -> TreeModel:
@@ -183,12 +196,15 @@ def _metrics(chosen: Candidate, tables: Mapping[str, m.ScoreTable]) -> dict[str,
     earlier = tables.get(EARLIER_HOLD_OUT)
     if earlier and earlier.has_both_classes:
         found["earlier_month_auc"] = m.measures(earlier)["auc"]
-    return found | ({"validation_metric": chosen.validation} if chosen.validation is not None else {})
+    return found | ({"validation_auc": chosen.validation} if chosen.validation is not None else {})
 
 
 def _rules(prepared: Prepared, model: TreeModel) -> str:
     return tree_rules(model, prepared.features.names, text_levels(prepared.stages))
 
 
-def _beats(candidate: Candidate, held: Candidate, margin: float) -> bool:
-    return candidate.validation is not None and held.validation is not None and candidate.validation > held.validation + margin
+def _beats(candidate: Candidate, held: Candidate, standard_errors: float) -> bool:
+    if candidate.validation is None or held.validation is None:
+        return False
+    chance = standard_errors * math.hypot(candidate.error or 0.0, held.error or 0.0)
+    return candidate.validation - held.validation > chance

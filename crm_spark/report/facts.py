@@ -73,11 +73,12 @@ def exclusions(excluded: DataFrame) -> list[Row]:
 
 
 def segments(profile: DataFrame) -> list[Row]:
-    """One row per group: customers, and the three attributes that set it apart most."""
-    distance = F.abs(F.log(F.greatest(F.col("index"), F.lit(0.01))))
+    """One row per group: customers, and the three attributes whose mean lies furthest from that of all, in standard deviations."""
     trait = F.concat(F.col("attribute"), F.lit(" x"), F.format_number("index", 1))
-    traits = F.slice(F.sort_array(F.collect_list(F.struct(distance.alias("distance"), trait.alias("trait"))), asc=False), 1, 3)["trait"]
-    grouped = profile.where(F.col("index").isNotNull()).groupBy("segmentation", "group_number", "group_name", "customers")
+    ranked = F.struct(F.abs("distance").alias("distance"), trait.alias("trait"))
+    traits = F.slice(F.sort_array(F.collect_list(ranked), asc=False), 1, 3)["trait"]
+    group = ("segmentation", "group_number", "class_name", "group_name", "group_label", "customers")
+    grouped = profile.where(F.col("index").isNotNull() & F.col("distance").isNotNull()).groupBy(*group)
     return _rows(grouped.agg(F.concat_ws(", ", traits).alias("traits")).orderBy("segmentation", "group_number"))
 
 

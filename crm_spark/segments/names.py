@@ -46,6 +46,32 @@ def unearned(given: Sequence[str], rules: Sequence[NameRule]) -> list[str]:
     return [name for name in dict.fromkeys(rule.name for rule in rules) if name not in given]
 
 
+def labels(given: Sequence[str], profiles: Sequence[Profile], attributes: Sequence[str]) -> list[str]:
+    """The names as a planner tells groups apart: to a name that several groups share, what sets each apart from the others is added.
+
+    Matrices read the name, which means the same next month; the label is for the eye. No two labels are equal.
+    """
+    shared = [name if given.count(name) == 1 else f"{name}: {_trait(i, given, profiles, attributes)}" for i, name in enumerate(given)]
+    return [label if shared.count(label) == 1 else f"{label} ({shared[:i].count(label) + 1})" for i, label in enumerate(shared)]
+
+
+def shared_names(given: Sequence[str]) -> dict[str, list[int]]:
+    """Names that several groups have, with the numbers of these groups."""
+    numbers = {name: [i for i, other in enumerate(given, 1) if other == name] for name in given}
+    return {name: groups for name, groups in numbers.items() if len(groups) > 1}
+
+
+def _trait(own: int, given: Sequence[str], profiles: Sequence[Profile], attributes: Sequence[str]) -> str:
+    """`more peers`, `less dou_mb`: the attribute that differs most, in standard deviations, from the mean of the namesakes."""
+    namesakes = [p for i, p in enumerate(profiles) if given[i] == given[own] and i != own]
+
+    def apart(attribute: str) -> float:
+        return (profiles[own].distance(attribute) or 0.0) - sum(p.distance(attribute) or 0.0 for p in namesakes) / len(namesakes)
+
+    most = max(attributes, key=lambda a: abs(apart(a)))
+    return f"{'more' if apart(most) > 0 else 'less'} {most}"
+
+
 def _columns(attributes: Sequence[str]) -> list[str]:
     return [*attributes, *[f"{a}_mean" for a in attributes], SHARE]
 

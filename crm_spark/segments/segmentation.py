@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from crm_spark.config.segments import SegmentationSpec
 from crm_spark.segments.attributes import KEY, Scale, measured, scales, training_sample, unusable, usable
 from crm_spark.segments.clustering import CLUSTER, Clusters, assigned, fit
-from crm_spark.segments.names import names, refuse_bad_conditions, unearned
+from crm_spark.segments.names import labels, names, refuse_bad_conditions, unearned
 from crm_spark.segments.numbering import canonical_order, ward_classes
 from crm_spark.segments.profile import Profile, Totals, cluster_totals, group_means, profile
 
@@ -22,12 +22,16 @@ _MIN_ATTRIBUTES = 2
 
 @dataclass(frozen=True)
 class Group:
-    """A group with its canonical number, class, name and profile; `cluster` is its number in the fit."""
+    """A group with its canonical number, class, name, label and profile; `cluster` is its number in the fit.
+
+    Groups alike may share a name, which is what matrices read; the label tells them apart.
+    """
 
     cluster: int
     number: int
     class_number: int | None
     name: str
+    label: str
     class_name: str | None
     profile: Profile
 
@@ -95,9 +99,10 @@ def _groups(view: DataFrame, totals: Sequence[Totals], clusters: Clusters, spec:
     classes = ward_classes([clusters.centres[c] for c in ordered], spec.classes) if spec.classes else [None] * len(ordered)
     profiles = [profile([by_cluster[c]], totals) for c in ordered]
     group_names = names(view, profiles, list(spec.expressions), spec.names, "group")
+    group_labels = labels(group_names, profiles, list(spec.forming))
     class_names = _class_names(view, [by_cluster[c] for c in ordered], classes, spec)
-    parts = zip(ordered, classes, group_names, profiles, strict=True)
-    return [Group(c, i, k, n, class_names.get(k), p) for i, (c, k, n, p) in enumerate(parts, 1)]
+    parts = zip(ordered, classes, group_names, group_labels, profiles, strict=True)
+    return [Group(c, i, k, n, label, class_names.get(k), p) for i, (c, k, n, label, p) in enumerate(parts, 1)]
 
 
 def _class_names(
@@ -120,13 +125,21 @@ def _segment_rows(placed: DataFrame, groups: Sequence[Group], name: str) -> Data
 def _profile_rows(attributes: DataFrame, groups: Sequence[Group], month: str, name: str) -> DataFrame:
     """Rows of score.segment_profile: one per group and attribute that has values."""
     rows = [
-        (EVERYWHERE, month, name, g.number, g.class_number, g.name, g.profile.customers, a, mean, g.profile.overall[a], g.profile.index(a))
+        (EVERYWHERE, month, name, *_named(g), g.profile.customers, a, *_compared(g.profile, a))
         for g in groups
-        for a, mean in g.profile.means.items()
+        for a in g.profile.means
         if g.profile.overall[a] is not None
     ]
     schema = (
-        "city string, month string, segmentation string, group_number int, class_number int, group_name string, customers bigint, "
-        "attribute string, group_mean double, overall_mean double, index double"
+        "city string, month string, segmentation string, group_number int, class_number int, group_name string, group_label string, "
+        "class_name string, customers bigint, attribute string, group_mean double, overall_mean double, index double, distance double"
     )
     return attributes.sparkSession.createDataFrame(rows, schema)
+
+
+def _named(group: Group) -> tuple[int, int | None, str, str, str | None]:
+    return group.number, group.class_number, group.name, group.label, group.class_name
+
+
+def _compared(profile: Profile, attribute: str) -> tuple[float | None, float | None, float | None, float | None]:
+    return profile.means[attribute], profile.overall[attribute], profile.index(attribute), profile.distance(attribute)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -19,18 +20,21 @@ KEY = ("city", "month", "user_id")
 def build_value_score(view: DataFrame, config: ValueConfig) -> DataFrame:
     """`score.value_score`: one row per row of the view, which must hold all cities of its month.
 
-    A part whose columns are all null on a row is left out there and the weights of the others renormalised; value, branch
-    or grade are null where nothing is left. ConfigError for a column the view does not have. Source: domain.md, section 4.
+    A part without any data on a row is left out there, and the parts beside it share its weight: what the judgements say of the
+    other criteria stays true. Value, branch or grade are null where nothing is left. ConfigError for a column the view does not
+    have. Source: domain.md, section 4.
     """
     _refuse_unknown_columns(view, config.leaves)
-    weights = config.weights()
     scored = view.select(*KEY, *[leaf_score(leaf).alias(_score(name)) for name, leaf in config.leaves.items()])
-    valued = scored.select(
+    above = _from_the_top(config)
+    weighed = reduce(lambda frame, name: _with_criterion(frame, name, config), reversed(above), scored)
+    weighed = reduce(lambda frame, name: _with_part_weights(frame, name, config), above, weighed.withColumn(_weight(ROOT), F.lit(1.0)))
+    valued = weighed.select(
         *KEY,
-        weighted_mean(weights).alias("value"),
-        *[weighted_mean(config.weights(branch)).alias(f"{branch}_value") for branch in BRANCHES],
-        _there({name: F.col(_score(name)) for name in weights}).alias("parts"),
-        _there({name: rounded(weight / _weight_there(weights)) for name, weight in _weight_if_there(weights).items()}).alias("weights"),
+        rounded(F.col(_score(ROOT))).alias("value"),
+        *[rounded(F.col(_score(branch))).alias(f"{branch}_value") for branch in BRANCHES],
+        _there({name: F.col(_score(name)) for name in config.leaves}).alias("parts"),
+        _there({name: rounded(F.col(_weight(name))) for name in config.leaves}).alias("weights"),
     )
     return with_grade(valued, config)
 
@@ -40,12 +44,6 @@ def leaf_score(leaf: Leaf) -> Column:
     there = [F.col(c).cast("double") for c in leaf.columns]
     measure = F.when(F.coalesce(*there).isNotNull(), sum((F.coalesce(c, F.lit(0.0)) for c in there), F.lit(0.0)))
     return rounded(clip((measure - leaf.floor) * (100.0 / (leaf.ceiling - leaf.floor)), 0.0, 100.0))
-
-
-def weighted_mean(weights: Mapping[str, float]) -> Column:
-    """Mean of the leaf scores that are there, their weights renormalised; null when none is."""
-    points = sum((F.coalesce(F.col(_score(name)) * weight, F.lit(0.0)) for name, weight in weights.items()), F.lit(0.0))
-    return rounded(points / _weight_there(weights))
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,34 @@ def _refuse_unknown_columns(view: DataFrame, leaves: Mapping[str, Leaf]) -> None
         raise ConfigError(problems)
 
 
+def _from_the_top(config: ValueConfig) -> list[str]:
+    """The criteria, each before its parts."""
+    found = [ROOT]
+    for name in found:
+        found.extend(part for part in config.criteria[name].parts if part in config.criteria)
+    return found
+
+
+def _with_criterion(frame: DataFrame, name: str, config: ValueConfig) -> DataFrame:
+    """With the criterion's score: the mean of its parts that are there, by their weights; null when none is."""
+    weights = config.part_weights(name)
+    points = sum((F.coalesce(F.col(_score(part)) * weight, F.lit(0.0)) for part, weight in weights.items()), F.lit(0.0))
+    return frame.withColumn(_score(name), points / _weight_there(weights))
+
+
+def _with_part_weights(frame: DataFrame, name: str, config: ValueConfig) -> DataFrame:
+    """With the weight of each of the criterion's parts in the whole value; null for a part that is not there."""
+    weights = config.part_weights(name)
+    whole = F.col(_weight(name)) / _weight_there(weights)
+    return frame.withColumns({_weight(part): own * whole for part, own in _weight_if_there(weights).items()})
+
 
 def _score(name: str) -> str:
     return f"_score_{name}"
+
+
+def _weight(name: str) -> str:
+    return f"_weight_{name}"
 
 
 def _weight_if_there(weights: Mapping[str, float]) -> dict[str, Column]:
@@ -85,7 +108,7 @@ def _weight_if_there(weights: Mapping[str, float]) -> dict[str, Column]:
 
 
 def _weight_there(weights: Mapping[str, float]) -> Column:
-    """Sum of the weights of the leaves that are there; null when none is."""
+    """Sum of the weights of the parts that are there; null when none is."""
     total = sum((F.coalesce(w, F.lit(0.0)) for w in _weight_if_there(weights).values()), F.lit(0.0))
     return F.when(total > 0, total)
 

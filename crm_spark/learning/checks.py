@@ -1,0 +1,48 @@
+"""Model specs against the customer view: every expression is analysed before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import DataFrame
+
+from crm_spark.config.models import ModelSpec
+from crm_spark.errors import ConfigError
+from crm_spark.learning.features import candidate_features
+from crm_spark.learning.windows import build_labels
+
+_SOME_MONTH = "2000-01"  # no row is read
+
+
+def refuse_bad_expressions(view: DataFrame, specs: Mapping[str, ModelSpec], where: str) -> None:
+    """ConfigError for everything that is no SQL over the columns of `view` (an empty one will do), all of it told together.
+
+    `where` is the place of the specs, as `conf/models`.
+    """
+    problems = [f"{where}/{name}.yml: {problem}" for name, spec in specs.items() for problem in _problems(view, spec)]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _problems(view: DataFrame, spec: ModelSpec) -> Iterator[str]:
+    if told := _refusal(partial(view.where, spec.population)):
+        yield f"population: {told}"
+    elif spec.label.value and (told := _refusal(partial(build_labels, spec, view, view, _SOME_MONTH))):
+        yield f"label.value: {told}"
+    wrong = {name: _refusal(partial(view.selectExpr, sql)) for name, sql in spec.features.add.items()}
+    yield from (f"features.add.{name}: {told}" for name, told in wrong.items() if told)
+    if not any(wrong.values()):
+        try:
+            candidate_features(view, spec.features)
+        except ConfigError as error:
+            yield from error.problems
+
+
+def _refusal(frame: Callable[[], DataFrame]) -> str | None:
+    try:
+        frame().schema  # noqa: B018 - the analysis is the check
+    except (AnalysisException, ParseException) as error:
+        return str(error).strip().splitlines()[0]
+    return None

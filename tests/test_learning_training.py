@@ -1,0 +1,147 @@
+"""One small model from labelled rows to champion: nothing of the hold-out in it, gates that hold, scores by the champion."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from pyspark.sql import functions as F
+
+from crm_spark.config.models import Algorithm, Features, Gate, Label, MlflowConfig, ModelSpec, Windows
+from crm_spark.errors import ConfigError
+from crm_spark.learning.checks import refuse_bad_expressions
+from crm_spark.learning.features import MAX_LEVELS
+from crm_spark.learning.registry import CHALLENGER, CHAMPION, Registry
+from crm_spark.learning.rules import model_digest
+from crm_spark.learning.scoring import Scorer, model_scores
+from crm_spark.learning.trainer import UntrainableError, needed_columns, prepare, train
+
+VIEW = (
+    "city string, month string, user_id string, split_bucket int, "
+    "minutes double, noise double, plan string, hall string, unread map<string,int>"
+)
+ROWS = VIEW + ", label_value double"
+CUSTOMERS = 600
+SPEC = ModelSpec(
+    name="leaves",
+    question="Will it leave?",
+    population="minutes IS NOT NULL",
+    label=Label("left", value="bool_or(NOT p.present)"),
+    windows=Windows(1, 0, 1),
+    algorithms=(Algorithm("gbt", {"maxIter": (3.0,), "maxDepth": (2.0,)}), Algorithm("tree", {"maxDepth": (2.0,)})),
+    grades={"default": {"high": 50.0, "low": 0.0}, "B": {"high": 1.0, "low": 0.0}},
+    gate=Gate(0.7, 1.2, 0.3),
+    features=Features(add={"double_minutes": "2 * minutes"}),
+)
+
+
+def customers():
+    """Those with few minutes leave, mostly; every seventh customer does the opposite. Halls are as many as there are customers in ten."""
+    chance = random.Random(5)
+    for i in range(CUSTOMERS):
+        minutes, odd = chance.uniform(0, 100), i % 7 == 0
+        left = float((minutes < 30) != odd)
+        yield ("A" if i % 2 else "B", "2025-01", f"u{i:03d}", i % 100, minutes, chance.random(), f"plan{i % 3}", f"hall{i // 10}", {}, left)
+
+
+@pytest.fixture(scope="module")
+def rows(spark):
+    return spark.createDataFrame(list(customers()), ROWS).persist()
+
+
+def fitted(rows, spec=SPEC):
+    prepared = prepare(spec, needed_columns(spec, rows))
+    return train(replace(prepared, frame=prepared.frame.persist()))
+
+
+@pytest.fixture(scope="module")
+def trained(rows):
+    return fitted(rows)
+
+
+def test_a_model_finds_what_is_planted_and_says_so_on_customers_it_never_saw(trained):
+    assert trained.metrics["test_customers"] == CUSTOMERS * 0.3
+    assert trained.metrics["test_auc"] > 0.75
+    assert next(iter(trained.importances)) in ("minutes", "double_minutes")
+
+
+def test_with_the_labels_of_the_held_out_turned_round_the_model_is_the_same_and_only_its_measures_change(rows, trained):
+    turned = F.when(F.col("split_bucket") < 30, 1 - F.col("label_value")).otherwise(F.col("label_value"))
+    other = fitted(rows.withColumn("label_value", turned))
+    assert model_digest(other.pipeline) == model_digest(trained.pipeline)
+    assert [c.validation for c in other.candidates] == [c.validation for c in trained.candidates]
+    assert other.metrics["test_auc"] == pytest.approx(1 - trained.metrics["test_auc"])
+
+
+def test_a_text_with_many_levels_is_left_out_and_keys_and_maps_are_never_features(trained):
+    assert set(trained.prepared.features.names) == {"city", "plan", "minutes", "noise", "double_minutes"}
+    assert trained.prepared.features.dropped == {"hall": f"more than {MAX_LEVELS} levels"}
+
+
+def test_only_the_columns_that_are_read_are_kept_at_hand(rows):
+    assert set(needed_columns(SPEC, rows).columns) == set(rows.columns) - {"unread"}
+
+
+def test_a_label_that_everybody_has_cannot_be_learnt(rows):
+    with pytest.raises(UntrainableError, match="the same for all"):
+        prepare(SPEC, rows.withColumn("label_value", F.lit(1.0)))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Registry(MlflowConfig(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "artifacts"), "test"))
+
+
+class TestRegistry:
+    def aliases(self, store):
+        return {k: str(v) for k, v in store._client.get_registered_model("leaves").aliases.items()}
+
+    def test_gates_aliases_and_scores(self, store, trained, rows, spark, capsys):
+        """One story, because recording takes seconds: refused, passed, refused again, passed again."""
+        read = {"customer_view": {"2025-01": [3, 4]}, "customer_view_labels": {"2025-01": [7]}}
+
+        def record(*failures):
+            return store.record(trained, spark, read, failures, {"run_id": "r1"})
+
+        assert record("AUC is too low") == "1"
+        assert store.champion("leaves") is None and self.aliases(store) == {CHALLENGER: "1"}
+
+        assert record() == "2"  # a champion ends the challenge
+        assert self.aliases(store) == {CHAMPION: "2"}
+
+        assert record("AUC is too low") == "3"  # refused: the champion stays
+        assert self.aliases(store) == {CHAMPION: "2", CHALLENGER: "3"}
+        assert "version" not in capsys.readouterr().err
+
+        run = store._client.get_run(store._client.get_model_version("leaves", "2").run_id).data
+        assert (run.params["customer_view_versions"], run.params["customer_view_labels_versions"]) == ("2025-01:3/4", "2025-01:7")
+        assert (run.params["gate_auc"], run.params["gate_lift_at_10"]) == ("0.7", "1.2")
+        assert run.metrics["validation_auc_1_gbt"] == trained.candidates[0].validation
+        assert {"validation_auc_2_tree", "test_auc"} <= set(run.metrics)
+
+        champion = store.champion("leaves")
+        month = rows.drop("label_value").withColumn("minutes", F.when(F.col("user_id") != "u001", F.col("minutes")))
+        found = {r["user_id"]: r for r in model_scores(month, [Scorer(SPEC, champion.pipeline, champion.version)]).collect()}
+        assert len(found) == CUSTOMERS - 1 and "u001" not in found  # outside the population
+        assert {r["model_version"] for r in found.values()} == {"2"}
+        assert all(r["score"] == pytest.approx(100 * r["probability"], abs=1e-4) for r in found.values())
+        for row in found.values():  # the city B has a scale of its own
+            assert row["grade"] == ("high" if row["score"] >= (1 if row["city"] == "B" else 50) else "low")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"population": "minuts > 1"}, r"conf/models/leaves\.yml: population: .*minuts"),
+        ({"label": Label("left", value="bool_or(p.minuts > 1)")}, r"leaves\.yml: label\.value: .*minuts"),
+        ({"label": Label("left", value="p.minutes > 1")}, r"leaves\.yml: label\.value: "),  # no aggregate
+        ({"features": Features(add={"x": "minutes +"})}, r"leaves\.yml: features\.add\.x: "),
+        ({"features": Features(exclude=("minuts",))}, r"leaves\.yml: features: .*no column 'minuts' \(did you mean 'minutes'"),
+    ],
+)
+def test_an_expression_that_does_not_fit_the_view_is_refused_naming_file_and_key(frame, changes, told):
+    with pytest.raises(ConfigError, match=told):
+        refuse_bad_expressions(frame(VIEW), {"leaves": replace(SPEC, **changes)}, "conf/models")
+
+
+def test_expressions_that_fit_the_view_pass(frame):
+    refuse_bad_expressions(frame(VIEW), {"leaves": SPEC}, "conf/models")
