@@ -17,7 +17,7 @@ from crm_spark.learning.trainer import UntrainableError, needed_columns, prepare
 
 VIEW = (
     "city string, month string, user_id string, split_bucket int, "
-    "minutes double, noise double, plan string, hall string, unread map<string,int>"
+    "minutes double, noise double, plan string, hall string, offer string, unread map<string,int>"
 )
 ROWS = VIEW + ", label_value double"
 CUSTOMERS = 600
@@ -30,7 +30,7 @@ SPEC = ModelSpec(
     algorithms=(Algorithm("gbt", {"maxIter": (3.0,), "maxDepth": (2.0,)}), Algorithm("tree", {"maxDepth": (2.0,)})),
     grades={"default": {"high": 50.0, "low": 0.0}, "B": {"high": 1.0, "low": 0.0}},
     gate=Gate(0.7, 1.2, 0.3),
-    features=Features(add={"double_minutes": "2 * minutes"}),
+    features=Features(exclude=("offer",), add={"double_minutes": "2 * minutes"}),
 )
 
 
@@ -40,7 +40,7 @@ def customers():
     for i in range(CUSTOMERS):
         minutes, odd = chance.uniform(0, 100), i % 7 == 0
         left = float((minutes < 30) != odd)
-        yield ("A" if i % 2 else "B", "2025-01", f"u{i:03d}", i % 100, minutes, chance.random(), f"plan{i % 3}", f"hall{i // 10}", {}, left)
+        yield ("A" if i % 2 else "B", "2025-01", f"u{i:03d}", i % 100, minutes, chance.random(), f"plan{i % 3}", f"hall{i // 10}", "none", {}, left)
 
 
 @pytest.fixture(scope="module")

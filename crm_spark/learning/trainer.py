@@ -78,7 +78,8 @@ class Trained:
 
 def needed_columns(spec: ModelSpec, rows: DataFrame) -> DataFrame:
     """Labelled view rows with only the columns that `prepare` may read: it reads them several times, so keep them at hand."""
-    kept = {*_PREPARED_BY, *input_columns(candidate_features(rows.drop(LABEL_VALUE), spec.features), rows)}
+    read = input_columns(candidate_features(rows.drop(LABEL_VALUE), spec.features), rows)
+    kept = {*_PREPARED_BY, *read, *spec.features.exclude}  # a column that is excluded must be there to be known
     return rows.select(*[c for c in rows.columns if c in kept])
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -15,6 +14,7 @@ from crm_spark.errors import ConfigError, did_you_mean
 from crm_spark.value.grades import with_grade
 
 KEY = ("city", "month", "user_id")
+_PATTERN = "_pattern"  # which leaves are there, one bit each
 
 
 def build_value_score(view: DataFrame, config: ValueConfig) -> DataFrame:
@@ -26,15 +26,14 @@ def build_value_score(view: DataFrame, config: ValueConfig) -> DataFrame:
     """
     _refuse_unknown_columns(view, config.leaves)
     scored = view.select(*KEY, *[leaf_score(leaf).alias(_score(name)) for name, leaf in config.leaves.items()])
-    above = _from_the_top(config)
-    weighed = reduce(lambda frame, name: _with_criterion(frame, name, config), reversed(above), scored)
-    weighed = reduce(lambda frame, name: _with_part_weights(frame, name, config), above, weighed.withColumn(_weight(ROOT), F.lit(1.0)))
+    pattern = sum((F.when(F.col(_score(name)).isNotNull(), 2**i).otherwise(0) for i, name in enumerate(config.leaves)), F.lit(0))
+    weighed = scored.withColumn(_PATTERN, pattern).join(F.broadcast(_patterns(view, config)), on=_PATTERN, how="inner")
     valued = weighed.select(
         *KEY,
-        rounded(F.col(_score(ROOT))).alias("value"),
-        *[rounded(F.col(_score(branch))).alias(f"{branch}_value") for branch in BRANCHES],
-        _there({name: F.col(_score(name)) for name in config.leaves}).alias("parts"),
-        _there({name: rounded(F.col(_weight(name))) for name in config.leaves}).alias("weights"),
+        _weighted_mean(ROOT, config).alias("value"),
+        *[_weighted_mean(branch, config).alias(f"{branch}_value") for branch in BRANCHES],
+        F.map_filter(F.create_map(*_scores(config)), lambda _, score: score.isNotNull()).alias("parts"),
+        F.transform_values(_weights(ROOT), lambda _, weight: rounded(weight)).alias("weights"),
     )
     return with_grade(valued, config)
 
@@ -44,6 +43,18 @@ def leaf_score(leaf: Leaf) -> Column:
     there = [F.col(c).cast("double") for c in leaf.columns]
     measure = F.when(F.coalesce(*there).isNotNull(), sum((F.coalesce(c, F.lit(0.0)) for c in there), F.lit(0.0)))
     return rounded(clip((measure - leaf.floor) * (100.0 / (leaf.ceiling - leaf.floor)), 0.0, 100.0))
+
+
+def leaf_weights(part: str, there: Collection[str], judged: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Weight of each leaf below the part that is there, down the tree: at each criterion the parts that are there share the whole.
+
+    `judged` are the criteria with the weights of their parts.
+    """
+    if part not in judged:
+        return {part: 1.0} if part in there else {}
+    below = {p: leaf_weights(p, there, judged) for p in judged[part]}
+    own = {p: weight for p, weight in judged[part].items() if below[p]}
+    return {leaf: weight / sum(own.values()) * share for p, weight in own.items() for leaf, share in below[p].items()}
 
 
 @dataclass(frozen=True)
@@ -59,9 +70,9 @@ class PartUse:
 def parts_used(scores: DataFrame, config: ValueConfig) -> list[PartUse]:
     """Per part of the value: its weight and the share of customers it is known for; one row is collected."""
     weights = config.weights(ROOT)
-    known = scores.agg(F.count("*").alias("_n"), *[F.count(F.element_at("parts", F.lit(p))).alias(_score(p)) for p in weights]).first()
+    known = scores.agg(F.count("*").alias("_n"), *[F.count(F.element_at("parts", F.lit(p))).alias(p) for p in weights]).first()
     rows = int(known["_n"]) if known else 0
-    filled = {p: (known[_score(p)] / rows if known and rows else 0.0) for p in weights}
+    filled = {p: (known[p] / rows if known and rows else 0.0) for p in weights}
     return [PartUse(p, weight, config.leaves[p].columns, filled[p]) for p, weight in weights.items()]
 
 
@@ -73,47 +84,31 @@ def _refuse_unknown_columns(view: DataFrame, leaves: Mapping[str, Leaf]) -> None
         raise ConfigError(problems)
 
 
-def _from_the_top(config: ValueConfig) -> list[str]:
-    """The criteria, each before its parts."""
-    found = [ROOT]
-    for name in found:
-        found.extend(part for part in config.criteria[name].parts if part in config.criteria)
-    return found
+def _patterns(view: DataFrame, config: ValueConfig) -> DataFrame:
+    """The weights for every pattern of leaves that are there: 2 ^ leaves rows, worked out once instead of on each customer."""
+    leaves = list(config.leaves)
+    present = [[name for i, name in enumerate(leaves) if pattern >> i & 1] for pattern in range(2 ** len(leaves))]
+    judged = {criterion: config.part_weights(criterion) for criterion in config.criteria}
+    kinds = (ROOT, *BRANCHES)
+    rows = [(pattern, *[leaf_weights(kind, there, judged) for kind in kinds]) for pattern, there in enumerate(present)]
+    schema = ", ".join((f"{_PATTERN} int", *[f"{_weights(kind)} map<string,double>" for kind in kinds]))
+    return view.sparkSession.createDataFrame(rows, schema)
 
 
-def _with_criterion(frame: DataFrame, name: str, config: ValueConfig) -> DataFrame:
-    """With the criterion's score: the mean of its parts that are there, by their weights; null when none is."""
-    weights = config.part_weights(name)
-    points = sum((F.coalesce(F.col(_score(part)) * weight, F.lit(0.0)) for part, weight in weights.items()), F.lit(0.0))
-    return frame.withColumn(_score(name), points / _weight_there(weights))
+def _weighted_mean(criterion: str, config: ValueConfig) -> Column:
+    """Mean of the leaf scores that are there by their weights under the criterion; null when none is."""
+    weights = F.col(_weights(criterion))
+    shares = [F.col(_score(name)) * F.try_element_at(weights, F.lit(name)) for name in config.weights(criterion)]
+    return rounded(F.when(F.size(weights) > 0, sum((F.coalesce(share, F.lit(0.0)) for share in shares), F.lit(0.0))))
 
 
-def _with_part_weights(frame: DataFrame, name: str, config: ValueConfig) -> DataFrame:
-    """With the weight of each of the criterion's parts in the whole value; null for a part that is not there."""
-    weights = config.part_weights(name)
-    whole = F.col(_weight(name)) / _weight_there(weights)
-    return frame.withColumns({_weight(part): own * whole for part, own in _weight_if_there(weights).items()})
+def _scores(config: ValueConfig) -> list[Column]:
+    return [item for name in config.leaves for item in (F.lit(name), F.col(_score(name)))]
 
 
 def _score(name: str) -> str:
     return f"_score_{name}"
 
 
-def _weight(name: str) -> str:
-    return f"_weight_{name}"
-
-
-def _weight_if_there(weights: Mapping[str, float]) -> dict[str, Column]:
-    return {name: F.when(F.col(_score(name)).isNotNull(), F.lit(weight)) for name, weight in weights.items()}
-
-
-def _weight_there(weights: Mapping[str, float]) -> Column:
-    """Sum of the weights of the parts that are there; null when none is."""
-    total = sum((F.coalesce(w, F.lit(0.0)) for w in _weight_if_there(weights).values()), F.lit(0.0))
-    return F.when(total > 0, total)
-
-
-def _there(values: Mapping[str, Column]) -> Column:
-    """Map of the values that are not null."""
-    entries = [item for name, value in values.items() for item in (F.lit(name), value)]
-    return F.map_filter(F.create_map(*entries), lambda _, value: value.isNotNull())
+def _weights(criterion: str) -> str:
+    return f"_weights_{criterion}"
