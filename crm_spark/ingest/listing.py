@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 from crm_spark.config.sources import FileConfig, MappingConfig, SourceConfig
 from crm_spark.errors import SourceError
-from crm_spark.ingest.files import Intake
+from crm_spark.ingest.files import Intake, plain_path
 
 _GLOB = re.compile(r"(\{month\}|\*|\?|\{[^}]*\}|\[[^\]]*\])")
 
@@ -92,7 +91,7 @@ def _tables(intake: Intake, layout: Layout) -> list[SourceFile]:
 
 
 def _described(layout: Layout, path: str, size: int) -> SourceFile:
-    plain = unquote(re.sub(r"^file:/+", "/", path))
+    plain = plain_path(path)
     root = _root(layout.data) + "/"
     name = plain.split(root, 1)[1] if root in plain else "/".join(plain.split("/")[-2:])
     return SourceFile(path, name, _month_in(layout.file.path.replace("{data}", _root(layout.data)), plain), size)
