@@ -40,6 +40,8 @@ def refused(spark, tmp_path_factory):
         "twice.csv": "id,brand,brand,city\n1,x,y,A\n",
         "no_header.csv": "1,x,A\n2,y,B\n",
         "utf16.csv": "id,brand,city\n1,x,A\n".encode("utf-16"),
+        "no_header_names.csv": "1,13800000001,A,x\n2,13800000002,A,x\n",
+        "no_header_twice.csv": "13800000001,13800000001,A\n2,y,B\n",
         "gbk.csv": CHINESE.encode("gbk"),
         "good.csv": CHINESE,
     }
@@ -61,6 +63,13 @@ def refused(spark, tmp_path_factory):
 )
 def test_a_bad_file_is_refused_whole_with_its_reason(refused, name, told):
     assert refused[name] == told
+
+
+def test_the_first_row_of_a_file_without_header_is_told_to_nobody(refused):
+    assert refused["no_header_names.csv"].split("; ")[0] == "raw.user_info.brand: column brand is missing in a first line of 4 columns that is no header"
+    assert refused["no_header_twice.csv"] == "a name stands twice in a first line of 3 columns that is no header"
+    assert not [problem for problem in refused.values() if "1380000" in (problem or "") or "known: 1" in (problem or "")]
+    assert unmapped_columns(["score", "13800000001", "user 13800000001"], ()) == ("score",)
 
 
 @pytest.mark.parametrize("name", ["no_header.csv", "utf16.csv"])
