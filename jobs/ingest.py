@@ -20,13 +20,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.errors import SourceError
-from crm_spark.ingest.duplicates import is_loaded, shared_keys, verdicts, with_verdicts
+from crm_spark.ingest.duplicates import CONFLICT, VERDICT, in_scope, is_loaded, is_refused, shared_keys, verdicts, with_verdicts
 from crm_spark.ingest.fields import UNKNOWN_CITY
 from crm_spark.ingest.files import Intake
 from crm_spark.ingest.headers import unmapped_columns
 from crm_spark.ingest.ledger import Account, accounts, earlier_accounts, ledger_rows
 from crm_spark.ingest.listing import Layout, layouts
-from crm_spark.ingest.plan import Feed, feeds, is_unchanged, months_fed
+from crm_spark.ingest.plan import Feed, feeds, is_settled, is_unchanged, months_fed
 from crm_spark.ingest.pseudonym import PseudonymKey, load_key
 from crm_spark.ingest.staging import Part, refused_rows, staged
 from crm_spark.ingest.survey import Surveyed, guarded, survey
@@ -36,6 +36,7 @@ from crm_spark.tables.ops import INGEST_LEDGER, RUN_LEDGER
 from crm_spark.tables.raw import QUARANTINE
 from crm_spark.tables.vault import QUARANTINE_LINE
 
+REASONS_TOLD = 3
 TABLES_AT_ONCE = 2  # while one table is committed, the next is read
 Before = Mapping[tuple[str, str], Sequence[Account]]  # accounts of the visible (table, month)
 
@@ -58,8 +59,8 @@ def run(job: Job) -> None:
     """Survey all files, then load table by table; all problems are told together."""
     key = load_key(job.config.env.pseudonym)
     with Intake(job.spark).lenient_casts():
-        fed = feeds(job.config.source, _surveyed(job), key, job.cities)
-        before = _before(job, fed)
+        before = _before(job)
+        fed = feeds(job.config.source, _surveyed(job, key, before), key, job.cities)
         if getattr(job.options, "dry_run", False):
             _tell_plan(job, fed, before)
             return
@@ -70,7 +71,7 @@ def run(job: Job) -> None:
         _conclude(job, [a for o in outcomes.values() for a in o.accounts])
 
 
-def _surveyed(job: Job) -> list[tuple[Layout, list[Surveyed]]]:
+def _surveyed(job: Job, key: PseudonymKey, before: Before) -> list[tuple[Layout, list[Surveyed]]]:
     """Every file of the source up to the run's month; SourceError names all that are absent or damaged."""
     source = job.config.source
     if not source.first_month <= job.month <= source.last_month:
@@ -79,26 +80,39 @@ def _surveyed(job: Job) -> list[tuple[Layout, list[Surveyed]]]:
     problems: list[str] = []
     for layout in layouts(source, job.config.env.data, job.month):
         try:
-            files = survey(Intake(job.spark), layout)
+            files = survey(Intake(job.spark), layout, _settled(job, layout, key, before))
         except SourceError as error:
             problems.append(str(error))
             continue
-        found.append((layout, files))
+        found.append((layout.of(f.file for f in files), files))
         job.log.info("    found %-20s %d files, %s lines", layout.name, len(files), f"{sum(f.lines for f in files):,}")
-        for column in unmapped_columns(list(dict.fromkeys(c for f in files for c in f.schema.names)), layout.mappings):
+        columns = list(dict.fromkeys(c for f in files if not f.problem for c in f.schema.names))
+        for column in unmapped_columns(columns, layout.mappings):
             job.cover("column", f"{layout.name}.{column}", "skipped", "the files have it, but no mapping reads it")
     if problems:
         raise SourceError("\n".join(problems))
     return found
 
 
-def _before(job: Job, fed: Mapping[str, Sequence[Feed]]) -> Before:
+def _settled(job: Job, layout: Layout, key: PseudonymKey, before: Before) -> set[str]:
+    """Months whose files may be gone, because all that they feed is visible already; the run's own month is none of them."""
+    source = job.config.source
+
+    def is_kept(month: str) -> bool:
+        feeding = [m for m in layout.mappings if month in source.months_of(m)]
+        return all(is_settled(source.label_of(m), key, before.get((m.table, month), ())) for m in feeding)
+
+    return {month for month in layout.months if month != job.month and is_kept(month)}
+
+
+def _before(job: Job) -> Before:
     """The accounts of the runs that wrote what is visible now, by (table, month)."""
     if not (job.catalog.exists(INGEST_LEDGER) and job.catalog.exists(RUN_LEDGER)):
         return {}
-    visible = {(name, m, v) for name, table in fed.items() for m, v in job.versions(_table(job, table)).items()}
+    tables = {m.table: job.config.source.table_of(m) for m in job.config.source.mappings}
+    visible = {(name, m, v) for name, table in tables.items() for m, v in job.versions(table).items()}
     commits = job.catalog.read(RUN_LEDGER).where(F.col("status") == "finished").select("run_id", F.explode("commits").alias("c"))
-    mine = commits.where(F.col("c.table").isin(*fed)).select("run_id", "c.table", "c.month", "c.version").collect()
+    mine = commits.where(F.col("c.table").isin(*tables)).select("run_id", "c.table", "c.month", "c.version").collect()
     writers = {(r["table"], r["month"]): r["run_id"] for r in mine if (r["table"], r["month"], r["version"]) in visible}
     told = earlier_accounts(job.catalog.read(INGEST_LEDGER), set(writers.values())) if writers else {}
     made: dict[tuple[str, str], list[Account]] = {place: [] for place in writers}
@@ -112,10 +126,13 @@ def _before(job: Job, fed: Mapping[str, Sequence[Feed]]) -> Before:
 def _bring_up_to_date(job: Job, key: PseudonymKey, fed: Sequence[Feed], before: Before) -> Outcome:
     """Load the months of one table whose files have changed; the others keep what they have."""
     table = _table(job, fed)
-    changed = [m for m in months_fed(fed) if not is_unchanged(m, fed, before.get((table.full_name, m), ()))]
+    gone = _gone(job, fed)
+    if gone:
+        job.log.info("    kept %s as it was for %s: files it was made of are gone", table.full_name, _some(gone))
+    changed = [m for m in months_fed(fed) if m not in gone and not is_unchanged(m, fed, before.get((table.full_name, m), ()))]
     same = [
         replace(a, status="unchanged")
-        for m in months_fed(fed) if m not in changed and not job.wrote(table, m)  # what this run wrote stands in the ledger already
+        for m in sorted({*months_fed(fed), *gone}) if m not in changed and not job.wrote(table, m)  # what this run wrote stands in the ledger already
         for a in before[table.full_name, m]
     ]  # fmt: skip
     if not changed:
@@ -127,6 +144,11 @@ def _bring_up_to_date(job: Job, key: PseudonymKey, fed: Sequence[Feed], before: 
     return replace(outcome, accounts=[*outcome.accounts, *doubles, *same])
 
 
+def _gone(job: Job, fed: Sequence[Feed]) -> list[str]:
+    """Months for which a feed that delivered once has no files any more."""
+    return sorted({m for f in fed for m in job.config.source.months_of(f.mapping) if m <= job.month and m not in f.months})
+
+
 def _load(job: Job, key: PseudonymKey, table: Table, found: Sequence[Part], months: list[str], hashes: Mapping[str, str]) -> Outcome:
     """Read, judge and write; a table with a file that does not reconcile, or without a good row in a month, keeps what it had."""
     intake = Intake(job.spark)
@@ -134,11 +156,16 @@ def _load(job: Job, key: PseudonymKey, table: Table, found: Sequence[Part], mont
     shared = shared_keys(read, table)
     rejected = None if shared.isEmpty() else verdicts(read, table, shared).persist()
     rows = with_verdicts(read, rejected)
-    made = _without_empty_months(accounts(rows, found, hashes))
+    made = accounts(rows, found, hashes, job.cities)
     refused = None
     if any(a.quarantined for a in made):
-        refused = refused_rows(intake, rows, found, job.config.source, key).persist()
+        files = [(p, f) for p in found for f in p.files]
+        numbered = [(p, f, a.offset if a.quarantined or a.header else 1) for (p, f), a in zip(files, made, strict=True)]
+        clashes = None if rejected is None else rejected.where(F.col(VERDICT) == CONFLICT)
+        bad = rows.where(is_refused() & in_scope(job.cities))
+        refused = refused_rows(intake, bad, numbered, clashes, job.config.source, key).hint("rebalance").persist()
         job.log.info("    quarantined %s rows of %s", f"{refused.count():,}", table.full_name)
+    made = _without_empty_months(made, refused)
     if all(a.status == "loaded" for a in made):
         _write(job, rows.where(is_loaded()).select(*table.columns), table, months, made)
     for frame in (read, rejected):
@@ -147,18 +174,29 @@ def _load(job: Job, key: PseudonymKey, table: Table, found: Sequence[Part], mont
     return Outcome(made, months, refused)
 
 
-def _without_empty_months(made: Sequence[Account]) -> list[Account]:
-    """Accounts, refused where not one row of the month is good."""
-    good = {a.month for a in made if a.loaded}
-    reason = "not one good row; raw.quarantine has the reasons"
-    return [a if a.month in good else replace(a, status="refused", reason=reason) for a in made]
+def _without_empty_months(made: Sequence[Account], refused: DataFrame | None) -> list[Account]:
+    """Accounts, refused where not one row of the month is good, with the commonest reasons: a failed run publishes no quarantine."""
+    good = {a.month for a in made if a.loaded or a.elsewhere}
+    empty = sorted({a.month for a in made} - good)
+    reasons = _commonest(refused, empty) if refused is not None and empty else {}
+    told = {m: f"not one good row{': ' + reasons[m] if m in reasons else ''}" for m in empty}
+    return [replace(a, status="refused", reason=told[a.month]) if a.month in told else a for a in made]
+
+
+def _commonest(refused: DataFrame, months: Sequence[str]) -> dict[str, str]:
+    """The three commonest reasons of each month with their counts; reasons hold no values."""
+    reasons = refused.where(F.col("month").isin(*months)).select("month", F.explode("reasons").alias("reason")).groupBy("month", "reason").count()
+    found: dict[str, list[str]] = {}
+    for row in reasons.orderBy(F.desc("count"), "reason").collect():
+        found.setdefault(row["month"], []).append(f"{row['reason']} ({row['count']} rows)")
+    return {month: "; ".join(told[:REASONS_TOLD]) for month, told in found.items()}
 
 
 def _write(job: Job, rows: DataFrame, table: Table, months: Sequence[str], made: Sequence[Account]) -> None:
     wanted = rows.where(F.col("city").isin(*job.cities)) if job.cities else rows
     written = job.write(wanted, table, months)
     expected = sum(a.loaded for a in made)
-    if not job.cities and written != expected:
+    if written != expected:
         raise SourceError(f"{table.full_name}: {expected} good rows were read, but {written} written; did a file change meanwhile?")
     lost = sum(a.without_city for a in made)
     if lost:
@@ -166,17 +204,22 @@ def _write(job: Job, rows: DataFrame, table: Table, months: Sequence[str], made:
 
 
 def _write_refused(job: Job, fed: Mapping[str, Sequence[Feed]], outcomes: Mapping[str, Outcome]) -> None:
-    """Replace the refused lines of the changed months, in quarantine and vault; those of other mappings stay."""
+    """Replace the refused lines of the changed months, in quarantine and vault; those of other mappings stay.
+
+    A run of some cities also replaces the lines without a usable city: they may be any city's.
+    """
     months = sorted({m for o in outcomes.values() for m in o.changed})
     fresh = [o.refused for o in outcomes.values() if o.refused is not None]
     changed = [(f.label, m) for name, o in outcomes.items() for f in fed[name] for m in o.changed]
+    cities = (*job.cities, UNKNOWN_CITY) if job.cities else None
     for table in (QUARANTINE, QUARANTINE_LINE):
         kept_months = [m for m in months if m in job.months_of(table)]
         if fresh or kept_months:
             pairs = F.broadcast(job.spark.createDataFrame(changed, "mapping string, month string"))
-            old = [job.read(table, kept_months).join(pairs, on=["mapping", "month"], how="left_anti")] if kept_months else []
+            kept = job.read(table, kept_months, all_cities=True).where(F.col("city").isin(*cities) if cities else F.lit(True)) if kept_months else None
+            old = [kept.join(pairs, on=["mapping", "month"], how="left_anti")] if kept is not None else []
             rows = reduce(DataFrame.unionByName, [f.select(*table.columns) for f in (*fresh, *old)])
-            job.write(rows.where(F.col("city").isin(*job.cities)) if job.cities else rows, table, months)
+            job.write(rows.hint("rebalance"), table, months, cities=cities)  # few rows of many small frames: one file a partition
     for frame in fresh:
         frame.unpersist()
 

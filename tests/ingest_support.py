@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,10 +17,12 @@ from pyspark.sql import functions as F
 from crm_spark.config.env import CatalogConfig, PseudonymConfig
 from crm_spark.config.sources import SourceConfig, load_source
 from crm_spark.ingest.conform import REASONS
-from crm_spark.ingest.files import Intake
+from crm_spark.ingest.files import ORDER, PATH, Intake
+from crm_spark.ingest.lines import LINE
 from crm_spark.ingest.listing import layouts
 from crm_spark.ingest.plan import feeds
 from crm_spark.ingest.pseudonym import PseudonymKey
+from crm_spark.ingest.rows import read_rows
 from crm_spark.ingest.staging import staged
 from crm_spark.ingest.survey import Surveyed, survey
 from crm_spark.job import Job, carry_out
@@ -25,6 +30,7 @@ from crm_spark.locks import Locks
 from crm_spark.publication import publish
 from crm_spark.runs import load_versions
 from crm_spark.tables.catalog import Catalog
+from crm_spark.tables.declared import TABLES
 from crm_spark.tables.ops import INGEST_LEDGER
 
 SECRET = "a published key, for tests only"
@@ -58,13 +64,16 @@ def surveyed(spark: SparkSession, source: SourceConfig, folder: Path, month: str
 
 
 def judged(spark: SparkSession, source: SourceConfig, folder: Path, month: str = MONTH) -> DataFrame:
-    """Every row of the source's first layout, for its first mapping, with `reasons` (null: good). Evaluated before it is returned."""
+    """Every row of the source's first layout, for its first mapping, with its line and `reasons` (null: good), evaluated."""
     intake = Intake(spark)
     with intake.lenient_casts():
         layout = layouts(source, str(folder / "data"), month)[0]
         feed = feeds(source, [(layout, survey(intake, layout))], KEY, None)[source.mappings[0].table][0]
-        rows = staged(intake, list(feed.parts(feed.months)), source, source.table_of(feed.mapping), KEY)
-        named = rows.withColumn("reasons", F.col(REASONS))
+        parts = list(feed.parts(feed.months))
+        rows = staged(intake, parts, source, source.table_of(feed.mapping), KEY)
+        read = [read_rows(intake, p.layout, p.files, p.months, p.mapping.words(p.month)).select(PATH, ORDER, LINE) for p in parts]
+        lines = reduce(DataFrame.unionByName, read)
+        named = rows.drop(LINE).join(lines, on=[PATH, ORDER]).withColumn("reasons", F.col(REASONS))
         return spark.createDataFrame(named.collect(), named.schema)
 
 
@@ -80,12 +89,15 @@ class Operator:
         deliver(self.folder, files)
         return self
 
-    def ingest(self, run_id: str, month: str = MONTH, cities: Sequence[str] | None = None, dry_run: bool = False, published: bool = True) -> Job:
-        """One run of jobs/ingest.py, published unless told otherwise."""
+    def ingest(
+        self, run_id: str, month: str = MONTH, cities: Sequence[str] | None = None, dry_run: bool = False, secret: str = SECRET
+    ) -> Job:
+        """One run of jobs/ingest.py, published."""
+        (self.folder / "key").write_text(secret)
         job = self.job(run_id, month, cities, dry_run)
         carry_out(job, _ingest())
-        if published and job.seen.own:
-            publish(job)
+        if job.seen.own:
+            publish(replace(job, cities=job.cities or _cities(job)))  # a month's run takes the cities from the users it has summarised
         return job
 
     def job(self, run_id: str = "look", month: str = MONTH, cities: Sequence[str] | None = None, dry_run: bool = False) -> Job:
@@ -93,7 +105,6 @@ class Operator:
         locks = Locks(self.folder / "locks")
         catalog = Catalog(self.spark, CatalogConfig("path", str(self.folder / "tables")), locks)
         env = SimpleNamespace(data=str(self.folder / "data"), pseudonym=PseudonymConfig(key_file=str(self.folder / "key")))
-        (self.folder / "key").write_text(SECRET)
         config = SimpleNamespace(fingerprint="conf", source=self.source, env=env)
         options = argparse.Namespace(dry_run=dry_run)
         scope = tuple(cities) if cities else None
@@ -105,8 +116,14 @@ class Operator:
         return {f"{r.mapping} {r.month} {r.file}": SimpleNamespace(**r.asDict()) for r in rows}
 
 
+def _cities(job: Job) -> tuple[str, ...]:
+    written = [job.catalog.read(TABLES[name], version).select("city") for (name, _), version in job.seen.own.items()]
+    return tuple(sorted({row[0] for row in reduce(DataFrame.unionByName, written).distinct().collect()}))
+
+
 def _ingest():
     spec = importlib.util.spec_from_file_location("ingest_job", ROOT / "jobs" / "ingest.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look up their annotations
     spec.loader.exec_module(module)
     return module.run

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.config.env import PseudonymConfig
 from crm_spark.errors import ConfigError
-from crm_spark.ingest.pseudonym import PseudonymKey, keyed_hash, load_key, number_id, person_id, split_bucket, subscriber_id
+from crm_spark.ingest.pseudonym import PseudonymKey, household_id, keyed_hash, load_key, number_id, person_id, split_bucket, subscriber_id
 
 TEXTS = ["", "1", "13800000000", "王瑋", "with|bar", "x" * 300, None]
 
@@ -29,9 +29,13 @@ def test_rfc_4231_test_case_2():
 
 def test_domains_keep_identifiers_apart(frame):
     key = PseudonymKey(b"a published key for tests")
-    made = (subscriber_id(key, "ZJ", F.col("i")), person_id(key, "ZJ", F.col("i")), number_id(key, F.col("i")), subscriber_id(key, "GD", F.col("i")))
+    i = F.col("i")
+    made = (
+        subscriber_id(key, "ZJ", i), person_id(key, "ZJ", i), number_id(key, i), subscriber_id(key, "GD", i), household_id(key, "ZJ", i),
+    )  # fmt: skip
     row = frame("i string", ("42",)).select(*made).first()
-    expected = [hmac.new(key.secret, text, hashlib.sha256).hexdigest() for text in (b"sub|ZJ|42", b"cust|ZJ|42", b"num|42", b"sub|GD|42")]
+    texts = (b"sub|ZJ|42", b"cust|ZJ|42", b"num|42", b"sub|GD|42", b"home|ZJ|42")
+    expected = [hmac.new(key.secret, text, hashlib.sha256).hexdigest() for text in texts]
     assert list(row) == expected
 
 

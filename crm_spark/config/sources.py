@@ -75,6 +75,12 @@ class MappingConfig:
     scale: dict[str, int] = field(default_factory=dict)
     periods: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def money_field(self) -> str | None:
+        """The field that is filled with the very money that must reconcile, if there is one; not if it is rounded on the way."""
+        same = [name for name, sql in self.columns.items() if self.money and sql.strip() == self.money.strip()]
+        return next((name for name in same if name not in self.scale), None)
+
     def filled(self, expression: str, month: str) -> str:
         """The expression with the month's `{placeholders}` filled in."""
         for name, value in self.periods.get(month, {}).items():

@@ -14,6 +14,7 @@ from crm_spark.ingest.lines import multiset_hash
 from crm_spark.ingest.listing import Layout
 
 FILE_MONTH = "crm__month"
+_MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 
 
 def columnar_schema(intake: Intake, layout: Layout, months: Iterable[str]) -> T.StructType:
@@ -25,13 +26,18 @@ def columnar_schema(intake: Intake, layout: Layout, months: Iterable[str]) -> T.
 
 
 def read_columnar(intake: Intake, layout: Layout, months: Sequence[str], schema: T.StructType) -> DataFrame:
-    """The rows of these months: the source's columns, file (or table) and row number; a sliced table also has its month."""
+    """The rows of these months: the source's columns, file (or table) and row number; a sliced table also has its month.
+
+    Of a sliced table the rows that say no month come, too, with the month null.
+    """
     if layout.file.format == "parquet":
         return intake.parquet(layout.patterns(months), schema)
     rows = reduce(DataFrame.unionByName, [intake.table(name).select(*schema.names, PATH, BLOCK, ORDER) for name in layout.patterns(months)])
     if layout.month_sql is None:
         return rows
-    return rows.withColumn(FILE_MONTH, F.expr(layout.month_sql)).where(F.col(FILE_MONTH).isin(*months))
+    month = F.expr(layout.month_sql)
+    says_one = F.coalesce(month.rlike(_MONTH), F.lit(False))
+    return rows.where(month.isin(*months) | ~says_one).withColumn(FILE_MONTH, F.when(says_one, month))
 
 
 def survey_columnar(rows: DataFrame, schema: T.StructType) -> DataFrame:

@@ -19,7 +19,7 @@ from crm_spark.config.sources import MappingConfig
 from crm_spark.ingest.columnar import FILE_MONTH
 from crm_spark.ingest.fields import FieldReader, readers
 from crm_spark.ingest.lines import LINE
-from crm_spark.ingest.pseudonym import PseudonymKey, number_id, person_id, split_bucket, subscriber_id
+from crm_spark.ingest.pseudonym import PseudonymKey, household_id, number_id, person_id, split_bucket, subscriber_id
 from crm_spark.ingest.raw_values import CARRIED, expressions, given_type, raw_values
 from crm_spark.ingest.reading import read_money
 from crm_spark.ingest.reasons import Reason, told
@@ -47,7 +47,7 @@ class _Flag(NamedTuple):
 
 
 def conform(rows: DataFrame, mapping: MappingConfig, table: Table, door: Door) -> DataFrame:
-    """One row per row of the source: the contract's columns, its place, its money, and `crm__reasons`, null for a good row.
+    """One row per row of the source: the contract's columns, its place, its money, and `crm__reasons`, null for a good row; a bad one has its line.
 
     Identifiers are pseudonyms in good and bad rows alike; a bad row has the city _UNKNOWN if its own is unusable.
     """
@@ -59,7 +59,13 @@ def conform(rows: DataFrame, mapping: MappingConfig, table: Table, door: Door) -
     reasons = [(F.col(f.name), f"{f.field}: {f.rule}") for f in flags] + list(_rules(fields, flags, table, mapping))
     judged = flagged.withColumn(REASONS, F.coalesce(F.col(BROKEN), told(reasons)))
     finished = [_finished(f, door).alias(f.name) for f in table.fields]
-    return judged.select(*finished, *PLACE, _line(judged).alias(LINE), IS_HEADER, MONEY, REASONS)
+    line = F.when(F.col(REASONS).isNotNull(), line_text(judged)).alias(LINE)
+    return judged.select(*finished, *PLACE, line, IS_HEADER, MONEY, REASONS)
+
+
+def line_text(rows: DataFrame) -> Column:
+    """The line as delivered; of a columnar source, the row as JSON."""
+    return F.col(LINE) if isinstance(rows.schema[LINE].dataType, T.StringType) else F.to_json(LINE)
 
 
 def _values(raw: DataFrame, fields: Sequence[FieldReader], table: Table, mapping: MappingConfig) -> DataFrame:
@@ -97,13 +103,8 @@ def _finished(field: Field, door: Door) -> Column:
         return subscriber_id(door.key, door.operator, value)
     if field.pseudonym == "person":
         return person_id(door.key, door.operator, value)
+    if field.pseudonym == "household":
+        return household_id(door.key, door.operator, value)
     if field.pseudonym == "number":
         return number_id(door.key, value)
     return split_bucket(door.key, value) if field.pseudonym == "bucket" else value
-
-
-def _line(judged: DataFrame) -> Column:
-    """The line as delivered; of a columnar source, the row as JSON, made for bad rows only."""
-    if isinstance(judged.schema[LINE].dataType, T.StringType):
-        return F.col(LINE)
-    return F.when(F.col(REASONS).isNotNull(), F.to_json(LINE))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from crm_spark.ingest.columnar import FILE_MONTH
 from crm_spark.ingest.conform import REASONS
+from crm_spark.ingest.fields import UNKNOWN_CITY
 from crm_spark.ingest.files import ORDER, PATH
 from crm_spark.tables.contract import Table
 
@@ -49,6 +52,18 @@ def with_verdicts(rows: DataFrame, found: DataFrame | None) -> DataFrame:
 def is_loaded() -> Column:
     """True for the rows that enter the table."""
     return F.col(REASONS).isNull() & F.col(VERDICT).isNull()
+
+
+def is_refused() -> Column:
+    """True for bad rows and for those that contradict another."""
+    return F.col(REASONS).isNotNull() | F.col(VERDICT).eqNullSafe(CONFLICT)
+
+
+def in_scope(cities: Sequence[str] | None) -> Column:
+    """True for the rows of the run's cities; a refused row without a usable city may be any city's, so it is every run's."""
+    if not cities:
+        return F.lit(True)
+    return F.col("city").isin(*cities) | (is_refused() & (F.col("city") == UNKNOWN_CITY))
 
 
 def _good(rows: DataFrame, table: Table) -> DataFrame:

@@ -18,10 +18,12 @@ from crm_spark.ingest.identity import normalised_number, trimmed
 from crm_spark.ingest.raw_values import PLAIN_NUMBER, given_type
 from crm_spark.ingest.reading import problems, read
 from crm_spark.ingest.reasons import Reason
+from crm_spark.ingest.rows import BROKEN
 from crm_spark.tables.contract import Field, Table
 
 ALL_CITIES, UNKNOWN_CITY = "_ALL", "_UNKNOWN"
-_CITY_CODE = "^[A-Z0-9_]+$"
+_CITY_CODE = "^(?!.*[0-9]{7})[A-Z0-9_]+$"  # a longer run of digits is a number of somebody, and a city is the name of a folder
+_NO_CITY = "not a city code (A-Z, 0-9, _, at most 6 digits in a row)"
 _TEXT = T.StringType()
 
 
@@ -96,15 +98,17 @@ class FieldReader:
 
 @dataclass(frozen=True)
 class CityReader(FieldReader):
-    """`_ALL` if the operator has no cities, `_UNKNOWN` where a row has none, or none that can be used."""
+    """`_ALL` if the operator has no cities, `_UNKNOWN` where a row has none, or none that can be used: a broken line has none."""
 
     @property
     def value(self) -> Column:
-        return F.lit(ALL_CITIES) if self.given is None else F.when(self._cell.rlike(_CITY_CODE), self._cell).otherwise(UNKNOWN_CITY)
+        if self.given is None:
+            return F.lit(ALL_CITIES)
+        return F.when(F.col(BROKEN).isNull() & self._cell.rlike(_CITY_CODE), self._cell).otherwise(UNKNOWN_CITY)
 
     @property
     def problems(self) -> list[Reason]:
-        return [] if self.given is None else [(~self._cell.rlike(_CITY_CODE), "not a city code (A-Z, 0-9, _)")]
+        return [] if self.given is None else [(~self._cell.rlike(_CITY_CODE), _NO_CITY)]
 
 
 @dataclass(frozen=True)

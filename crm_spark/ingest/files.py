@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import unquote
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -22,8 +24,11 @@ class Intake:
     def listed(self, patterns: Sequence[str]) -> tuple[list[tuple[str, int]], list[str]]:
         """(address, bytes) of the files at these paths and globs, and the patterns that match nothing; contents are not touched."""
         try:
-            found = self._spark.read.format("binaryFile").load(list(patterns)).select(F.col("_metadata.file_path"), "length")
-            return [(row[0], row[1]) for row in found.collect()], []
+            found = self._spark.read.format("binaryFile").load(list(patterns))
+            scanned = [(row[0], row[1]) for row in found.select(F.col("_metadata.file_path"), "length").collect()]
+            there = {plain_path(path) for path, _ in scanned}
+            empty = [(path, 0) for path in found.inputFiles() if plain_path(path) not in there]  # a scan leaves them out
+            return [*scanned, *empty], []
         except AnalysisException as error:
             if error.getCondition() != "PATH_NOT_FOUND":
                 raise
@@ -74,3 +79,8 @@ class Intake:
             yield
         finally:
             self._spark.conf.set(setting, str(before))
+
+
+def plain_path(address: str) -> str:
+    """One form of the addresses that Spark writes as file:/a, file:///a and with %20."""
+    return unquote(re.sub(r"^file:/+", "/", address))

@@ -17,6 +17,7 @@ from crm_spark.ingest.files import Intake
 from crm_spark.ingest.listing import Layout
 
 _UNRESOLVED = re.compile(r"with name `?(.+?)`? cannot be resolved")
+_NAME = re.compile(r"(?!.*\d{7})[^\W\d][\w .()/%-]*")  # what a column is called; a cell of a data row is told to nobody
 
 
 def column_names(file: FileConfig, first_line: str) -> tuple[str, ...]:
@@ -33,15 +34,20 @@ def mapping_problems(intake: Intake, layout: Layout, schema: T.StructType) -> li
     names = [c.lower() for c in schema.names]
     twice = sorted({c for c in schema.names if names.count(c.lower()) > 1})
     if twice:
-        return [f"column {', '.join(twice)} stands twice in the header"]
+        return [f"column {', '.join(twice)} stands twice in the header" if is_header(names) else f"a name stands twice in {_untold(names)}"]
     empty = intake.frame([], schema)
     return sorted({p for mapping in layout.mappings for month in _periods(mapping, layout) for p in _unresolved(empty, mapping, month)})
 
 
 def unmapped_columns(columns: Sequence[str], mappings: Sequence[MappingConfig]) -> tuple[str, ...]:
-    """Delivered columns that no mapping reads."""
+    """Delivered columns that no mapping reads; one whose name might be a value is left out."""
     used = frozenset[str]().union(*(m.words() for m in mappings))
-    return tuple(c for c in columns if c.lower() not in used)
+    return tuple(c for c in columns if c.lower() not in used and is_header([c]))
+
+
+def is_header(names: Sequence[str]) -> bool:
+    """True if all of these look like column names: a file without its header would else tell its first row."""
+    return all(_NAME.fullmatch(name) for name in names)
 
 
 def _periods(mapping: MappingConfig, layout: Layout) -> Sequence[str]:
@@ -65,6 +71,11 @@ def _problem(empty: DataFrame, *expressions: str) -> str | None:
     except AnalysisException as error:  # a ParseException is one, too
         missing = _UNRESOLVED.search(str(error))
         if missing:
-            return f"column {missing.group(1)} is missing{did_you_mean(missing.group(1), empty.columns)}"
+            known = did_you_mean(missing.group(1), empty.columns) if is_header(empty.columns) else f" in {_untold(empty.columns)}"
+            return f"column {missing.group(1)} is missing{known}"
         return " ".join(str(error).split(";")[0].split())[:200]
     return None
+
+
+def _untold(names: Sequence[str]) -> str:
+    return f"a first line of {len(names)} columns that is no header"

@@ -28,7 +28,7 @@ def read_lines(intake: Intake, file: FileConfig, paths: Sequence[str]) -> DataFr
 
 
 def survey_lines(lines: DataFrame, file: FileConfig) -> DataFrame:
-    """One row per file: counts of lines, a content fingerprint, and the place of the first line.
+    """One row per file: counts of lines, a content fingerprint, and its header.
 
     The fingerprint is of the multiset of lines, so their order does not matter; files of any size fit.
     """
@@ -38,7 +38,7 @@ def survey_lines(lines: DataFrame, file: FileConfig) -> DataFrame:
         F.count_if(is_undecodable()).alias("undecodable"),
         *_signs_of_utf8(file),
         *multiset_hash(F.xxhash64(LINE)),
-        F.min(F.when(F.col(BLOCK) == 0, F.col(ORDER))).alias("first"),
+        (F.min_by(LINE, F.when(F.col(BLOCK) == 0, F.col(ORDER))) if file.header else F.lit(None).cast("string")).alias("header"),
     )
 
 

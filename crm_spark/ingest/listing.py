@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import unquote
 
 from crm_spark.config.sources import FileConfig, MappingConfig, SourceConfig
 from crm_spark.errors import SourceError
-from crm_spark.ingest.files import Intake
+from crm_spark.ingest.files import Intake, plain_path
 
 _GLOB = re.compile(r"(\{month\}|\*|\?|\{[^}]*\}|\[[^\]]*\])")
 
@@ -32,6 +31,11 @@ class Layout:
     def patterns(self, months: Iterable[str]) -> list[str]:
         """What Spark is asked to read for these months: one path, glob or table name each; one without {month} once."""
         return list(dict.fromkeys(self._template.replace("{month}", month) for month in months))
+
+    def of(self, files: Iterable[SourceFile]) -> Layout:
+        """The layout for the months of which there are files; a file that holds all months is every month's."""
+        there = {f.month for f in files}
+        return self if None in there else replace(self, months=tuple(m for m in self.months if m in there))
 
     @property
     def _template(self) -> str:
@@ -61,8 +65,8 @@ def layouts(source: SourceConfig, data: str, last_month: str) -> list[Layout]:
     return found
 
 
-def list_files(intake: Intake, layout: Layout) -> list[SourceFile]:
-    """The layout's files, by name; SourceError names every month for which nothing is there."""
+def list_files(intake: Intake, layout: Layout, settled: Collection[str] = ()) -> list[SourceFile]:
+    """The layout's files, by name; SourceError names every month for which nothing is there, but for the settled ones."""
     if layout.file.format == "table":
         return _tables(intake, layout)
     wanted = layout.patterns(layout.months)
@@ -70,8 +74,8 @@ def list_files(intake: Intake, layout: Layout) -> list[SourceFile]:
     files = sorted({_described(layout, path, size) for path, size in found}, key=lambda f: f.name)
     if "{month}" in layout.file.path:
         there = {f.month for f in files}
-        absent = [p for p, m in zip(wanted, layout.months, strict=True) if m not in there]
-    if absent or not files:
+        absent = [p for p, m in zip(wanted, layout.months, strict=True) if m not in {*there, *settled}]
+    if absent or not (files or settled):
         raise SourceError("\n".join(f"files.{layout.name}: nothing found at {path}" for path in absent or wanted))
     return files
 
@@ -92,7 +96,7 @@ def _tables(intake: Intake, layout: Layout) -> list[SourceFile]:
 
 
 def _described(layout: Layout, path: str, size: int) -> SourceFile:
-    plain = unquote(re.sub(r"^file:/+", "/", path))
+    plain = plain_path(path)
     root = _root(layout.data) + "/"
     name = plain.split(root, 1)[1] if root in plain else "/".join(plain.split("/")[-2:])
     return SourceFile(path, name, _month_in(layout.file.path.replace("{data}", _root(layout.data)), plain), size)

@@ -74,6 +74,11 @@ def months_fed(fed: Sequence[Feed]) -> list[str]:
     return sorted({m for f in fed for m in f.months})
 
 
+def is_settled(label: str, key: PseudonymKey, before: Sequence[Account]) -> bool:
+    """True if the visible table's month was made (`before`) with files of this mapping, too, under the key of today: those may be gone."""
+    return any(a.mapping == label for a in before) and all(a.mapping_hash.startswith(key.check) for a in before)
+
+
 def is_unchanged(month: str, fed: Sequence[Feed], before: Sequence[Account]) -> bool:
     """True if the visible table's month was made of exactly these files by these mappings (`before`)."""
     was = {(a.mapping, a.file, a.fingerprint, a.mapping_hash) for a in before}
@@ -84,4 +89,4 @@ def mapping_hash(source: SourceConfig, mapping: MappingConfig, key: PseudonymKey
     """Hash of all that decides what becomes of a file besides its content."""
     fields = [(f.name, f.sql_type, f.required, f.valid, f.pseudonym) for f in source.table_of(mapping).fields]
     scope = (source.operator, mapping, source.files[mapping.file], fields, key.check, key.version, key.split_salt, cities, __version__)
-    return hashlib.sha256(repr(scope).encode()).hexdigest()[:16]
+    return f"{key.check}-{hashlib.sha256(repr(scope).encode()).hexdigest()[:16]}"

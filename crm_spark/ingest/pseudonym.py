@@ -60,6 +60,11 @@ def person_id(key: PseudonymKey, operator: str, identifier: Column) -> Column:
     return keyed_hash(key, F.concat(F.lit(f"cust|{operator}|"), identifier))
 
 
+def household_id(key: PseudonymKey, operator: str, identifier: Column) -> Column:
+    """`household_id` of the operator's own household id; null of null."""
+    return keyed_hash(key, F.concat(F.lit(f"home|{operator}|"), identifier))
+
+
 def number_id(key: PseudonymKey, number: Column) -> Column:
     """`number_id` of a normalised number: the same for every operator, because numbers move; null of null."""
     return keyed_hash(key, F.concat(F.lit("num|"), number))

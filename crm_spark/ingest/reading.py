@@ -10,6 +10,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from crm_spark.ingest.identity import trimmed
 from crm_spark.ingest.reasons import Reason
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)$"
@@ -46,8 +47,10 @@ def problems(cell: Column, value: Column, given: T.DataType, wanted: T.DataType,
 
 def read_money(cell: Column, given: T.DataType) -> Column:
     """An amount at the source's own scale for the reconciliation; null where it is none."""
-    amount = cell.try_cast(_WIDE)
-    return F.when(cell.rlike(_NUMBER), amount) if isinstance(given, T.StringType) else amount
+    if not isinstance(given, T.StringType):
+        return cell.try_cast(_WIDE)
+    written = trimmed(cell)
+    return F.when(written.rlike(_NUMBER), written.try_cast(_WIDE))
 
 
 def _text_problems(cell: Column, value: Column, wanted: T.DataType, decimals: int | None) -> list[Reason]:

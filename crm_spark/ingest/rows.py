@@ -50,7 +50,7 @@ def _cells(lines: DataFrame, file: FileConfig, columns: Sequence[str], used: fro
     by_parser = F.array(*[F.col(_PARSED)[c] for c in columns])
     plainly = F.split(LINE, _literally(file.delimiter), -1)
     split = parsed.withColumn(_CELLS, F.when(F.col(_PARSED).isNotNull(), by_parser).otherwise(plainly))
-    header = (F.col(BLOCK) == 0) & F.col(LINE).eqNullSafe(F.col(_HEADER))
+    header = F.col(LINE).eqNullSafe(F.col(_HEADER))
     cells = [_without_nulls(F.get(_CELLS, F.lit(i)), ("", *file.nulls)).alias(c) for i, c in enumerate(columns) if c.lower() in used]
     return split.select(*PLACE, LINE, header.alias(IS_HEADER), _broken(file, len(columns), header).alias(BROKEN), *cells)
 

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 from crm_spark.config.sources import MappingConfig, SourceConfig
 from crm_spark.ingest.columnar import FILE_MONTH
-from crm_spark.ingest.conform import REASONS, Door, conform
-from crm_spark.ingest.duplicates import CONFLICT, PART, VERDICT
+from crm_spark.ingest.conform import REASONS, Door, conform, line_text
+from crm_spark.ingest.duplicates import PART
 from crm_spark.ingest.files import BLOCK, ORDER, PATH, Intake
 from crm_spark.ingest.lines import LINE, line_offsets, read_lines
 from crm_spark.ingest.listing import Layout
@@ -22,7 +22,7 @@ from crm_spark.ingest.survey import Surveyed
 from crm_spark.tables.contract import Table
 
 CONFLICTING = "key: conflicting duplicate"
-_OFFSET = "crm__offset"
+_OFFSET, _COUNTED, _AGAIN = "crm__offset", "crm__counted", "crm__again"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Part:
         """The month that the file is read for."""
         return self.month or file.file.month or ""
 
+
+Numbered = tuple[Part, Surveyed, int | None]  # a file, and what `crm__order` lacks to be its line number; None: to be counted
 
 def parts(label: str, mapping: MappingConfig, layout: Layout, files: Iterable[Surveyed], months: Sequence[str]) -> Iterator[Part]:
     """The mapping's files of these months by columns; a file that holds all months counts once for each."""
@@ -69,24 +71,48 @@ def staged(intake: Intake, found: Sequence[Part], source: SourceConfig, table: T
     return reduce(DataFrame.unionByName, map(frame, found))
 
 
-def refused_rows(intake: Intake, rows: DataFrame, found: Sequence[Part], source: SourceConfig, key: PseudonymKey) -> DataFrame:
-    """One row per refused line: the columns of raw.quarantine and the line itself. The header of a file is none of them."""
-    reasons = F.coalesce(REASONS, F.when(F.col(VERDICT) == CONFLICT, F.array(F.lit(CONFLICTING))))
-    bad = rows.withColumn(REASONS, reasons).where(F.col(REASONS).isNotNull())
-    names = [(p.number, p.label, f.file.path, p.month_of(f), f.file.name) for p in found for f in p.files]
-    known = intake.frame(names, f"{PART} int, mapping string, {PATH} string, {FILE_MONTH} string, file string")
-    placed = bad.join(_offsets(intake, found), on=[PART, PATH, BLOCK], how="left").join(F.broadcast(known), on=[PART, PATH, FILE_MONTH])
-    numbered = placed.withColumn("line_number", F.col(ORDER) + F.coalesce(_OFFSET, F.lit(1)))
-    return numbered.where(~(F.col(IS_HEADER) & (F.col("line_number") == 1))).select(
+def refused_rows(
+    intake: Intake, rows: DataFrame, found: Sequence[Numbered], clashes: DataFrame | None, source: SourceConfig, key: PseudonymKey
+) -> DataFrame:
+    """One row per refused line: the columns of raw.quarantine and the line itself. The header of a file is none of them.
+
+    `rows` are the refused ones; `clashes` the addresses of those that contradict one another, whose lines are read again.
+    """
+    names = [(p.number, p.label, f.file.path, p.month_of(f), f.file.name, offset) for p, f, offset in found]
+    known = intake.frame(names, f"{PART} int, mapping string, {PATH} string, {FILE_MONTH} string, file string, {_OFFSET} bigint")
+    placed = rows.join(F.broadcast(known), on=[PART, PATH, FILE_MONTH])
+    numbered = _numbered(intake, placed, [p for p, _, offset in found if offset is None])
+    lined = numbered if clashes is None else _with_lines(intake, numbered, [p for p, _, _ in found], clashes)
+    return lined.where(~(F.col(IS_HEADER) & (F.col("line_number") == 1))).select(
         "city", "month", F.lit(source.name).alias("source"), "mapping", "file", "line_number",
-        keyed_hash(key, F.concat(F.lit("line|"), LINE)).alias("line_hash"), F.col(REASONS).alias("reasons"), F.col(LINE).alias("line"),
+        keyed_hash(key, F.concat(F.lit("line|"), LINE)).alias("line_hash"),
+        F.coalesce(REASONS, F.array(F.lit(CONFLICTING))).alias("reasons"), F.col(LINE).alias("line"),
     )  # fmt: skip
 
 
-def _offsets(intake: Intake, found: Sequence[Part]) -> DataFrame:
-    """Line offsets per part, file and block; only text has blocks. The same scan as before gives the same order."""
-    text = [p for p in found if p.layout.file.format == "csv"]
-    frames = [line_offsets(read_lines(intake, p.layout.file, p.layout.patterns(p.months))).withColumn(PART, F.lit(p.number)) for p in text]
-    if not frames:
-        return intake.frame([], f"{PART} int, {PATH} string, {BLOCK} bigint, {_OFFSET} bigint")
-    return reduce(DataFrame.unionByName, frames)
+def _numbered(intake: Intake, rows: DataFrame, unknown: Sequence[Part]) -> DataFrame:
+    """With line numbers; the blocks of files whose offset is not known are counted in the same scan, which gives the same order."""
+    if not unknown:
+        return rows.withColumn("line_number", F.col(ORDER) + F.col(_OFFSET))
+    parts = {p.number: p for p in unknown}.values()
+    lines = [(p.number, read_lines(intake, p.layout.file, p.layout.patterns(p.months))) for p in parts]
+    offsets = reduce(DataFrame.unionByName, [line_offsets(found).withColumn(PART, F.lit(number)) for number, found in lines])
+    counted = rows.join(offsets.withColumnRenamed(_OFFSET, _COUNTED), on=[PART, PATH, BLOCK], how="left")
+    return counted.withColumn("line_number", F.col(ORDER) + F.coalesce(_COUNTED, _OFFSET))
+
+
+def _with_lines(intake: Intake, rows: DataFrame, found: Sequence[Part], clashes: DataFrame) -> DataFrame:
+    """The lines of rows that were good by themselves are not carried along: those that clash are read again."""
+    wanted = {row[0] for row in clashes.select(PART).distinct().collect()}
+    again = [_lines(intake, p, clashes) for p in {p.number: p for p in found}.values() if p.number in wanted]
+    if not again:
+        return rows
+    lines = reduce(DataFrame.unionByName, again)
+    return rows.join(F.broadcast(lines), on=[PART, PATH, ORDER], how="left").withColumn(LINE, F.coalesce(LINE, _AGAIN))
+
+
+def _lines(intake: Intake, part: Part, places: DataFrame) -> DataFrame:
+    rows = read_rows(intake, part.layout, part.files, part.months, part.mapping.words(part.month))
+    here = F.broadcast(places.where(F.col(PART) == part.number).select(PATH, ORDER))
+    kept = rows.join(here, on=[PATH, ORDER], how="left_semi")
+    return kept.select(F.lit(part.number).alias(PART), PATH, ORDER, line_text(kept).alias(_AGAIN))

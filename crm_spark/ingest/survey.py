@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from crm_spark.errors import SourceError
 from crm_spark.ingest.columnar import FILE_MONTH, columnar_schema, read_columnar, survey_columnar
-from crm_spark.ingest.files import ORDER, PATH, Intake
+from crm_spark.ingest.files import PATH, Intake
 from crm_spark.ingest.headers import column_names, mapping_problems
-from crm_spark.ingest.lines import LINE, read_lines, survey_lines
+from crm_spark.ingest.lines import read_lines, survey_lines
 from crm_spark.ingest.listing import Layout, SourceFile, list_files
 
 UNDECODABLE_SHARE = 0.5  # beyond it not the rows are wrong but the declared encoding
@@ -41,11 +39,16 @@ class Surveyed:
         return 0 if self.header is None else 1
 
 
-def survey(intake: Intake, layout: Layout) -> list[Surveyed]:
-    """Every file of the layout, by name; SourceError for an absent or damaged one. Content is read once and not parsed."""
-    files = list_files(intake, layout)
+def survey(intake: Intake, layout: Layout, settled: Collection[str] = ()) -> list[Surveyed]:
+    """Every file of the layout, by name; SourceError for an absent or damaged one. Content is read once and not parsed.
+
+    Of `settled` months the files may be gone.
+    """
+    files = list_files(intake, layout, settled)
+    if not files:
+        return []
     look = _survey_text if layout.file.format == "csv" else _survey_columnar
-    found = guarded(lambda: look(intake, layout, files))
+    found = guarded(lambda: look(intake, layout.of(files), files))
     shapes = {f.schema.json(): f.schema for f in found if not f.problem}
     problems = {text: "; ".join(mapping_problems(intake, layout, schema)) for text, schema in shapes.items()}
     return [f if f.problem else replace(f, problem=problems[f.schema.json()] or None) for f in found]
@@ -67,17 +70,13 @@ def guarded(work: Callable[[], Result]) -> Result:
 def _survey_text(intake: Intake, layout: Layout, files: Sequence[SourceFile]) -> list[Surveyed]:
     lines = read_lines(intake, layout.file, layout.patterns(layout.months))
     facts = {row[PATH]: row for row in survey_lines(lines, layout.file).collect()}
-    headers = _first_lines(lines, [f["first"] for f in facts.values()]) if layout.file.header else {}
-    return [_text_file(layout, f, facts.get(f.path), headers.get(f.path)) for f in files]
+    return [_text_file(layout, f, facts.get(f.path)) for f in files]
 
 
-def _first_lines(lines: DataFrame, places: Sequence[int]) -> dict[str, str]:
-    return {row[0]: row[1] for row in lines.where(F.col(ORDER).isin(*places)).select(PATH, LINE).collect()}
-
-
-def _text_file(layout: Layout, source: SourceFile, facts: T.Row | None, header: str | None) -> Surveyed:
+def _text_file(layout: Layout, source: SourceFile, facts: T.Row | None) -> Surveyed:
     if facts is None:
         return Surveyed(source, 0, 0, "", problem="the file is empty")
+    header = facts["header"]
     columns = layout.file.columns if header is None else column_names(layout.file, header)
     schema = T.StructType([T.StructField(c, T.StringType()) for c in columns])
     found = Surveyed(source, facts["lines"], facts["blank"], _fingerprint(facts), schema, header)
@@ -104,8 +103,9 @@ def _survey_columnar(intake: Intake, layout: Layout, files: Sequence[SourceFile]
         wanted = [m for month in months for m in _wanted(layout, month)]
         facts = survey_columnar(read_columnar(intake, layout, wanted, schema), schema).collect()
         by_file = {(f[PATH], f.asDict().get(FILE_MONTH)): f for f in facts}
+        astray = _without_month(layout, by_file)
         for month in months:
-            found.extend(_columnar_month(layout, [f for f in files if f.month == month], by_file, schema))
+            found.extend(_columnar_month(layout, [f for f in files if f.month == month], by_file, schema, astray))
     return sorted(found, key=lambda f: (f.file.name, f.file.month or ""))
 
 
@@ -114,12 +114,18 @@ def _wanted(layout: Layout, month: str | None) -> Sequence[str]:
 
 
 def _columnar_month(
-    layout: Layout, files: Sequence[SourceFile], facts: dict[tuple[str, str | None], T.Row], schema: T.StructType
+    layout: Layout, files: Sequence[SourceFile], facts: dict[tuple[str, str | None], T.Row], schema: T.StructType, astray: str | None
 ) -> list[Surveyed]:
     """A month's files; an empty part is normal, a month without any row is not."""
     rows = [facts.get((f.path, f.month if layout.month_sql else None)) for f in files]
-    problem = None if any(rows) else "there is no row in it"
+    problem = astray or (None if any(rows) else "there is no row in it")
     return [Surveyed(f, r["lines"] if r else 0, 0, _fingerprint(r), schema, None, problem) for f, r in zip(files, rows, strict=True)]
+
+
+def _without_month(layout: Layout, facts: dict[tuple[str, str | None], T.Row]) -> str | None:
+    """Why a sliced table is refused: rows that say no month would be nobody's."""
+    lost = sum(row["lines"] for (_, month), row in facts.items() if month is None) if layout.month_sql else 0
+    return f"{lost} rows have no month ({layout.month_sql} is NULL or not yyyy-MM); give them one in the mapping's `month`" if lost else None
 
 
 def _fingerprint(facts: T.Row | None) -> str:

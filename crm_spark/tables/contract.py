@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 from crm_spark.errors import ContractError, did_you_mean
 
 _WITH_STATISTICS = (T.StringType, T.NumericType, T.DateType, T.TimestampType)  # what Delta can skip data on
-Pseudonym = Literal["subscriber", "number", "person", "bucket"]
+Pseudonym = Literal["subscriber", "number", "person", "household", "bucket"]
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ INGEST_LEDGER = Table(
                 ("loaded", "Rows loaded."),
                 ("quarantined", "Rows refused."),
                 ("duplicates", "Equal rows of the same key."),
+                ("elsewhere", "Rows of cities that the run does not write; they are in none of the other counts and sums."),
             )
         ),
         *(

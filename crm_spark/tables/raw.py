@@ -25,6 +25,7 @@ PEER_ID = Field(
 PERSON_ID = Field(
     "person_id", T.StringType(), "Pseudonym of the customer (person) who owns the number; null if not told.", pseudonym="person"
 )
+HOUSEHOLD_ID = Field("household_id", T.StringType(), "Pseudonym of the household the subscriber belongs to.", pseudonym="household")
 SPLIT_BUCKET = Field(
     "split_bucket", T.IntegerType(), "0-99 from SHA-256(split salt|source's own id); hold-out below 30.", pseudonym="bucket"
 )
@@ -46,7 +47,7 @@ USER_INFO = Table(
         PERSON_ID,
         NUMBER_ID,
         SPLIT_BUCKET,
-        text("household_id", "The household the subscriber belongs to, as the operator numbers it."),
+        HOUSEHOLD_ID,
         text("county", "County of registration."),
         text("brand", "Brand."),
         text("plan_id", "Tariff plan."),
