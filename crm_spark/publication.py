@@ -10,6 +10,7 @@ from crm_spark.job import Job
 from crm_spark.runs import next_sequence
 from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import PUBLICATION
+from crm_spark.tables.raw import USER_INFO
 
 NO_CITY = ("_ALL", "_UNKNOWN")  # rows that belong to no single city
 
@@ -17,11 +18,12 @@ NO_CITY = ("_ALL", "_UNKNOWN")  # rows that belong to no single city
 def publish(job: Job) -> int:
     """Publish all that the run has written, in one commit; returns the number of (city, month, table) published.
 
-    Each table is published for the cities the run replaced in it: a run of one city moves no other city.
+    Each table is published for the cities the run replaced in it: a run of one city moves no other city. Of a run of all cities
+    the job may name some.
     """
     if not job.seen.own:
         raise NotPublishedError(f"run {job.run_id} has written nothing; give the --run-id of a run that finished its jobs")
-    known = _known_cities(job)
+    known = job.cities or _known_cities(job)
     with job.locks.commit(PUBLICATION.full_name):  # two publications at once must not take the same sequence
         sequence, now = next_sequence(job.catalog), datetime.now()
         rows = [
@@ -37,6 +39,7 @@ def _known_cities(job: Job) -> Sequence[str]:
     """For a run of all cities: those it found and those published before (which may have become empty)."""
     if all(written.cities for written in job.seen.own.values()):
         return ()
-    found = {row["city"] for row in job.read(USER_BASIC, job.months_of(USER_BASIC), optional=True).select("city").distinct().collect()}
+    subscribers = (job.read(t, job.months_of(t), optional=True).select("city") for t in (USER_INFO, USER_BASIC) if job.months_of(t))
+    found = {row["city"] for cities in subscribers for row in cities.distinct().collect()}
     before = {city for cities in job.seen.published.values() for city in cities}
     return sorted({*found, *before, *NO_CITY})

@@ -117,8 +117,8 @@ class Operator:
 
 
 def _cities(job: Job) -> tuple[str, ...]:
-    written = [job.catalog.read(TABLES[name], version).select("city") for (name, _), version in job.seen.own.items()]
-    return tuple(sorted({row[0] for row in reduce(DataFrame.unionByName, written).distinct().collect()}))
+    rows = [job.catalog.read(TABLES[name], written.version).select("city") for (name, _), written in job.seen.own.items()]
+    return tuple(sorted({row[0] for row in reduce(DataFrame.unionByName, rows).distinct().collect()}))
 
 
 def _ingest():

@@ -83,7 +83,7 @@ def test_a_rule_that_holds_of_customers_without_a_value_stays(folder):
 
 
 def test_a_model_that_a_source_leaves_out_may_still_be_named(folder):
-    for part in ("models", "segments", "env", "sources"):
+    for part in ("models", "segments", "env", "sources", "../mlflow"):
         shutil.copytree(CONF / part, folder / part)
     for file in ("base.yml", "value.yml"):
         shutil.copy(CONF / file, folder)
@@ -302,6 +302,7 @@ def test_a_sheet_without_the_rule_column_is_told_once(folder):
 def planners_settings(folder, cell):
     """A whole conf folder in which one cell of the retention matrix is `cell`."""
     shutil.copytree(CONF, folder)
+    shutil.copytree(CONF.parent / "mlflow", folder.parent / "mlflow")
     sheet = folder / "matrices/retention.csv"
     sheet.write_text(sheet.read_text(encoding="utf-8").replace("new_low_arpu,< 12,", f"new_low_arpu,{cell},"), encoding="utf-8")
     return folder
@@ -314,7 +315,7 @@ def test_a_wrong_cell_stops_every_job_with_2_before_spark_starts(tmp_path, monke
     for job in ("ingest", "run_month"):
         assert load_job(job).main(["--conf-dir", str(conf), "--env", "demo", "--month", "2025-03"]) == 2
     assert f"{conf / 'matrices/retention.csv'}:2 (new_low_arpu), column 'tenure_months'" in caplog.text
-    assert [p.name for p in tmp_path.iterdir()] == ["conf"], "nothing was written"
+    assert {p.name for p in tmp_path.iterdir()} == {"conf", "mlflow"}, "nothing was written"
 
 
 def test_derived_sql_that_does_not_hold_stops_every_job_with_2(spark, tmp_path, monkeypatch, caplog):

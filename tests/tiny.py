@@ -61,7 +61,8 @@ class Tiny:
 def make_tiny(folder: Path) -> Tiny:
     """Generate the province and run its month: raw files to published recommendations."""
     tiny = Tiny(folder)
-    shutil.copytree(ROOT / "conf", tiny.conf)
+    for part in ("conf", "mlflow"):
+        shutil.copytree(ROOT / part, folder / part)
     _open_gates(tiny.conf)
     tiny.environment("tiny", tiny.var)
     tiny.var.mkdir()
