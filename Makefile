@@ -35,7 +35,7 @@ cluster-demo: setup ## the demo's month on a Spark standalone cluster on this ma
 
 ##@ Check
 test: setup ## the test suite (under 15 minutes)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## the long proofs
 	@$(BIN)/python -m pytest -m slow

@@ -35,6 +35,7 @@ setup(
             "mypy>=1.11",
             "pandas-stubs",
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "ruff>=0.6",
             "setuptools>=69",
             "types-PyYAML",

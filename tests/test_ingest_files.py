@@ -84,6 +84,7 @@ def test_a_file_without_the_mapped_columns_is_refused_naming_them(refused, name)
         ("tail.csv.gz", gzip.compress(CHINESE.encode()) + b"a tail"),
         ("magic.csv.gz", CHINESE.encode()),
     ],
+    ids=["cut", "tail", "magic"],
 )
 def test_a_damaged_file_is_refused_by_name(spark, tmp_path, name, content):
     deliver(tmp_path, {f"users/{name}": content})

@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from pyspark.sql import functions as F
@@ -18,7 +21,7 @@ from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.ops import INGEST_LEDGER
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, VALUE_SCORE
-from tests.tiny import MONTH, SIZE
+from tests.tiny import KEY, MONTH, ROOT, SIZE
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +118,16 @@ def test_the_summary_counts_what_the_tables_hold(month, tiny):
     assert summary["totals"]["customers"] == month.read(RECOMMENDATION).count()
     assert summary["digests"]["decision.recommendation"] == digest(month.read(RECOMMENDATION), RECOMMENDATION, ("model_versions",))
     assert (tiny.var / "summary.html").read_text(encoding="utf-8").count("<svg") >= 3
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.stem)
+def test_a_notebook_runs_and_shows_something(path, tiny, month):
+    """As a user runs it: a process of its own, from the project's folder."""
+    own = {"CRM_SPARK_ENV": "tiny", "CRM_SPARK_CONF_DIR": str(tiny.conf), "CRM_SPARK_PSEUDONYM_KEY": KEY}
+    done = subprocess.run([sys.executable, str(path)], cwd=ROOT, env=os.environ | own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.splitlines()) > 20
+    assert MONTH in done.stdout or "customers" in done.stdout
 
 
 def test_no_number_of_a_subscriber_leaves_the_vault(month, tiny):

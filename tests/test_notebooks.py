@@ -1,6 +1,5 @@
-"""Every notebook runs from top to bottom over a published month, and is in Databricks source format."""
+"""Every notebook is in Databricks source format and finds its parameters; tests/test_month.py runs them."""
 
-import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from crm_spark.notebook import parameter, published
-from tests.tiny import KEY, MONTH
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.py"))
 
@@ -22,17 +20,6 @@ def test_a_notebook_is_in_databricks_source_format(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# Databricks notebook source"
     assert lines[1].startswith("# MAGIC %md") and lines.count("# COMMAND ----------") >= 3
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebook_runs_and_shows_something(path, tiny, monkeypatch, capsys):
-    monkeypatch.setenv("CRM_SPARK_ENV", "tiny")
-    monkeypatch.setenv("CRM_SPARK_CONF_DIR", str(tiny.conf))
-    monkeypatch.setenv("CRM_SPARK_PSEUDONYM_KEY", KEY)
-    runpy.run_path(str(path), run_name="__main__")
-    printed = capsys.readouterr().out
-    assert len(printed.splitlines()) > 20
-    assert MONTH in printed or "customers" in printed
 
 
 def test_parameters_come_from_the_environment_or_from_widgets(monkeypatch):
