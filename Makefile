@@ -34,7 +34,7 @@ cluster-demo: setup ## the demo's month on a Spark standalone cluster on this ma
 	@bash .ci/cluster_demo
 
 ##@ Check
-test: setup ## the test suite (under 15 minutes)
+test: setup ## the test suite (under 10 minutes on 2 cores)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## the long proofs

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 MONEY = T.DecimalType(18, 2)
+HOLD_OUT_BELOW = 30  # split_bucket 0-29 is held out for good: it chooses no model and shapes no group
 DIGITS = 6  # numbers that reach a digest are rounded to this
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from crm_spark.errors import CrmError
 
-TRIED_SPARK = ("4.1.0", "4.1.1", "4.2.0")
+TRIED_SPARK = ("4.1.1",)
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
 JARS_FOLDER = Path(".jars")
 
@@ -20,8 +20,6 @@ JARS_FOLDER = Path(".jars")
 REDACTED = r"(?i)(0x[0-9a-f]{120,}|X'[0-9a-f]{120,}'|\[([0-9a-f]{2} ?){64,}\])"
 
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
-# For minutes of work: compiled quickly instead of well, and collected by as many threads as there are cores; a third less CPU.
-QUICK_JAVA: Mapping[str, str] = {_JAVA_OPTIONS: "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"}
 
 SETTINGS: Mapping[str, str] = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -54,10 +52,11 @@ LOCAL_SETTINGS: Mapping[str, str] = {
 def open_session(name: str, settings: Mapping[str, str]) -> SparkSession:
     """The session of a job: the running one on Databricks, else one with Delta; `settings` win over the defaults, and options of Java add up.
 
-    A master given by spark-submit stays; without one the job runs on the local cores.
+    A master given by spark-submit stays; without one the job runs on the local cores. The running session of Databricks takes the
+    settings that may change while it runs; the others are the cluster's own (README).
     """
     if on_databricks():
-        return SparkSession.builder.getOrCreate()
+        return _with_settings(SparkSession.builder.getOrCreate(), {**SETTINGS, **settings})
     _refuse_untried_spark()
     local = {} if _submitted() else _local()
     java = [given[_JAVA_OPTIONS] for given in (local, settings) if _JAVA_OPTIONS in given]
@@ -69,8 +68,15 @@ def local_session(name: str, cores: int, memory: str, warehouse: Path) -> SparkS
     """A small session on this machine, for tests and notebooks."""
     return open_session(
         name,
-        {"spark.master": f"local[{cores}]", "spark.driver.memory": memory, "spark.sql.warehouse.dir": str(warehouse), **QUICK_JAVA},
+        {"spark.master": f"local[{cores}]", "spark.driver.memory": memory, "spark.sql.warehouse.dir": str(warehouse)},
     )
+
+
+def _with_settings(session: SparkSession, settings: Mapping[str, str]) -> SparkSession:
+    for key, value in settings.items():
+        if session.conf.isModifiable(key):
+            session.conf.set(key, value)
+    return session
 
 
 def on_databricks() -> bool:

@@ -23,10 +23,9 @@ from crm_spark.config.province import ProvinceConfig, load_province
 from crm_spark.errors import ConfigError, CrmError
 from crm_spark.province.files import is_made, make, make_room
 from crm_spark.province.world import Province
-from crm_spark.session import QUICK_JAVA, open_session
+from crm_spark.session import open_session
 
 LOG = logging.getLogger("crm_spark")
-SMALL_SIZE = 100_000  # subscribers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +50,7 @@ def _run(province: Province, out: Path, force: bool) -> None:
         return
     start = time.monotonic()
     make_room(out)
-    spark = open_session("make_province", _settings(province.size))
+    spark = open_session("make_province", _settings())
     months = province.config.months
     LOG.info("make_province: %s subscribers, %s to %s, seed %s, into %s", f"{province.size:,}", months[0], months[-1], province.seed, out)
     for made in make(spark, province, out):
@@ -71,10 +70,9 @@ def _province(options: argparse.Namespace) -> Province:
     return Province(config, options.seed, options.size)
 
 
-def _settings(size: int) -> dict[str, str]:
-    """Unless spark-submit says otherwise: the local cores and a small heap; a small province is done before good code pays."""
-    local = {"spark.master": "local[*]", "spark.driver.memory": "3g", **(QUICK_JAVA if size <= SMALL_SIZE else {})}
-    given = {} if "PYSPARK_SUBMIT_ARGS" in os.environ else local
+def _settings() -> dict[str, str]:
+    """Unless spark-submit says otherwise: the local cores and a small heap."""
+    given = {} if "PYSPARK_SUBMIT_ARGS" in os.environ else {"spark.master": "local[*]", "spark.driver.memory": "3g"}
     return {**given, "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED"}
 
 

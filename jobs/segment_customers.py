@@ -37,7 +37,7 @@ def run(job: Job) -> None:
 def _read_columns(job: Job) -> DataFrame:
     view = job.read(CUSTOMER_VIEW, all_cities=True)
     read = mentioned(*[sql for spec in job.config.segmentations.values() for sql in spec.expressions.values()])
-    return view.select(*[c for c in view.columns if c in KEY or c in read])
+    return view.select(*[c for c in view.columns if c in (*KEY, "split_bucket") or c in read])
 
 
 def _union(frames: list[DataFrame], empty: DataFrame) -> DataFrame:

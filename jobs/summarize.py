@@ -20,7 +20,7 @@ from crm_spark.runs import finished_jobs
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER
+from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER, PUBLICATION
 from crm_spark.tables.raw import QUARANTINE
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
 
@@ -43,7 +43,7 @@ def _about(job: Job) -> dict[str, object]:
     env, source = job.config.env, job.config.source
     cities = list(job.cities) if job.cities else None
     return {
-        "run": {"run_id": job.run_id, "env": job.config.env_name, "month": job.month, "cities": cities, "config": job.config.fingerprint},
+        "run": {"run_id": _run_told(job), "env": job.config.env_name, "month": job.month, "cities": cities, "config": job.config.fingerprint},
         "source": {"name": env.source, "operator": source.operator, "description": source.description},
         "places": {
             "recommendations": job.catalog.reference(RECOMMENDATION).removeprefix("delta.").strip("`"),
@@ -84,8 +84,9 @@ def _scores(job: Job) -> dict[str, object]:
 
 
 def _operations(job: Job) -> dict[str, object]:
-    told = job.catalog.read(COVERAGE).where(F.col("run_id") == job.run_id)
-    seconds = [{"job": row["job"], "seconds": round(float(row["seconds"]), 1)} for row in finished_jobs(job.catalog, job.run_id)]
+    run_id = _run_told(job)
+    told = job.catalog.read(COVERAGE).where(F.col("run_id") == run_id)
+    seconds = [{"job": row["job"], "seconds": round(float(row["seconds"]), 1)} for row in finished_jobs(job.catalog, run_id)]
     ledger = facts.ingest(job.catalog.read(INGEST_LEDGER)) if job.catalog.exists(INGEST_LEDGER) else []
     digests = {t.full_name: digest(job.read(t, optional=True), t, WITHOUT.get(t.full_name, ())) for t in DIGESTED}
     return {
@@ -95,6 +96,14 @@ def _operations(job: Job) -> dict[str, object]:
         "jobs": seconds,
         "digests": digests,
     }
+
+
+def _run_told(job: Job) -> str:
+    """The run that recommended: this one, or, where the job runs alone, the one that was published last."""
+    if job.wrote(RECOMMENDATION, job.month):
+        return job.run_id
+    of_month = job.catalog.read(PUBLICATION).where((F.col("table") == RECOMMENDATION.full_name) & (F.col("month") == job.month))
+    return str(of_month.orderBy(F.desc("sequence")).select("run_id").head(1)[0][0])
 
 
 def _write(path: Path, text: str) -> None:

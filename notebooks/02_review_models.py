@@ -85,7 +85,7 @@ show(graded.orderBy("model", F.desc("mean_score")), rows=40)
 counted = scores.groupBy("model", (F.floor(F.col("score") / 5) * 5).alias("from_score")).agg(F.count("*").alias("customers")).toPandas()
 models = sorted(counted["model"].unique())
 figure = Figure(figsize=(10, 1 + 1.6 * max(len(models), 1)), layout="constrained")
-for axes, model in zip(figure.subplots(max(len(models), 1), 1, squeeze=False)[:, 0], models):
+for axes, model in zip(figure.subplots(max(len(models), 1), 1, squeeze=False)[:, 0], models, strict=False):
     part = counted[counted["model"] == model]
     axes.bar(part["from_score"] + 2.5, part["customers"], width=4.6, color="#1b6ca8")
     axes.set_xlim(0, 100)

@@ -130,6 +130,16 @@ def test_a_notebook_runs_and_shows_something(path, tiny, month):
     assert MONTH in done.stdout or "customers" in done.stdout
 
 
+def test_a_summary_written_alone_tells_the_run_that_was_published(tiny):
+    before = tiny.summary
+    assert tiny.run("summarize") == 0
+    after = tiny.summary
+    assert after["run"] == before["run"]
+    assert after["coverage"] == before["coverage"] != []
+    assert after["digests"] == before["digests"]
+    assert {j["job"] for j in before["jobs"]} <= {j["job"] for j in after["jobs"]}
+
+
 def test_no_number_of_a_subscriber_leaves_the_vault(month, tiny):
     vault = month.read(TABLES["vault.subscriber_number"])
     numbers = {r.msisdn for r in vault.select("msisdn").limit(300).collect()}

@@ -17,7 +17,7 @@ from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 M = "2025-03"
-VIEW = "city string, month string, user_id string, arpu double, minutes double, mb double, fax double, plan int"
+VIEW = "city string, month string, user_id string, arpu double, minutes double, mb double, fax double, plan int, split_bucket int"
 SPEC = SegmentationSpec(
     question="Who?",
     attributes=("arpu", "minutes", {"gb": "mb / 1024"}, "fax", "plan"),
@@ -45,7 +45,7 @@ def customers():
     for kind, (arpu, minutes, mb) in KINDS.items():
         for i in range(10):
             known = minutes * (1 + i / 100) if f"{kind}{i}" != "data3" else None
-            yield ("A" if i % 2 else "B", M, f"{kind}{i}", arpu + i / 10, known, mb + i, None, 5)
+            yield ("A" if i % 2 else "B", M, f"{kind}{i}", arpu + i / 10, known, mb + i, None, 5, 30 + i)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,15 @@ def test_too_few_customers_or_attributes_skip_the_segmentation_and_say_so(spark)
     assert set(blind.dropped) == {"fax", "plan"}
 
 
+def test_held_out_customers_are_placed_but_shape_no_group(spark, found):
+    held_out = [("A", M, f"held{i}", 1000.0 * i, 7.0 * i, 50.0, 3.0, i, i) for i in range(30)]
+    other = segment(spark.createDataFrame([*customers(), *held_out], VIEW), M, "who", SPEC)
+    assert isinstance(other, Segmentation) and other.digest == found.digest
+    assert other.segments.count() == found.segments.count() + 30
+
+
 def test_the_fit_reads_a_sample_that_depends_on_the_customers_alone(spark):
-    rows = [("A", M, f"u{i}", 1.0, 1.0, 1.0, None, 1) for i in range(400)]
+    rows = [("A", M, f"u{i}", 1.0, 1.0, 1.0, None, 1, 50) for i in range(400)]
     views = [spark.createDataFrame(rows, VIEW).repartition(5), spark.createDataFrame(rows[::-1], VIEW).coalesce(1)]
     first, second = ([r["user_id"] for r in training_sample(view, 400, 100).collect()] for view in views)
     assert first == second == sorted(first)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from crm_spark.columns import HOLD_OUT_BELOW
 from crm_spark.config.models import ModelSpec
 from crm_spark.learning.windows import LABEL_VALUE
 from crm_spark.months import add_months
-
-HOLD_OUT_BELOW = 30  # split_bucket 0-29 is held out for good, whatever the model
 
 TRAIN, VALIDATION, HOLD_OUT, EARLIER_HOLD_OUT = "train", "validation", "hold_out", "earlier_hold_out"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from crm_spark.columns import HOLD_OUT_BELOW
 from crm_spark.config.segments import SegmentationSpec
 from crm_spark.segments.attributes import KEY, Scale, measured, scales, training_sample, unusable, usable
 from crm_spark.segments.clustering import CLUSTER, Clusters, assigned, fit
@@ -60,7 +61,7 @@ def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec) -> S
     """Group the customers of the view of `month`, which must hold all cities.
 
     Attributes without a value or without variance are dropped; with fewer than two left, or fewer than three customers a
-    group, there is no segmentation. The same rows give the same numbers and names however they are partitioned.
+    group, there is no segmentation. Held-out customers are placed, but shape no group. The same rows give the same numbers and names however they are partitioned.
     """
     attributes = measured(view, name, spec)
     for kind, rules in (("names", spec.names), ("class_names", spec.class_names)):
@@ -68,11 +69,15 @@ def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec) -> S
     rows = view.count()
     if rows < spec.groups * _ROWS_PER_GROUP:
         return Skipped(f"{rows} customers are too few for {spec.groups} groups", {})
-    sample = training_sample(attributes, rows, spec.sample)
+    sample = training_sample(measured(view.where(_may_shape()), name, spec), rows, spec.sample)
     found = scales(sample, spec)
     if len(usable(found)) < _MIN_ATTRIBUTES:
         return Skipped(f"{len(usable(found))} of {len(found)} attributes vary, at least {_MIN_ATTRIBUTES} are needed", unusable(found))
     return _segmented(attributes, sample, found, (month, name), spec)
+
+
+def _may_shape() -> Column:
+    return F.coalesce(F.col("split_bucket") >= HOLD_OUT_BELOW, F.lit(True))
 
 
 def _segmented(

@@ -1,0 +1,27 @@
+"""The running session of Databricks takes what may change while it runs, and no job stops at what may not."""
+
+from crm_spark.session import SETTINGS, open_session
+
+
+def test_the_running_session_of_databricks_takes_the_settings(spark, monkeypatch):
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "18.0")
+    monkeypatch.setattr("crm_spark.session.SparkSession", _Builder(spark))
+    kept = {key: spark.conf.get(key) for key in ("spark.sql.session.timeZone", "spark.sql.legacy.javaCharsets", "spark.sql.shuffle.partitions")}
+    try:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+        spark.conf.set("spark.sql.legacy.javaCharsets", "false")
+        session = open_session("any", {"spark.sql.shuffle.partitions": "9", "spark.driver.memory": "1g"})
+        assert session.conf.get("spark.sql.session.timeZone") == SETTINGS["spark.sql.session.timeZone"]
+        assert session.conf.get("spark.sql.legacy.javaCharsets") == "true", "GBK needs it"
+        assert session.conf.get("spark.sql.shuffle.partitions") == "9"
+        assert session.conf.get("spark.driver.memory", None) != "1g"
+    finally:
+        for key, value in kept.items():
+            spark.conf.set(key, value)
+
+
+class _Builder:
+    """`SparkSession.builder.getOrCreate()` that gives the session of the tests."""
+
+    def __init__(self, session):
+        self.builder, self.getOrCreate = self, lambda: session
