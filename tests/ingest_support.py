@@ -74,7 +74,7 @@ def judged(spark: SparkSession, source: SourceConfig, folder: Path, month: str =
         read = [read_rows(intake, p.layout, p.files, p.months, p.mapping.words(p.month)).select(PATH, ORDER, LINE) for p in parts]
         lines = reduce(DataFrame.unionByName, read)
         named = rows.drop(LINE).join(lines, on=[PATH, ORDER]).withColumn("reasons", F.col(REASONS))
-        return spark.createDataFrame(named.collect(), named.schema)
+        return spark.createDataFrame(named.orderBy(PATH, ORDER).collect(), named.schema)
 
 
 class Operator:
