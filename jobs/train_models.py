@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Lock
 
 from pyspark.sql import DataFrame
 
@@ -27,6 +29,8 @@ from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.middle import USER_BASIC
 
+MODELS_AT_ONCE = 2  # while one model waits for its many small jobs to be planned, another computes
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The job's own options."""
@@ -34,35 +38,39 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(job: Job) -> None:
-    """Every model in turn."""
+    """Every model; what is recorded is recorded one at a time."""
     view = job.spark.createDataFrame([], customer_view_table(extension_fields(job.config.source)).struct)
     refuse_bad_expressions(view, job.config.models, str(job.config.conf_dir / "models"))
     policy = getattr(job.options, "train", None) or job.config.env.mlflow.train
     registry = Registry(job.config.env.mlflow)
-    for number, spec in enumerate(job.config.models.values(), 1):
-        version = registry.champion_version(spec.name)
-        if policy == "never" or (policy == "missing" and version):
-            job.log.info("    kept %s: %s", spec.name, f"champion version {version}" if version else "no champion")
-            continue
-        job.log.info("    training %s (%d of %d)", spec.name, number, len(job.config.models))
-        try:
-            _train(job, registry, spec)
-        except UntrainableError as error:
-            job.cover("training", spec.name, "skipped", str(error))
+    wanted = [spec for spec in job.config.models.values() if _is_wanted(job, registry, spec, policy)]
+    recording = Lock()
+    with ThreadPoolExecutor(MODELS_AT_ONCE) as pool:
+        list(pool.map(lambda numbered: _train(job, registry, numbered[1], f"{numbered[0]} of {len(wanted)}", recording), enumerate(wanted, 1)))
 
 
-def _train(job: Job, registry: Registry, spec: ModelSpec) -> None:
+def _is_wanted(job: Job, registry: Registry, spec: ModelSpec, policy: str) -> bool:
+    version = registry.champion_version(spec.name)
+    if policy == "never" or (policy == "missing" and version):
+        job.log.info("    kept %s: %s", spec.name, f"champion version {version}" if version else "no champion")
+        return False
+    return True
+
+
+def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording: Lock) -> None:
     start = time.monotonic()
+    job.log.info("    training %s (%s)", spec.name, place)
     months = label_months(spec, job.month, job.months_of(CUSTOMER_VIEW), next(iter(job.months_of(USER_BASIC)), None))
-    rows = _rows(job, spec, months).persist()  # read again for every count, level and extreme
     try:
-        trained = _fitted(prepare(spec, rows))
-    finally:
-        rows.unpersist()
+        trained = _trained(spec, _rows(job, spec, months))
+    except UntrainableError as error:
+        job.cover("training", spec.name, "skipped", str(error))
+        return
     failures = gate_failures(trained.metrics, spec.gate)
     versions = {table.name: _versions(job, table, months) for table in (CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS)}
     tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint}
-    version = registry.record(trained, job.spark, versions, failures, tags)
+    with recording:
+        version = registry.record(trained, job.spark, versions, failures, tags)
     told = f"{trained.chosen.algorithm}, AUC {trained.metrics['test_auc']:.3f}, lift at 10 % {trained.metrics['test_lift_10']:.2f}"
     job.log.info("    %s version %s: %s, %.1f s", spec.name, version, told, time.monotonic() - start)
     if failures:
@@ -77,6 +85,14 @@ def _rows(job: Job, spec: ModelSpec, months: tuple[str, ...]) -> DataFrame:
     view = job.read(CUSTOMER_VIEW, months, all_cities=True)
     labels = job.read(CUSTOMER_VIEW_LABELS, months, optional=True, all_cities=True)
     return needed_columns(spec, training_rows(spec, view, labels, job.month))
+
+
+def _trained(spec: ModelSpec, rows: DataFrame) -> Trained:
+    rows.persist()  # read again for every count, level and extreme
+    try:
+        return _fitted(prepare(spec, rows))
+    finally:
+        rows.unpersist()
 
 
 def _fitted(prepared: Prepared) -> Trained:

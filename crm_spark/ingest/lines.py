@@ -65,7 +65,7 @@ def line_offsets(lines: DataFrame) -> DataFrame:
 
 def is_blank() -> Column:
     """True for a line of nothing but spaces and tabs."""
-    return F.btrim(LINE, F.lit(" \t\r")) == ""
+    return F.ltrim(LINE, F.lit(" \t\r")) == ""  # from the left alone: it stops at the first sign
 
 
 def is_undecodable() -> Column:

@@ -29,7 +29,7 @@ def refuse_bad_expressions(view: DataFrame, specs: Mapping[str, ModelSpec], wher
 def _problems(view: DataFrame, spec: ModelSpec) -> Iterator[str]:
     if told := _refusal(partial(view.where, spec.population)):
         yield f"population: {told}"
-    elif spec.label.value and (told := _refusal(partial(build_labels, spec, view, view, _SOME_MONTH))):
+    elif spec.label.value and (told := _refusal(partial(build_labels, spec, view, [_SOME_MONTH]))):
         yield f"label.value: {told}"
     wrong = {name: _refusal(partial(view.selectExpr, sql)) for name, sql in spec.features.add.items()}
     yield from (f"features.add.{name}: {told}" for name, told in wrong.items() if told)

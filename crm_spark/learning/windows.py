@@ -7,7 +7,6 @@ Features are the view's row of the as-of month, which never looks ahead; labels 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -56,28 +55,29 @@ def label_rows(
     as_ofs = label_months(spec, month, seen, first_month)
     if spec.label.outcome:
         return _delivered_labels(spec, view, month, as_ofs, outcomes)
-    frames = [build_labels(spec, _months(view, as_of), _months(view, *performance_months(spec, as_of)), as_of) for as_of in as_ofs]
-    return reduce(DataFrame.unionByName, frames) if frames else build_labels(spec, view.limit(0), view.limit(0), month)
+    return build_labels(spec, view, as_ofs)
 
 
-def build_labels(spec: ModelSpec, as_of_view: DataFrame, performance_views: DataFrame, as_of: str) -> DataFrame:
-    """One row per customer of the population in the as-of month: 1 if the label's condition held, else 0 (null counts as 0).
+def build_labels(spec: ModelSpec, view: DataFrame, as_of_months: Sequence[str]) -> DataFrame:
+    """One row per customer of the population in each as-of month: 1 if the label's condition held, else 0 (null counts as 0).
 
     The condition is an aggregate over the customer's performance months: `o` is the as-of row, `p` the row of each month, all null
     and `p.present` false in a month without one. Whoever leaves in the gap is absent afterwards, so the label sees it. Customers
-    are followed by `user_id` across cities; the row keeps the as-of city.
+    are followed by `user_id` across cities; the row keeps the as-of city. `view` holds at least `months_to_read`; the join goes by
+    performance month, so no other month can enter.
     """
-    months = performance_months(spec, as_of)
-    population = as_of_view.where(F.expr(spec.population))
-    read = [c for c in as_of_view.columns if c in {"city", "month", "user_id"} | mentioned(spec.label.value)]
-    later = performance_views.select(F.struct(*read).alias("p"))
-    grid = population.select(F.struct(*read).alias("o"), F.explode(F.array(*map(F.lit, months))).alias("performance_month"))
+    later = {as_of: performance_months(spec, as_of) for as_of in as_of_months}
+    asked = F.create_map(*[cell for as_of, months in later.items() for cell in (F.lit(as_of), F.array(*map(F.lit, months)))])
+    months = F.element_at(asked.cast("map<string,array<string>>"), F.col("month"))
+    population = _months(view, *as_of_months).where(F.expr(spec.population))
+    read = [c for c in view.columns if c in {"city", "month", "user_id"} | mentioned(spec.label.value)]
+    grid = population.select(F.struct(*read).alias("o"), F.element_at(months, -1).alias("known_month"), F.explode(months).alias("performance_month"))
+    performed = _months(view, *sorted({m for months in later.values() for m in months})).select(F.struct(*read).alias("p"))
     same = (F.col("o.user_id") == F.col("p.user_id")) & (F.col("performance_month") == F.col("p.month"))
-    rows = grid.join(later, on=same, how="left").select("o", _with_presence(read).alias("p"))
-    customer = (F.col("o.city").alias("city"), F.col("o.user_id").alias("user_id"))
-    happened = rows.groupBy(*customer).agg(F.expr(str(spec.label.value)).cast("boolean").cast("double").alias("happened"))
-    value = {"month": F.lit(as_of), "value": F.coalesce("happened", F.lit(0.0))}
-    return _label_frame(spec, happened.withColumns(value), F.lit(months[-1]))
+    rows = grid.join(performed, on=same, how="left").select("o", "known_month", _with_presence(read).alias("p"))
+    customer = [F.col(f"o.{c}").alias(c) for c in ("city", "month", "user_id")]
+    happened = rows.groupBy(*customer, "known_month").agg(F.expr(str(spec.label.value)).cast("boolean").cast("double").alias("happened"))
+    return _label_frame(spec, happened.withColumn("value", F.coalesce("happened", F.lit(0.0))), F.col("known_month"))
 
 
 def training_rows(spec: ModelSpec, view: DataFrame, labels: DataFrame, month: str) -> DataFrame:
