@@ -17,6 +17,7 @@ from crm_spark.tables.score import MODEL_SCORE
 
 MODELS_AT_ONCE = 2  # loading one is many small reads
 
+
 def run(job: Job) -> None:
     """All champions over the month's view."""
     found = scorers(job, Registry(job.config.env.mlflow))

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 from pyspark.sql import functions as F
@@ -23,14 +24,35 @@ from crm_spark.tables.ops import INGEST_LEDGER
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, VALUE_SCORE
 from tests.tiny import KEY, MONTH, ROOT, SIZE
 
+# Other partitions, no adaptive plans, many small splits: what an answer must not depend on.
+OTHER_PLANS = {"spark.sql.shuffle.partitions": "7", "spark.sql.adaptive.enabled": "false", "spark.sql.files.maxPartitionBytes": "200000"}
+
 
 @pytest.fixture(scope="session")
 def month(spark, tiny):
     """A reader of what the tiny month published."""
+    return reader(spark, tiny)
+
+
+def reader(spark, tiny, run_id="reader"):
+    """A job that sees what is published and what the run wrote."""
     config = load_settings(tiny.conf, "tiny")
     locks = Locks(config.env.locks)
     catalog = Catalog(spark, config.env.catalog, locks)
-    return Job("reader", MONTH, None, "reader", spark, catalog, config, locks, load_versions(catalog, "reader"), argparse.Namespace())
+    return Job("reader", MONTH, None, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), argparse.Namespace())
+
+
+@contextmanager
+def other_plans(spark):
+    """The session with other plans."""
+    kept = {key: spark.conf.get(key) for key in OTHER_PLANS}
+    try:
+        for key, value in OTHER_PLANS.items():
+            spark.conf.set(key, value)
+        yield
+    finally:
+        for key, value in kept.items():
+            spark.conf.set(key, value)
 
 
 def test_every_customer_of_the_view_has_exactly_one_recommendation(month):
@@ -154,22 +176,23 @@ def test_no_number_of_a_subscriber_leaves_the_vault(month, tiny):
         assert text.where(F.col("row").rlike("|".join(sorted(numbers)[:50]))).count() == 0
 
 
+def test_from_the_view_on_the_answer_does_not_depend_on_partitions(spark, tiny, month):
+    """The jobs once more with the same champions and other plans: equal digests, down to the recommendations."""
+    jobs = ("build_customer_view", "score_value", "score_models", "segment_customers", "build_personal_index", "compile_matrices", "recommend")
+    with other_plans(spark):
+        assert [tiny.run(job, "--run-id", "other-plans") for job in jobs] == [0] * len(jobs)
+    other = reader(spark, tiny, "other-plans")
+    for table in (CUSTOMER_VIEW, VALUE_SCORE, MODEL_SCORE, SEGMENT, PERSONAL_INDEX, EXCLUSION, RECOMMENDATION):
+        assert other.wrote(table, MONTH), table.full_name
+        assert digest(other.read(table), table) == digest(month.read(table), table), table.full_name
+
+
 @pytest.mark.slow
-def test_the_answer_depends_neither_on_shuffle_partitions_nor_on_adaptive_plans(spark, tiny, month):
-    """The month once more, with the same champions, other partitions and no adaptive execution: equal digests."""
+def test_from_the_raw_files_on_the_answer_does_not_depend_on_partitions(spark, tiny):
+    """The whole month once more with the same champions and other plans: equal digests."""
     other = tiny.folder / "other"
     shutil.rmtree(other, ignore_errors=True)
     tiny.environment("other", other, train="never")
-    kept = {
-        key: spark.conf.get(key)
-        for key in ("spark.sql.shuffle.partitions", "spark.sql.adaptive.enabled", "spark.sql.files.maxPartitionBytes")
-    }
-    changed = {"spark.sql.shuffle.partitions": "7", "spark.sql.adaptive.enabled": "false", "spark.sql.files.maxPartitionBytes": "200000"}
-    try:
-        for key, value in changed.items():
-            spark.conf.set(key, value)
+    with other_plans(spark):
         assert tiny.run("run_month", env="other") == 0
-    finally:
-        for key, value in kept.items():
-            spark.conf.set(key, value)
     assert json.loads((other / "summary.json").read_text(encoding="utf-8"))["digests"] == tiny.summary["digests"]
