@@ -9,6 +9,8 @@ table in one pass. Middle tables that an operator delivers ready-made came in by
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -24,29 +26,47 @@ from crm_spark.tables.contract import Table
 from crm_spark.tables.middle import BILLING_SUMMARY, BUNDLE_STATUS, CONTACT_CIRCLE, USER_BASIC, VAS_SUMMARY, VOICE_DAILY, VOICE_SUMMARY
 from crm_spark.tables.raw import BILLING, BUNDLE_CONTRACT, SERVICE_SUBSCRIPTION, TERMINAL, USER_INFO, VAS_USAGE, VOICE_CDR
 
-Build = Callable[..., DataFrame]
 
-# Each table with the sources that tell it (one is enough), what else it is built from, and its builder.
-STEPS: tuple[tuple[Table, tuple[Table, ...], tuple[Table, ...], Build], ...] = (
-    (USER_BASIC, (USER_INFO,), (TERMINAL,), build_user_basic),
-    (VOICE_DAILY, (VOICE_CDR,), (), build_voice_daily),
-    (VOICE_SUMMARY, (VOICE_DAILY,), (USER_BASIC,), build_voice_summary),
-    (CONTACT_CIRCLE, (VOICE_DAILY,), (USER_BASIC,), build_contact_circle),
-    (BILLING_SUMMARY, (BILLING,), (), build_billing_summary),
-    (VAS_SUMMARY, (SERVICE_SUBSCRIPTION, VAS_USAGE), (), build_vas_summary),
-    (BUNDLE_STATUS, (BUNDLE_CONTRACT,), (USER_BASIC,), build_bundle_status),
+@dataclass(frozen=True)
+class Step:
+    """A middle table, the sources that tell it (one is enough), what else it is built from, and its builder."""
+
+    table: Table
+    sources: tuple[Table, ...]
+    others: tuple[Table, ...]
+    build: Callable[..., DataFrame]
+
+
+# The tables of a wave need none of each other; the second is built from the first.
+WAVES: tuple[tuple[Step, ...], ...] = (
+    (
+        Step(USER_BASIC, (USER_INFO,), (TERMINAL,), build_user_basic),
+        Step(VOICE_DAILY, (VOICE_CDR,), (), build_voice_daily),
+        Step(BILLING_SUMMARY, (BILLING,), (), build_billing_summary),
+        Step(VAS_SUMMARY, (SERVICE_SUBSCRIPTION, VAS_USAGE), (), build_vas_summary),
+    ),
+    (
+        Step(VOICE_SUMMARY, (VOICE_DAILY,), (USER_BASIC,), build_voice_summary),
+        Step(CONTACT_CIRCLE, (VOICE_DAILY,), (USER_BASIC,), build_contact_circle),
+        Step(BUNDLE_STATUS, (BUNDLE_CONTRACT,), (USER_BASIC,), build_bundle_status),
+    ),
 )
+TABLES_AT_ONCE = 2  # while one table is committed, the next is read
 
 
 def run(job: Job) -> None:
     """Every middle table whose sources are visible."""
-    for table, sources, others, build in STEPS:
-        months = months_to_build(job, table, sources, others)
-        if months:
-            # Calls and use are filed anywhere: a run of one city reads them all, and writes the rows of its own subscribers.
-            inputs = [job.read(t, months, optional=True, all_cities=True) for t in (*sources, *others)]
-            rows = build(*inputs)
-            job.write(rows.where(F.col("city").isin(*job.cities)) if job.cities else rows, table, months)
+    for wave in WAVES:
+        with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
+            list(pool.map(lambda step: _build(job, step), wave))
+
+
+def _build(job: Job, step: Step) -> None:
+    months = months_to_build(job, step.table, step.sources, step.others)
+    if months:
+        # Calls and use are filed anywhere: a run of one city reads them all, and writes the rows of its own subscribers.
+        rows = step.build(*[job.read(t, months, optional=True, all_cities=True) for t in (*step.sources, *step.others)])
+        job.write(rows.where(F.col("city").isin(*job.cities)) if job.cities else rows, step.table, months)
 
 
 def months_to_build(job: Job, table: Table, sources: Sequence[Table], others: Sequence[Table]) -> list[str]:

@@ -178,11 +178,11 @@ def test_no_number_of_a_subscriber_leaves_the_vault(month, tiny):
 
 def test_from_the_view_on_the_answer_does_not_depend_on_partitions(spark, tiny, month):
     """The jobs once more with the same champions and other plans: equal digests, down to the recommendations."""
-    jobs = ("build_customer_view", "score_value", "score_models", "segment_customers", "build_personal_index", "compile_matrices", "recommend")
+    jobs = ("score_value", "score_models", "segment_customers", "build_personal_index", "compile_matrices", "recommend")
     with other_plans(spark):
         assert [tiny.run(job, "--run-id", "other-plans") for job in jobs] == [0] * len(jobs)
     other = reader(spark, tiny, "other-plans")
-    for table in (CUSTOMER_VIEW, VALUE_SCORE, MODEL_SCORE, SEGMENT, PERSONAL_INDEX, EXCLUSION, RECOMMENDATION):
+    for table in (VALUE_SCORE, MODEL_SCORE, SEGMENT, PERSONAL_INDEX, EXCLUSION, RECOMMENDATION):
         assert other.wrote(table, MONTH), table.full_name
         assert digest(other.read(table), table) == digest(month.read(table), table), table.full_name
 
