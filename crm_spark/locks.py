@@ -19,7 +19,10 @@ _POLL_SECONDS = 0.05
 
 
 class Locks:
-    """The locks of one process, in one folder; taking a lock again that is already held is free."""
+    """The locks of one process, in one folder; taking a lock again that is already held is free.
+
+    Threads of a process write different tables: they do not keep each other out.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,7 +42,7 @@ class Locks:
     def commit(self, table: str) -> Iterator[None]:
         """Hold a table for a write: a local file system does not serialise Delta commits of several processes.
 
-        Waits as long as it takes: a process holds one table at a time, and a dead one none, so the wait ends.
+        Waits as long as it takes: a thread holds one table at a time, and a dead one none, so the wait ends.
         """
         key = f"table.{table}"
         while (taken := self._taken_now(key)) is None:

@@ -55,7 +55,8 @@ LOCAL_SETTINGS: Mapping[str, str] = {
 def open_session(name: str, settings: Mapping[str, str]) -> SparkSession:
     """The session of a job: the running one on Databricks, else one with Delta; `settings` win over the defaults, and options of Java add up.
 
-    A master given by spark-submit stays; without one the job runs on the local cores. The running session of Databricks takes the
+    A master given by spark-submit stays; without one the job runs on the local cores, with Java's parallel collector unless another is
+    named. The running session of Databricks takes the
     settings that may change while it runs; the others are the cluster's own (README).
     """
     if on_databricks():
@@ -63,9 +64,8 @@ def open_session(name: str, settings: Mapping[str, str]) -> SparkSession:
     _refuse_untried_spark()
     local = {} if _submitted() else _local()
     java = [given[_JAVA_OPTIONS] for given in (local, settings) if _JAVA_OPTIONS in given]
-    if local and not re.search(r"-XX:\+Use\w+GC", " ".join(java)):  # Java takes only one
-        java.append(_COLLECTOR)
-    together = {_JAVA_OPTIONS: " ".join(java)} if java else {}
+    collector = [_COLLECTOR] if local and not _names_a_collector(settings) else []
+    together = {_JAVA_OPTIONS: " ".join([*java, *collector])} if java else {}
     return _builder(name, {**SETTINGS, **local, **settings, **together}).getOrCreate()
 
 
@@ -75,6 +75,13 @@ def local_session(name: str, cores: int, memory: str, warehouse: Path) -> SparkS
         name,
         {"spark.master": f"local[{cores}]", "spark.driver.memory": memory, "spark.sql.warehouse.dir": str(warehouse)},
     )
+
+
+def _names_a_collector(settings: Mapping[str, str]) -> bool:
+    """True if the settings or the machine choose a garbage collector: Java takes only one."""
+    given = [settings.get(key, "") for key in (_JAVA_OPTIONS, "spark.driver.defaultJavaOptions")]
+    machine = [os.environ.get(name, "") for name in ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS")]
+    return re.search(r"-XX:\+Use\w+GC", " ".join(given + machine)) is not None
 
 
 def _with_settings(session: SparkSession, settings: Mapping[str, str]) -> SparkSession:

@@ -9,7 +9,6 @@ table in one pass. Middle tables that an operator delivers ready-made came in by
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
@@ -25,6 +24,7 @@ from crm_spark.job import Job, entry
 from crm_spark.tables.contract import Table
 from crm_spark.tables.middle import BILLING_SUMMARY, BUNDLE_STATUS, CONTACT_CIRCLE, USER_BASIC, VAS_SUMMARY, VOICE_DAILY, VOICE_SUMMARY
 from crm_spark.tables.raw import BILLING, BUNDLE_CONTRACT, SERVICE_SUBSCRIPTION, TERMINAL, USER_INFO, VAS_USAGE, VOICE_CDR
+from crm_spark.threads import at_once
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,12 @@ WAVES: tuple[tuple[Step, ...], ...] = (
         Step(BUNDLE_STATUS, (BUNDLE_CONTRACT,), (USER_BASIC,), build_bundle_status),
     ),
 )
-TABLES_AT_ONCE = 2  # while one table is committed, the next is read
 
 
 def run(job: Job) -> None:
     """Every middle table whose sources are visible."""
     for wave in WAVES:
-        with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
-            list(pool.map(lambda step: _build(job, step), wave))
+        at_once(job.spark, lambda step: _build(job, step), wave)
 
 
 def _build(job: Job, step: Step) -> None:

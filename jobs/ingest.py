@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -35,9 +34,9 @@ from crm_spark.tables.contract import Table
 from crm_spark.tables.ops import INGEST_LEDGER, RUN_LEDGER
 from crm_spark.tables.raw import QUARANTINE
 from crm_spark.tables.vault import QUARANTINE_LINE
+from crm_spark.threads import at_once
 
 REASONS_TOLD = 3
-TABLES_AT_ONCE = 2  # while one table is committed, the next is read
 Before = Mapping[tuple[str, str], Sequence[Account]]  # accounts of the visible (table, month)
 
 
@@ -65,8 +64,8 @@ def run(job: Job) -> None:
             _tell_plan(job, fed, before)
             return
         _conclude(job, [a for table in fed.values() for f in table for m in f.months for a in f.told(m) if a.status == "refused"])
-        with ThreadPoolExecutor(TABLES_AT_ONCE) as pool:
-            outcomes = dict(zip(fed, pool.map(lambda name: _bring_up_to_date(job, key, fed[name], before), fed), strict=True))
+        made = at_once(job.spark, lambda name: _bring_up_to_date(job, key, fed[name], before), fed)
+        outcomes = dict(zip(fed, made, strict=True))
         _write_refused(job, fed, outcomes)
         _conclude(job, [a for o in outcomes.values() for a in o.accounts])
 

@@ -7,15 +7,12 @@ A model without a champion gives no rows, and the report says so; the run goes o
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from crm_spark.job import Job, entry
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import MODEL_SCORE
-
-MODELS_AT_ONCE = 2  # loading one is many small reads
+from crm_spark.threads import at_once
 
 
 def run(job: Job) -> None:
@@ -28,8 +25,7 @@ def run(job: Job) -> None:
 def scorers(job: Job, registry: Registry) -> list[Scorer]:
     """The models that have a champion; the others are told."""
     found = []
-    with ThreadPoolExecutor(MODELS_AT_ONCE) as pool:
-        champions = list(pool.map(registry.champion, job.config.models))
+    champions = at_once(job.spark, registry.champion, job.config.models)
     for spec, champion in zip(job.config.models.values(), champions, strict=True):
         if champion is None:
             job.cover("model", spec.name, "skipped", "no champion: its scores are NULL")

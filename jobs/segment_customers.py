@@ -6,7 +6,6 @@ profile. The views of all cities are read even if only some are written. Writes 
     spark-submit jobs/segment_customers.py --env demo --month 2025-03
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -19,16 +18,14 @@ from crm_spark.segments.names import shared_names
 from crm_spark.segments.segmentation import EVERYWHERE, Segmentation, Skipped, segment
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE
-
-SEGMENTATIONS_AT_ONCE = 2  # KMeans is many small jobs
+from crm_spark.threads import at_once
 
 
 def run(job: Job) -> None:
     """Write score.segment and score.segment_profile; tell what was skipped, dropped, or found no group to name."""
     view = _read_columns(job).persist()  # counted, sampled, fitted from several seeds, assigned
     specs = job.config.segmentations
-    with ThreadPoolExecutor(SEGMENTATIONS_AT_ONCE) as pool:
-        results = dict(zip(specs, pool.map(lambda name: segment(view, job.month, name, specs[name]), specs), strict=True))
+    results = dict(zip(specs, at_once(job.spark, lambda name: segment(view, job.month, name, specs[name]), specs), strict=True))
     for name, result in results.items():
         _tell(job, name, result)
     found = [result for result in results.values() if isinstance(result, Segmentation)]

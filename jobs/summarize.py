@@ -7,7 +7,6 @@ in, digests of the tables, seconds per job. Reads the tables of its own run, or 
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -24,8 +23,8 @@ from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER, PUBLICATION
 from crm_spark.tables.raw import QUARANTINE
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
+from crm_spark.threads import at_once
 
-DIGESTS_AT_ONCE = 2
 DIGESTED = (CUSTOMER_VIEW, VALUE_SCORE, MODEL_SCORE, SEGMENT, RECOMMENDATION, EXCLUSION)
 # A registry's version numbers say nothing of the answer: a replay with the same models in another registry must be equal (ADR 5).
 WITHOUT = {MODEL_SCORE.full_name: ("model_version",), RECOMMENDATION.full_name: ("model_versions",)}
@@ -90,9 +89,8 @@ def _operations(job: Job) -> dict[str, object]:
     told = job.catalog.read(COVERAGE).where(F.col("run_id") == run_id)
     seconds = [{"job": row["job"], "seconds": round(float(row["seconds"]), 1)} for row in finished_jobs(job.catalog, run_id)]
     ledger = facts.ingest(job.catalog.read(INGEST_LEDGER)) if job.catalog.exists(INGEST_LEDGER) else []
-    with ThreadPoolExecutor(DIGESTS_AT_ONCE) as pool:
-        made = pool.map(lambda t: digest(job.read(t, optional=True), t, WITHOUT.get(t.full_name, ())), DIGESTED)
-        digests = dict(zip((t.full_name for t in DIGESTED), made, strict=True))
+    made = at_once(job.spark, lambda t: digest(job.read(t, optional=True), t, WITHOUT.get(t.full_name, ())), DIGESTED)
+    digests = dict(zip((t.full_name for t in DIGESTED), made, strict=True))
     return {
         "coverage": facts.coverage(told),
         "empty_columns": facts.empty_columns(told),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Lock
 
@@ -28,8 +27,7 @@ from crm_spark.learning.windows import label_months, training_rows
 from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.middle import USER_BASIC
-
-MODELS_AT_ONCE = 2  # while one model waits for its many small jobs to be planned, another computes
+from crm_spark.threads import at_once
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +43,7 @@ def run(job: Job) -> None:
     registry = Registry(job.config.env.mlflow)
     wanted = [spec for spec in job.config.models.values() if _is_wanted(job, registry, spec, policy)]
     recording = Lock()
-    with ThreadPoolExecutor(MODELS_AT_ONCE) as pool:
-        list(pool.map(lambda numbered: _train(job, registry, numbered[1], f"{numbered[0]} of {len(wanted)}", recording), enumerate(wanted, 1)))
+    at_once(job.spark, lambda numbered: _train(job, registry, numbered[1], f"{numbered[0]} of {len(wanted)}", recording), enumerate(wanted, 1))
 
 
 def _is_wanted(job: Job, registry: Registry, spec: ModelSpec, policy: str) -> bool:

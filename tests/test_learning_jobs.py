@@ -37,7 +37,7 @@ def test_a_model_that_cannot_be_learnt_is_told_and_the_next_one_has_its_turn(job
     models = load_models(CONF, "province")
     run = job({name: models[name] for name in ("churn", "stickiness")})
     load_job("train_models").run(run)
-    assert [t[:3] for t in run.told] == [("training", "churn", "skipped"), ("training", "stickiness", "skipped")]
+    assert sorted(t[:3] for t in run.told) == [("training", "churn", "skipped"), ("training", "stickiness", "skipped")]
     assert "by 2025-03" in run.told[0][3]
 
 

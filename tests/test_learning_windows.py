@@ -86,6 +86,17 @@ class TestLabels:
         before = values(label_rows(ever_low, view.where("month != '2025-01'"), "2025-03", SEEN, "2024-11"))
         assert before == values(label_rows(ever_low, view, "2025-03", SEEN, "2024-11"))
 
+    def test_each_as_of_month_looks_at_its_own_months_though_windows_overlap(self, frame):
+        minutes = {"late": (90.0, 90.0, 90.0, 10.0), "early": (90.0, 10.0, 90.0, 90.0), "both": (90.0, 90.0, 10.0, 90.0)}
+        months = ("2024-12", "2025-01", "2025-02", "2025-03")
+        rows = [("A", month, user, 1, "active", used) for user, told in minutes.items() for month, used in zip(months, told, strict=True)]
+        ever_low = spec("bool_or(p.minutes < 20)", gap=0, as_of_months=2)
+        labels = label_rows(ever_low, frame(VIEW, *rows), "2025-03", months)
+        assert values(labels) == {
+            ("late", "2024-12"): 0, ("late", "2025-01"): 1, ("early", "2024-12"): 1, ("early", "2025-01"): 0, ("both", "2024-12"): 1, ("both", "2025-01"): 1,
+        }  # fmt: skip
+        assert {(r["month"], r["known_month"]) for r in labels.collect()} == {("2024-12", "2025-02"), ("2025-01", "2025-03")}
+
     def test_without_a_label_month_there_are_no_rows(self, view):
         assert label_rows(spec(), view, "2024-12", SEEN).collect() == []
 

@@ -44,12 +44,11 @@ def reader(spark, tiny, run_id="reader"):
 
 @contextmanager
 def other_plans(spark):
-    """The session with other plans."""
+    """What an environment with OTHER_PLANS leaves in the session goes at the end; until then it must stand."""
     kept = {key: spark.conf.get(key) for key in OTHER_PLANS}
     try:
-        for key, value in OTHER_PLANS.items():
-            spark.conf.set(key, value)
         yield
+        assert {key: spark.conf.get(key) for key in OTHER_PLANS} == OTHER_PLANS, "a job has its plans from its environment"
     finally:
         for key, value in kept.items():
             spark.conf.set(key, value)
@@ -179,8 +178,9 @@ def test_no_number_of_a_subscriber_leaves_the_vault(month, tiny):
 def test_from_the_view_on_the_answer_does_not_depend_on_partitions(spark, tiny, month):
     """The jobs once more with the same champions and other plans: equal digests, down to the recommendations."""
     jobs = ("score_value", "score_models", "segment_customers", "build_personal_index", "compile_matrices", "recommend")
+    tiny.environment("other-plans", tiny.var, OTHER_PLANS)
     with other_plans(spark):
-        assert [tiny.run(job, "--run-id", "other-plans") for job in jobs] == [0] * len(jobs)
+        assert [tiny.run(job, "--run-id", "other-plans", env="other-plans") for job in jobs] == [0] * len(jobs)
     other = reader(spark, tiny, "other-plans")
     for table in (VALUE_SCORE, MODEL_SCORE, SEGMENT, PERSONAL_INDEX, EXCLUSION, RECOMMENDATION):
         assert other.wrote(table, MONTH), table.full_name
@@ -192,7 +192,7 @@ def test_from_the_raw_files_on_the_answer_does_not_depend_on_partitions(spark, t
     """The whole month once more with the same champions and other plans: equal digests."""
     other = tiny.folder / "other"
     shutil.rmtree(other, ignore_errors=True)
-    tiny.environment("other", other, train="never")
+    tiny.environment("other", other, OTHER_PLANS, train="never")
     with other_plans(spark):
         assert tiny.run("run_month", env="other") == 0
     assert json.loads((other / "summary.json").read_text(encoding="utf-8"))["digests"] == tiny.summary["digests"]

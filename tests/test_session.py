@@ -25,3 +25,24 @@ class _Builder:
 
     def __init__(self, session):
         self.builder, self.getOrCreate = self, lambda: session
+
+
+def java_options(monkeypatch, settings, **machine):
+    """The Java options that a local session of these settings would start with."""
+    given = {}
+    monkeypatch.setattr("crm_spark.session._builder", lambda _, all_of_them: given.update(all_of_them) or _Builder(None))
+    for name in ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS", "PYSPARK_GATEWAY_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in machine.items():
+        monkeypatch.setenv(name, value)
+    open_session("any", settings)
+    return given["spark.driver.extraJavaOptions"].split()
+
+
+def test_java_options_of_the_environment_add_up_and_only_one_collector_is_named(monkeypatch):
+    mine = "spark.driver.extraJavaOptions"
+    assert "-XX:+UseParallelGC" in java_options(monkeypatch, {})
+    assert {"-XX:+UseParallelGC", "-Dmine=1"} <= set(java_options(monkeypatch, {mine: "-Dmine=1"}))
+    assert [o for o in java_options(monkeypatch, {mine: "-XX:+UseG1GC"}) if o.endswith("GC")] == ["-XX:+UseG1GC"]
+    assert not [o for o in java_options(monkeypatch, {}, JAVA_TOOL_OPTIONS="-XX:+UseZGC") if o.endswith("GC")]
+    assert not [o for o in java_options(monkeypatch, {"spark.driver.defaultJavaOptions": "-XX:+UseSerialGC"}) if o.endswith("GC")]

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -40,8 +41,8 @@ class Tiny:
         os.environ["CRM_SPARK_PSEUDONYM_KEY"] = KEY
         return load_job(job).main(["--conf-dir", str(self.conf), "--env", env, "--month", MONTH, *arguments])
 
-    def environment(self, name: str, var: Path, **mlflow: str) -> None:
-        """Write conf/env/<name>.yml: the same province, tables of its own below `var`."""
+    def environment(self, name: str, var: Path, spark: Mapping[str, str] | None = None, **mlflow: str) -> None:
+        """Write conf/env/<name>.yml: the same province, tables below `var`, settings of Spark."""
         settings = {
             "tracking_uri": f"sqlite:///{self.var}/mlflow.db",
             "artifacts": f"{self.var}/mlartifacts",
@@ -54,6 +55,7 @@ class Tiny:
             "var": str(var),
             "catalog": {"by": "path", "root": str(var / "tables")},
             "mlflow": settings,
+            "spark": dict(spark or {}),
         }
         (self.conf / "env" / f"{name}.yml").write_text(json.dumps(text), encoding="utf-8")
 
@@ -63,7 +65,7 @@ def make_tiny(folder: Path) -> Tiny:
     tiny = Tiny(folder)
     for part in ("conf", "mlflow"):
         shutil.copytree(ROOT / part, folder / part)
-    _open_gates(tiny.conf)
+    _make_models_small(tiny.conf)
     tiny.environment("tiny", tiny.var)
     tiny.var.mkdir()
     assert (
@@ -74,9 +76,15 @@ def make_tiny(folder: Path) -> Tiny:
     return tiny
 
 
-def _open_gates(conf: Path) -> None:
-    """A few thousand customers cannot pass the gates: what is tested here is the loop, not the quality."""
-    over = {path.stem: {"gate": {"auc": 0, "lift_at_10": 0, "calibration_error": 1}, "minimum_positives": 5} for path in (conf / "models").glob("*.yml")}
+def _make_models_small(conf: Path) -> None:
+    """What is tested here is the loop, not the quality: few and shallow trees of few months, and gates that a few thousand customers pass."""
+    small = {
+        "algorithms": [{"name": "gbt", "grid": {"maxIter": [5], "maxDepth": [3], "subsamplingRate": [0.8]}}, {"name": "tree", "grid": {"maxDepth": [3]}}],
+        "as_of_months": 3,
+        "gate": {"auc": 0, "lift_at_10": 0, "calibration_error": 1},
+        "minimum_positives": 5,
+    }
+    over = {path.stem: small for path in (conf / "models").glob("*.yml")}
     (conf / "sources" / "province" / "models.yml").write_text(json.dumps(over), encoding="utf-8")
 
 

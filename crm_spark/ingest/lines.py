@@ -64,8 +64,8 @@ def line_offsets(lines: DataFrame) -> DataFrame:
 
 
 def is_blank() -> Column:
-    """True for a line of nothing but spaces and tabs."""
-    return F.ltrim(LINE, F.lit(" \t\r")) == ""  # from the left alone: it stops at the first sign
+    """True for a line of nothing but spaces, tabs and carriage returns."""
+    return F.ltrim(LINE, F.lit(" \t\r")) == ""  # from the left alone: it stops at the first other character
 
 
 def is_undecodable() -> Column:
