@@ -161,7 +161,10 @@ def _make_folders(config: MlflowConfig) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without MLflow's hint on integer columns and its line per version on standard error; the job tells what counts."""
+    """Without MLflow's hint on integer columns and its line per version on standard error; the job tells what counts.
+
+    Standard error is the process's: what another thread prints there meanwhile is lost too, but not what is logged.
+    """
     with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore", UserWarning)
         yield
