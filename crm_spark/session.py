@@ -56,8 +56,7 @@ def open_session(name: str, settings: Mapping[str, str]) -> SparkSession:
     """The session of a job: the running one on Databricks, else one with Delta; `settings` win over the defaults, and options of Java add up.
 
     A master given by spark-submit stays; without one the job runs on the local cores, with Java's parallel collector unless another is
-    named. The running session of Databricks takes the
-    settings that may change while it runs; the others are the cluster's own (README).
+    named. The running session of Databricks takes the settings that may change while it runs; the others are the cluster's own (README).
     """
     if on_databricks():
         return _with_settings(SparkSession.builder.getOrCreate(), {**SETTINGS, **settings})

@@ -67,12 +67,12 @@ def build_labels(spec: ModelSpec, view: DataFrame, as_of_months: Sequence[str]) 
     performance month, so no other month can enter.
     """
     later = {as_of: performance_months(spec, as_of) for as_of in as_of_months}
-    asked = F.create_map(*[cell for as_of, months in later.items() for cell in (F.lit(as_of), F.array(*map(F.lit, months)))])
+    asked = F.create_map(*[cell for as_of, span in later.items() for cell in (F.lit(as_of), F.array(*map(F.lit, span)))])
     months = F.element_at(asked.cast("map<string,array<string>>"), F.col("month"))
     population = _months(view, *as_of_months).where(F.expr(spec.population))
     read = [c for c in view.columns if c in {"city", "month", "user_id"} | mentioned(spec.label.value)]
     grid = population.select(F.struct(*read).alias("o"), F.element_at(months, -1).alias("known_month"), F.explode(months).alias("performance_month"))
-    performed = _months(view, *sorted({m for months in later.values() for m in months})).select(F.struct(*read).alias("p"))
+    performed = _months(view, *sorted({m for span in later.values() for m in span})).select(F.struct(*read).alias("p"))
     same = (F.col("o.user_id") == F.col("p.user_id")) & (F.col("performance_month") == F.col("p.month"))
     rows = grid.join(performed, on=same, how="left").select("o", "known_month", _with_presence(read).alias("p"))
     customer = [F.col(f"o.{c}").alias(c) for c in ("city", "month", "user_id")]
