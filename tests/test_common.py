@@ -43,8 +43,10 @@ class TestEveryTable:
         assert ddl.count("CREATE TABLE IF NOT EXISTS") == 1 and ";" not in ddl.split("TBLPROPERTIES")[0].split("COMMENT")[0]
         assert all(f"'delta.constraints.{name}'" in ddl for name in table.checks)
 
-    def test_keeps_raw_numbers_and_lines_out_of_the_delta_log(self, table):
+    def test_keeps_statistics_of_its_key_alone_and_none_of_numbers_and_lines(self, table):
         told = re.search(r"dataSkippingStatsColumns' = '([^']*)'", table.ddl("x"))[1].split(",")
+        assert set(told) <= set(table.key) - set(table.partitioned_by)
+        assert "user_id" in told or "user_id" not in table.key
         assert not {f.name for f in table.fields if not f.stats} & set(told)
 
     def test_checks_let_null_pass(self, table):
