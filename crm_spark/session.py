@@ -42,7 +42,7 @@ SETTINGS: Mapping[str, str] = {
 
 LOCAL_SETTINGS: Mapping[str, str] = {
     "spark.sql.shuffle.partitions": "4",
-    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
     "spark.sql.inMemoryColumnarStorage.compressed": "false",  # what is kept for a minute need not be small
     "spark.ui.enabled": "false",
