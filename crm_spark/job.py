@@ -23,6 +23,7 @@ from crm_spark.config.settings import Settings, load_settings
 from crm_spark.decisions.inputs import with_derived
 from crm_spark.decisions.load import input_columns, matrices_of
 from crm_spark.errors import ConfigError, CrmError, NotPublishedError
+from crm_spark.frames import literal_frame
 from crm_spark.locks import Locks
 from crm_spark.months import is_month
 from crm_spark.runs import Versions, Written, load_versions, read_slices
@@ -72,7 +73,7 @@ class Job:
         if not optional:
             self._refuse_unpublished(table, wanted, all_cities)
         rows = read_slices(self.catalog, table, self.seen.slices(table, wanted, None if all_cities else self.cities))
-        return rows if rows is not None else self.spark.createDataFrame([], table.struct)
+        return rows if rows is not None else literal_frame(self.spark, [], table.struct)
 
     def _refuse_unpublished(self, table: Table, months: Sequence[str], all_cities: bool) -> None:
         missing = sorted(set(months) - set(self.seen.months(table)))
@@ -131,14 +132,14 @@ class Job:
 
     def cover(self, kind: str, subject: str, status: str, reason: str, filled_share: float | None = None) -> None:
         """Tell a thing that was used, or skipped and why; written to ops.coverage when the job ends."""
-        self._told.append((self.run_id, self.month, self.name, kind, subject, status, reason, filled_share, datetime.now()))
+        self._told.append((self.run_id, self.month, self.name, kind, subject, status, reason, filled_share, datetime.now().astimezone()))
         if status == "skipped" and kind != "column":
             self.log.info("    skipped %s %s: %s", kind, subject, reason)
 
     def flush_coverage(self) -> None:
         """Write what was told."""
         if self._told:
-            self.append(self.spark.createDataFrame(self._told, COVERAGE.struct), COVERAGE)
+            self.append(literal_frame(self.spark, self._told, COVERAGE.struct), COVERAGE)
             self._told.clear()
 
     def record(self, status: str, seconds: float, error: str | None = None) -> None:
@@ -156,9 +157,9 @@ class Job:
             self.config.fingerprint,
             __version__,
             commits,
-            datetime.now(),
+            datetime.now().astimezone(),
         )
-        self.append(self.spark.createDataFrame([row], RUN_LEDGER.struct), RUN_LEDGER)
+        self.append(literal_frame(self.spark, [row], RUN_LEDGER.struct), RUN_LEDGER)
 
 
 def entry(run: Run, arguments: Arguments | None = None) -> Main:
@@ -198,7 +199,7 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
     matrices = matrices_of(config)  # a wrong cell stops any job, not the ninth of the month
     locks = Locks(config.env.locks)
     spark = open_session(f"{name} {options.month}", config.env.spark)
-    with_derived(spark.createDataFrame([], T.StructType([T.StructField(*c) for c in input_columns(config).items()])), matrices)
+    with_derived(literal_frame(spark, [], T.StructType([T.StructField(*c) for c in input_columns(config).items()])), matrices)
     catalog = Catalog(spark, config.env.catalog, locks)
     run_id = options.run_id or new_run_id(options.month)
     return Job(name, options.month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)

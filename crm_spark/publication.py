@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from crm_spark.errors import NotPublishedError
+from crm_spark.frames import literal_frame
 from crm_spark.job import Job
 from crm_spark.runs import next_sequence
 from crm_spark.tables.middle import USER_BASIC
@@ -25,13 +26,13 @@ def publish(job: Job) -> int:
         raise NotPublishedError(f"run {job.run_id} has written nothing; give the --run-id of a run that finished its jobs")
     known = job.cities or _known_cities(job)
     with job.locks.commit(PUBLICATION.full_name):  # two publications at once must not take the same sequence
-        sequence, now = next_sequence(job.catalog), datetime.now()
+        sequence, now = next_sequence(job.catalog), datetime.now().astimezone()
         rows = [
             (city, month, table, job.run_id, written.version, sequence, now)
             for (table, month), written in sorted(job.seen.own.items())
             for city in written.cities or known
         ]
-        job.append(job.spark.createDataFrame(rows, PUBLICATION.struct), PUBLICATION)
+        job.append(literal_frame(job.spark, rows, PUBLICATION.struct), PUBLICATION)
     return len(rows)
 
 

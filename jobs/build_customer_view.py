@@ -19,6 +19,7 @@ from crm_spark.config.models import ModelSpec
 from crm_spark.config.sources import extension_fields
 from crm_spark.customer.history import HISTORY_MONTHS
 from crm_spark.customer.view import MiddleTables, build_customer_view, customer_view_table
+from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.windows import label_months, label_rows, months_to_read
@@ -34,7 +35,7 @@ INPUTS = (USER_BASIC, BILLING_SUMMARY, VOICE_SUMMARY, CONTACT_CIRCLE, VAS_SUMMAR
 def run(job: Job) -> None:
     """The view, the labels, the coverage."""
     extension = extension_fields(job.config.source)
-    empty = job.spark.createDataFrame([], customer_view_table(extension).struct)
+    empty = literal_frame(job.spark, [], customer_view_table(extension).struct)
     refuse_bad_expressions(empty, job.config.models, str(job.config.conf_dir / "models"))
     months = months_to_build(job)
     job.log.info("    months: %s", ", ".join(months))

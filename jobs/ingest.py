@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.errors import SourceError
+from crm_spark.frames import literal_frame
 from crm_spark.ingest.duplicates import CONFLICT, VERDICT, in_scope, is_loaded, is_refused, shared_keys, verdicts, with_verdicts
 from crm_spark.ingest.fields import UNKNOWN_CITY
 from crm_spark.ingest.files import Intake
@@ -75,21 +76,23 @@ def _surveyed(job: Job, key: PseudonymKey, before: Before) -> list[tuple[Layout,
     source = job.config.source
     if not source.first_month <= job.month <= source.last_month:
         raise SourceError(f"{job.month} is no month of source '{source.name}' ({source.first_month} to {source.last_month})")
-    found: list[tuple[Layout, list[Surveyed]]] = []
-    problems: list[str] = []
-    for layout in layouts(source, job.config.env.data, job.month):
+    def look(layout: Layout) -> tuple[Layout, list[Surveyed]] | SourceError:
         try:
             files = survey(Intake(job.spark), layout, _settled(job, layout, key, before))
         except SourceError as error:
-            problems.append(str(error))
-            continue
-        found.append((layout.of(f.file for f in files), files))
+            return error
         job.log.info("    found %-20s %d files, %s lines", layout.name, len(files), f"{sum(f.lines for f in files):,}")
+        return layout.of(f.file for f in files), files
+
+    looked = at_once(job.spark, look, layouts(source, job.config.env.data, job.month))
+    problems = [str(p) for p in looked if isinstance(p, SourceError)]
+    if problems:
+        raise SourceError("\n".join(problems))
+    found = [f for f in looked if not isinstance(f, SourceError)]
+    for layout, files in found:
         columns = list(dict.fromkeys(c for f in files if not f.problem for c in f.schema.names))
         for column in unmapped_columns(columns, layout.mappings):
             job.cover("column", f"{layout.name}.{column}", "skipped", "the files have it, but no mapping reads it")
-    if problems:
-        raise SourceError("\n".join(problems))
     return found
 
 
@@ -214,7 +217,7 @@ def _write_refused(job: Job, fed: Mapping[str, Sequence[Feed]], outcomes: Mappin
     for table in (QUARANTINE, QUARANTINE_LINE):
         kept_months = [m for m in months if m in job.months_of(table)]
         if fresh or kept_months:
-            pairs = F.broadcast(job.spark.createDataFrame(changed, "mapping string, month string"))
+            pairs = F.broadcast(literal_frame(job.spark, changed, "mapping string, month string"))
             kept = job.read(table, kept_months, all_cities=True).where(F.col("city").isin(*cities) if cities else F.lit(True)) if kept_months else None
             old = [kept.join(pairs, on=["mapping", "month"], how="left_anti")] if kept is not None else []
             rows = reduce(DataFrame.unionByName, [f.select(*table.columns) for f in (*fresh, *old)])

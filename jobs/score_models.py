@@ -7,6 +7,7 @@ A model without a champion gives no rows, and the report says so; the run goes o
 
 from __future__ import annotations
 
+from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scoring import Scorer, model_scores
@@ -18,7 +19,7 @@ from crm_spark.threads import at_once
 def run(job: Job) -> None:
     """All champions over the month's view."""
     found = scorers(job, Registry(job.config.env.mlflow))
-    rows = model_scores(job.read(CUSTOMER_VIEW), found) if found else job.spark.createDataFrame([], MODEL_SCORE.struct)
+    rows = model_scores(job.read(CUSTOMER_VIEW), found) if found else literal_frame(job.spark, [], MODEL_SCORE.struct)
     job.write(rows, MODEL_SCORE)
 
 

@@ -11,6 +11,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.learning.expressions import mentioned
 from crm_spark.segments.attributes import KEY
@@ -29,9 +30,9 @@ def run(job: Job) -> None:
     for name, result in results.items():
         _tell(job, name, result)
     found = [result for result in results.values() if isinstance(result, Segmentation)]
-    segments = _union([result.segments for result in found], job.spark.createDataFrame([], SEGMENT.struct))
+    segments = _union([result.segments for result in found], literal_frame(job.spark, [], SEGMENT.struct))
     job.write(segments.where(F.col("city").isin(*job.cities)) if job.cities else segments, SEGMENT)
-    profiles = _union([result.profiles for result in found], job.spark.createDataFrame([], SEGMENT_PROFILE.struct))
+    profiles = _union([result.profiles for result in found], literal_frame(job.spark, [], SEGMENT_PROFILE.struct))
     job.write(profiles, SEGMENT_PROFILE, cities=(EVERYWHERE,) if job.cities else None)
     view.unpersist()
 

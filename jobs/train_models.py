@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame
 from crm_spark.config.models import ModelSpec
 from crm_spark.config.sources import extension_fields
 from crm_spark.customer.view import customer_view_table
+from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.registry import Registry
@@ -37,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(job: Job) -> None:
     """Every model; what is recorded is recorded one at a time."""
-    view = job.spark.createDataFrame([], customer_view_table(extension_fields(job.config.source)).struct)
+    view = literal_frame(job.spark, [], customer_view_table(extension_fields(job.config.source)).struct)
     refuse_bad_expressions(view, job.config.models, str(job.config.conf_dir / "models"))
     policy = getattr(job.options, "train", None) or job.config.env.mlflow.train
     registry = Registry(job.config.env.mlflow)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from crm_spark.frames import literal_frame
 from tests.tiny import Tiny, make_tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +38,7 @@ def frame(spark: SparkSession) -> Callable[..., DataFrame]:
     """`frame("a string, b int", ("x", 1), ("y", 2))`"""
 
     def build(schema: str, *rows: tuple[object, ...]) -> DataFrame:
-        return spark.createDataFrame(list(rows), schema)
+        return literal_frame(spark, rows, schema)
 
     return build
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from pyspark.sql import DataFrame, Row, SparkSession
 
+from crm_spark.frames import literal_frame
 from crm_spark.tables.contract import Table
 from crm_spark.tables.raw import VOICE_CDR
 
@@ -18,7 +19,7 @@ def rows_of(spark: SparkSession, table: Table, *rows: dict[str, object]) -> Data
     """A frame of the contract; a column that a row does not name is null, city and month have defaults."""
     known = {"city": CITY, "month": MONTH}
     assert all(name in table.columns for row in rows for name in row), table.full_name
-    return spark.createDataFrame([tuple({**known, **row}.get(c) for c in table.columns) for row in rows], table.struct)
+    return literal_frame(spark, [tuple({**known, **row}.get(c) for c in table.columns) for row in rows], table.struct)
 
 
 def calls(spark: SparkSession, *rows: dict[str, object]) -> DataFrame:

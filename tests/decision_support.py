@@ -15,6 +15,7 @@ from crm_spark.decisions.inputs import decision_columns
 from crm_spark.decisions.load import check_matrices
 from crm_spark.decisions.table import Matrix, MatrixSet, Rule
 from crm_spark.decisions.unary import Anything, parse_cell
+from crm_spark.frames import literal_frame
 from crm_spark.tables.mart import CUSTOMER_VIEW
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -75,7 +76,7 @@ def customers(spark: SparkSession, *rows: dict[str, object]) -> DataFrame:
     columns = {**COLUMNS, "model_versions": T.MapType(T.StringType(), T.StringType())}
     struct = T.StructType([T.StructField(name, kind) for name, kind in columns.items()])
     place = {"city": "HANGZHOU", "month": "2025-03"}
-    return spark.createDataFrame([tuple({**place, **row}.get(c) for c in columns) for row in rows], struct)
+    return literal_frame(spark, [tuple({**place, **row}.get(c) for c in columns) for row in rows], struct)
 
 
 def executed_plan(frame: DataFrame) -> str:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOMAIN = {"ingest", "customer", "value", "learning", "segments", "decisions", "province", "report"}
 LAYERS = [  # from the bottom
     {"errors"},
-    {"columns", "months", "locks", "threads"},
+    {"columns", "frames", "months", "locks", "threads"},
     {"config", "tables"},
     DOMAIN,
     {"session", "runs"},

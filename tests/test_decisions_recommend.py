@@ -15,6 +15,7 @@ from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import available_columns, decision_input, with_derived
 from crm_spark.decisions.recommend import decide, exclusions, recommendations
 from crm_spark.errors import ConfigError
+from crm_spark.frames import literal_frame
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
@@ -184,7 +185,7 @@ def test_all_matrices_together_are_one_broadcast_join_each_and_no_shuffle(spark)
 
 def rows_of(spark, table, *rows):
     place = {"city": "NINGBO", "month": "2025-03"}
-    return spark.createDataFrame([tuple({**place, **row}.get(c) for c in table.columns) for row in rows], table.struct)
+    return literal_frame(spark, [tuple({**place, **row}.get(c) for c in table.columns) for row in rows], table.struct)
 
 
 def test_the_decision_input_puts_scores_grades_and_groups_beside_the_view(spark):

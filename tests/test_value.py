@@ -7,6 +7,7 @@ import pytest
 
 from crm_spark.config.value import Criterion, Leaf, ValueConfig, load_value
 from crm_spark.errors import ConfigError
+from crm_spark.frames import literal_frame
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, VALUE_SCORE
 from crm_spark.value.grades import with_grade
@@ -46,7 +47,7 @@ def scored(spark):
         "new prepaid": (None, None, 30, None, None),
         "unknown": (None, None, None, None, None),
     }
-    view = spark.createDataFrame([("A", M, user, *known) for user, known in customers.items()], VIEW)
+    view = literal_frame(spark, [("A", M, user, *known) for user, known in customers.items()], VIEW)
     scores = VALUE_SCORE.conform(build_value_score(view, CONFIG))
     return {row["user_id"]: row for row in scores.collect()} | {"parts used": parts_used(scores, CONFIG)}
 
@@ -145,7 +146,7 @@ def index(frame, spark):
         view = frame("city string, month string, user_id string", *[("A", M, user) for user in customers])
         contracts = (VALUE_SCORE, MODEL_SCORE, SEGMENT, VALUE_SCORE, MODEL_SCORE)
         tables = zip(contracts, (values, scores, segments, past_values, past_scores), strict=True)
-        given = [spark.createDataFrame([tuple(row.get(c) for c in t.columns) for row in rows], t.struct) for t, rows in tables]
+        given = [literal_frame(spark, [tuple(row.get(c) for c in t.columns) for row in rows], t.struct) for t, rows in tables]
         return {r["user_id"]: r for r in PERSONAL_INDEX.conform(build_personal_index(view, *given, M)).collect()}
 
     return build

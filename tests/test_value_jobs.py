@@ -10,6 +10,7 @@ import pytest
 
 from crm_spark.config.segments import SegmentationSpec
 from crm_spark.config.value import Criterion, Leaf, ValueConfig
+from crm_spark.frames import literal_frame
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
 
@@ -47,7 +48,7 @@ class StubJob:
 
     def read(self, table, all_cities=False):
         if table.full_name in self.written:
-            return self.spark.createDataFrame(self.written[table.full_name][0], table.struct)
+            return literal_frame(self.spark, self.written[table.full_name][0], table.struct)
         return self.view if all_cities or not self.cities else self.view.where(self.view["city"].isin(*self.cities))
 
     def write(self, frame, table, cities=None):

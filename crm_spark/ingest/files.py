@@ -12,6 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from crm_spark.frames import literal_frame
+
 PATH, BLOCK, ORDER, TEXT = "crm__path", "crm__block", "crm__order", "crm__text"
 
 
@@ -67,7 +69,7 @@ class Intake:
 
     def frame(self, rows: Sequence[tuple[object, ...]], schema: str | T.StructType) -> DataFrame:
         """A small frame of facts about files."""
-        return self._spark.createDataFrame(list(rows), schema)
+        return literal_frame(self._spark, rows, schema)
 
     @contextmanager
     def lenient_casts(self) -> Iterator[None]:

@@ -80,7 +80,7 @@ def accounts(rows: DataFrame, found: Sequence[Part], hashes: Mapping[str, str], 
 
 def ledger_rows(intake: Intake, run_id: str, source: str, made: Iterable[Account]) -> DataFrame:
     """The accounts as rows of ops.ingest_ledger."""
-    now = datetime.now()
+    now = datetime.now().astimezone()
     named = [{"run_id": run_id, "source": source, "recorded_at": now, **vars(a)} for a in made]
     return intake.frame([tuple(row[c] for c in INGEST_LEDGER.columns) for row in named], INGEST_LEDGER.struct)
 

@@ -28,6 +28,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from crm_spark.config.models import MlflowConfig, load_experiment_settings
+from crm_spark.frames import literal_frame
 from crm_spark.learning.card import InputVersions, model_card, summary, versions_told
 from crm_spark.learning.plots import figures
 from crm_spark.learning.rules import model_digest
@@ -227,7 +228,7 @@ def _signature(trained: Trained, spark: SparkSession) -> ModelSignature:
     """Raw view columns in, prediction out. A decimal has no place in a signature; features are doubles anyway."""
     inputs = T.StructType([T.StructField(f.name, _plain(f.dataType)) for f in trained.prepared.inputs.fields])
     prediction = T.StructType([T.StructField("prediction", T.DoubleType())])
-    return infer_signature(spark.createDataFrame([], inputs), spark.createDataFrame([], prediction))
+    return infer_signature(literal_frame(spark, [], inputs), literal_frame(spark, [], prediction))
 
 
 def _plain(kind: T.DataType) -> T.DataType:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.config.segments import NameRule
 from crm_spark.errors import ConfigError
+from crm_spark.frames import literal_frame
 from crm_spark.segments.profile import Profile
 
 SHARE = "customers_share"
@@ -35,7 +36,7 @@ def names(view: DataFrame, profiles: Sequence[Profile], attributes: Sequence[str
         return numbered
     schema = ", ".join(("_number int", *[f"`{c}` double" for c in _columns(attributes)]))
     rows = [(number, *_values(profile, attributes)) for number, profile in enumerate(profiles)]
-    wide = view.sparkSession.createDataFrame(rows, schema)
+    wide = literal_frame(view.sparkSession, rows, schema)
     first = F.coalesce(*[F.when(F.expr(rule.when), F.lit(rule.name)) for rule in rules])
     found = {row["_number"]: row["_name"] for row in wide.select("_number", first.alias("_name")).collect()}
     return [cast("str | None", found[i]) or numbered[i] for i in range(len(profiles))]

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.columns import HOLD_OUT_BELOW
 from crm_spark.config.segments import SegmentationSpec
+from crm_spark.frames import literal_frame
 from crm_spark.segments.attributes import KEY, Scale, measured, scales, training_sample, unusable, usable
 from crm_spark.segments.clustering import CLUSTER, Clusters, assigned, fit
 from crm_spark.segments.names import labels, names, refuse_bad_conditions, unearned
@@ -123,7 +124,7 @@ def _segment_rows(placed: DataFrame, groups: Sequence[Group], name: str) -> Data
     """Rows of score.segment: one per customer."""
     rows = [(g.cluster, name, g.number, g.class_number, g.name, g.class_name) for g in groups]
     schema = f"{CLUSTER} int, segmentation string, group_number int, class_number int, group_name string, class_name string"
-    found = placed.sparkSession.createDataFrame(rows, schema)
+    found = literal_frame(placed.sparkSession, rows, schema)
     return placed.select(*KEY, CLUSTER).join(F.broadcast(found), on=CLUSTER, how="inner").drop(CLUSTER)
 
 
@@ -139,7 +140,7 @@ def _profile_rows(attributes: DataFrame, groups: Sequence[Group], month: str, na
         "city string, month string, segmentation string, group_number int, class_number int, group_name string, group_label string, "
         "class_name string, customers bigint, attribute string, group_mean double, overall_mean double, index double, distance double"
     )
-    return attributes.sparkSession.createDataFrame(rows, schema)
+    return literal_frame(attributes.sparkSession, rows, schema)
 
 
 def _named(group: Group) -> tuple[int, int | None, str, str, str | None]:

@@ -75,13 +75,12 @@ class Catalog:
                 raise _explained(error, table, condition) from error
             return self._last_commit(table, note)
 
-    def append(self, frame: DataFrame, table: Table, note: Mapping[str, str]) -> Commit:
+    def append(self, frame: DataFrame, table: Table, note: Mapping[str, str]) -> None:
         """Add rows to an append-only table."""
         self.ensure(table)
         writer = self._writer(frame, table, note)
         with self._locks.commit(table.full_name):
             writer.append()
-            return self._last_commit(table, note)
 
     def _writer(self, frame: DataFrame, table: Table, note: Mapping[str, str]) -> DataFrameWriterV2:
         return table.conform(frame).writeTo(self.reference(table)).option("userMetadata", json.dumps(note, sort_keys=True))

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from crm_spark.columns import clip, rounded
 from crm_spark.config.value import BRANCHES, ROOT, Leaf, ValueConfig
 from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.frames import literal_frame
 from crm_spark.value.grades import with_grade
 
 KEY = ("city", "month", "user_id")
@@ -92,7 +93,7 @@ def _patterns(view: DataFrame, config: ValueConfig) -> DataFrame:
     kinds = (ROOT, *BRANCHES)
     rows = [(pattern, *[leaf_weights(kind, there, judged) for kind in kinds]) for pattern, there in enumerate(present)]
     schema = ", ".join((f"{_PATTERN} int", *[f"{_weights(kind)} map<string,double>" for kind in kinds]))
-    return view.sparkSession.createDataFrame(rows, schema)
+    return literal_frame(view.sparkSession, rows, schema)
 
 
 def _weighted_mean(criterion: str, config: ValueConfig) -> Column:

@@ -1,0 +1,21 @@
+"""A few rows of the driver as a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
+
+
+def literal_frame(spark: SparkSession, rows: Sequence[tuple[object, ...]], schema: str | T.StructType) -> DataFrame:
+    """The rows in the plan itself, as SQL's VALUES: reading them needs no job. NaN becomes null; a time without a zone is the session's.
+
+    From a list, Spark would send them through a Python worker each time they are read (a quarter of a second).
+    """
+    struct = cast(T.StructType, T.StructType.fromDDL(schema)) if isinstance(schema, str) else schema
+    held = rows or [(None,) * len(struct.fields)]  # pandas goes by Arrow only with a row in it
+    frame = spark.createDataFrame(pd.DataFrame(held, columns=struct.names, dtype=object), struct)
+    return frame if rows else frame.limit(0)
