@@ -8,6 +8,7 @@ SEED ?= 7
 export SPARK_LOCAL_IP := 127.0.0.1
 export MLFLOW_DISABLE_TELEMETRY := true
 export CRM_SPARK_REAL_DATA ?= ../shared/data
+export CRM_SPARK_VAR ?= var
 
 ##@ Start here
 help: ## list every target
@@ -19,11 +20,11 @@ demo: setup ## a small synthetic province, its month from raw files to recommend
 	@$(BIN)/python -m crm_spark.report var/demo
 
 real: setup ## the same pipeline on the two real customer tables of CRM_SPARK_REAL_DATA
-	@test -f "$(CRM_SPARK_REAL_DATA)/cell2cell.csv.gz" || { echo "real data not found: set CRM_SPARK_REAL_DATA to the folder with cell2cell.csv.gz and monthly_panel.csv"; exit 2; }
+	@for file in cell2cell.csv.gz monthly_panel.csv; do test -f "$(CRM_SPARK_REAL_DATA)/$$file" || { echo "$$file not found: set CRM_SPARK_REAL_DATA to the folder with cell2cell.csv.gz and monthly_panel.csv"; exit 2; }; done
 	@$(BIN)/python jobs/run_month.py --env real-cell2cell --month 2002-01
-	@$(BIN)/python -m crm_spark.report var/real-cell2cell
+	@$(BIN)/python -m crm_spark.report $(CRM_SPARK_VAR)/real-cell2cell
 	@$(BIN)/python jobs/run_month.py --env real-panel --month 2014-09
-	@$(BIN)/python -m crm_spark.report var/real-panel
+	@$(BIN)/python -m crm_spark.report $(CRM_SPARK_VAR)/real-panel
 
 mlflow-ui: setup ## review the models of a run in the browser: make mlflow-ui RUN=demo
 	@echo "open http://127.0.0.1:$(or $(PORT),5000)/#/experiments?workflowType=machine_learning"

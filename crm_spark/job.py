@@ -198,7 +198,8 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
     config = load_settings(options.conf_dir, options.env)
     matrices = matrices_of(config)  # a wrong cell stops any job, not the ninth of the month
     locks = Locks(config.env.locks)
-    spark = open_session(f"{name} {options.month}", config.env.spark)
+    warehouse = {"spark.sql.warehouse.dir": str(Path(config.env.var).resolve() / "warehouse")} if config.env.catalog.by == "path" else {}
+    spark = open_session(f"{name} {options.month}", {**warehouse, **config.env.spark})
     with_derived(literal_frame(spark, [], T.StructType([T.StructField(*c) for c in input_columns(config).items()])), matrices)
     catalog = Catalog(spark, config.env.catalog, locks)
     run_id = options.run_id or new_run_id(options.month)

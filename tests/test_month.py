@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
+from mlflow import MlflowClient
 from pyspark.sql import functions as F
 
 from crm_spark.config.settings import load_settings
@@ -22,7 +25,7 @@ from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.ops import INGEST_LEDGER
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, VALUE_SCORE
-from tests.tiny import KEY, MONTH, ROOT, SIZE
+from tests.tiny import KEY, MONTH, ROOT, SIZE, load_job
 
 # Other partitions, no adaptive plans, many small splits: what an answer must not depend on.
 OTHER_PLANS = {"spark.sql.shuffle.partitions": "7", "spark.sql.adaptive.enabled": "false", "spark.sql.files.maxPartitionBytes": "200000"}
@@ -125,6 +128,18 @@ def test_the_personal_index_gathers_value_scores_and_groups(month):
     )
 
 
+def test_a_reviewer_finds_the_card_the_plots_the_rules_and_a_plain_signature(month):
+    client = MlflowClient(month.config.env.mlflow.tracking_uri)
+    champion = client.get_model_version_by_alias("churn", "champion")
+    found = {a.path for folder in (None, "plots", "rules") for a in client.list_artifacts(champion.run_id, folder)}
+    assert {"model_card.html", "spec.json", "plots/ranking.png", "plots/calibration.png", "plots/importance.png", "rules/tree.txt"} <= found
+    card = Path(client.download_artifacts(champion.run_id, "model_card.html")).read_text(encoding="utf-8")
+    assert month.config.models["churn"].question in card and "data:image/png" in card
+    mlmodel = yaml.safe_load(Path(client.download_artifacts(champion.run_id, "model/MLmodel")).read_text(encoding="utf-8"))
+    inputs = {column["name"]: column["type"] for column in json.loads(mlmodel["signature"]["inputs"])}
+    assert inputs["arpu_yuan"] == "double" and "user_id" not in inputs
+
+
 def test_segments_have_names_and_classes(month):
     groups = (
         month.read(SEGMENT)
@@ -139,6 +154,7 @@ def test_the_summary_counts_what_the_tables_hold(month, tiny):
     assert summary["totals"]["customers"] == month.read(RECOMMENDATION).count()
     assert summary["digests"]["decision.recommendation"] == digest(month.read(RECOMMENDATION), RECOMMENDATION, ("model_versions",))
     assert (tiny.var / "summary.html").read_text(encoding="utf-8").count("<svg") >= 3
+    assert [j["job"] for j in summary["jobs"]] == list(load_job("run_month").ORDER)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.stem)
