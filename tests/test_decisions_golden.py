@@ -5,15 +5,22 @@ are made by hash, the scores are literal, the matrices are frozen here, so neith
 them. If a change of the rules of deciding moves them on purpose, write the new ones down and say in the commit what moved.
 """
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from pyspark.sql import functions as F
 
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import decision_input, usable_matrices
 from crm_spark.decisions.recommend import decide, exclusions, recommendations
+from crm_spark.session import local_session
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 from crm_spark.tables.digest import digest
 from tests.decision_support import read_matrices, write_matrix
+from tests.tiny import ROOT
 
 CUSTOMERS = 200
 RECOMMENDED = "e0d8eadd56d07235163a0b058aca682a1a7bb565ae8edc38d059718136a97ad7"
@@ -121,7 +128,10 @@ INDEX = {
 
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("golden")
+    return frozen_matrices(tmp_path_factory.mktemp("golden"))
+
+
+def frozen_matrices(folder):
     (folder / "policies.csv").write_text(POLICIES, encoding="utf-8")
     for name, (csv, yml) in MATRICES.items():
         write_matrix(folder, name, csv, f"question: x\n{yml}\n")
@@ -150,6 +160,20 @@ def layout(request, spark):
 
 
 def test_the_recommendations_of_frozen_matrices_are_what_they_were_on_any_layout(spark, frozen, layout):
+    assert decided_on(spark, frozen, layout) == [CUSTOMERS, RECOMMENDED, EXCLUDED]
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_they_are_the_same_on_any_number_of_cores(tmp_path, cores):
+    """Another process: a session has its cores for life."""
+    command = [sys.executable, "-m", "tests.test_decisions_golden", str(cores), str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert json.loads(run.stdout.splitlines()[-1]) == [CUSTOMERS, RECOMMENDED, EXCLUDED]
+
+
+def decided_on(spark, frozen, layout):
+    """Customers, and the digests of their recommendations and exclusions, from so many partitions."""
     ids = spark.range(CUSTOMERS).orderBy(F.desc("id")) if layout > 1 else spark.range(CUSTOMERS)
     laid_out = ids.repartition(layout, F.col("id") * 31 % 11)
     view, index = (laid_out.select(*(F.expr(sql).alias(c) for c, sql in columns.items())) for columns in (VIEW, INDEX))
@@ -159,6 +183,12 @@ def test_the_recommendations_of_frozen_matrices_are_what_they_were_on_any_layout
     compiled = compile_all(usable)
     decided = decide(people, compiled, frozen.policies, "2025-03").persist()
     made, dropped = RECOMMENDATION.conform(recommendations(decided, compiled)), EXCLUSION.conform(exclusions(decided))
-    told = (made.count(), digest(made, RECOMMENDATION, VERSIONS), digest(dropped, EXCLUSION))
+    told = [made.count(), digest(made, RECOMMENDATION, VERSIONS), digest(dropped, EXCLUSION)]
     decided.unpersist()
-    assert told == (CUSTOMERS, RECOMMENDED, EXCLUDED)
+    return told
+
+
+if __name__ == "__main__":
+    here = Path(sys.argv[2])
+    session = local_session("golden", cores=int(sys.argv[1]), memory="1g", warehouse=here / "warehouse")
+    sys.stdout.write(json.dumps(decided_on(session, frozen_matrices(here), 4)) + "\n")
