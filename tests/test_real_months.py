@@ -42,7 +42,7 @@ def test_a_thousand_prepaid_customers_come_out_with_what_four_months_carry(spark
     month = run_month("real-panel", "2014-09", DATA, tmp_path)
     assert month.code == 0, month.log
     assert table(spark, tmp_path, "real-panel", "decision.recommendation").count() == 1000
-    labels = table(spark, tmp_path, "real-panel", "mart.customer_view_labels").where("month = '2014-08' AND value")
+    labels = table(spark, tmp_path, "real-panel", "mart.customer_view_labels").where("month = '2014-08' AND value = 1")
     positives = {r["label"]: r["count"] for r in labels.groupBy("label").count().collect()}
     assert positives["silent_next_month"] == 110, "11.0 % of them, as the data's description says"
     assert "churn" in month.champions
