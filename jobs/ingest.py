@@ -89,11 +89,15 @@ def _surveyed(job: Job, key: PseudonymKey, before: Before) -> list[tuple[Layout,
     if problems:
         raise SourceError("\n".join(problems))
     found = [f for f in looked if not isinstance(f, SourceError)]
+    _tell_unmapped(job, found)
+    return found
+
+
+def _tell_unmapped(job: Job, found: Sequence[tuple[Layout, Sequence[Surveyed]]]) -> None:
     for layout, files in found:
         columns = list(dict.fromkeys(c for f in files if not f.problem for c in f.schema.names))
         for column in unmapped_columns(columns, layout.mappings):
             job.cover("column", f"{layout.name}.{column}", "skipped", "the files have it, but no mapping reads it")
-    return found
 
 
 def _settled(job: Job, layout: Layout, key: PseudonymKey, before: Before) -> set[str]:
