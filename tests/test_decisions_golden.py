@@ -163,6 +163,7 @@ def test_the_recommendations_of_frozen_matrices_are_what_they_were_on_any_layout
     assert decided_on(spark, frozen, layout) == [CUSTOMERS, RECOMMENDED, EXCLUDED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cores", [1, 3])
 def test_they_are_the_same_on_any_number_of_cores(tmp_path, cores):
     """Another process: a session has its cores for life."""
