@@ -34,6 +34,13 @@ cluster-demo: setup ## the demo's month on a Spark standalone cluster on this ma
 	@test -f var/demo/summary.json || $(MAKE) demo
 	@bash .ci/cluster_demo
 
+##@ Measure
+bench: setup ## seconds of calls -> voice_summary and contact_circle as ratios to reading and writing: make bench SIZES="1e4 1e5"
+	@$(BIN)/python -m crm_spark.bench --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
+
+bench-duckdb: setup ## the same, and in DuckDB: its seconds, and that its rows are equal
+	@$(BIN)/python -m crm_spark.bench --duckdb --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
+
 ##@ Check
 test: setup ## the test suite (about 10 minutes on 2 cores)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -69,4 +76,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real mlflow-ui cluster-demo test test-slow permuted lint type docs wheel setup clean
+.PHONY: help demo real mlflow-ui cluster-demo bench bench-duckdb test test-slow permuted lint type docs wheel setup clean

@@ -31,6 +31,7 @@ setup(
         "dev": [
             "build>=1.2",
             "chispa>=0.12",
+            "duckdb>=1.2",
             "hypothesis>=6.100",
             "mypy>=1.11",
             "pandas-stubs",

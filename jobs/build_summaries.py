@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -17,12 +18,13 @@ from pyspark.sql import functions as F
 from crm_spark.customer.basic import build_user_basic
 from crm_spark.customer.billing import build_billing_summary
 from crm_spark.customer.bundle import build_bundle_status
+from crm_spark.customer.calls import call_totals
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.vas import build_vas_summary
-from crm_spark.customer.voice import build_voice_daily, build_voice_summary
+from crm_spark.customer.voice import build_voice_summary
 from crm_spark.job import Job, entry
 from crm_spark.tables.contract import Table
-from crm_spark.tables.middle import BILLING_SUMMARY, BUNDLE_STATUS, CONTACT_CIRCLE, USER_BASIC, VAS_SUMMARY, VOICE_DAILY, VOICE_SUMMARY
+from crm_spark.tables.middle import BILLING_SUMMARY, BUNDLE_STATUS, CONTACT_CIRCLE, USER_BASIC, VAS_SUMMARY, VOICE_SUMMARY
 from crm_spark.tables.raw import BILLING, BUNDLE_CONTRACT, SERVICE_SUBSCRIPTION, TERMINAL, USER_INFO, VAS_USAGE, VOICE_CDR
 from crm_spark.threads import at_once
 
@@ -37,34 +39,52 @@ class Step:
     build: Callable[..., DataFrame]
 
 
-# The tables of a wave need none of each other; the second is built from the first.
-WAVES: tuple[tuple[Step, ...], ...] = (
-    (
-        Step(USER_BASIC, (USER_INFO,), (TERMINAL,), build_user_basic),
-        Step(VOICE_DAILY, (VOICE_CDR,), (), build_voice_daily),
-        Step(BILLING_SUMMARY, (BILLING,), (), build_billing_summary),
-        Step(VAS_SUMMARY, (SERVICE_SUBSCRIPTION, VAS_USAGE), (), build_vas_summary),
-    ),
-    (
-        Step(VOICE_SUMMARY, (VOICE_DAILY,), (USER_BASIC,), build_voice_summary),
-        Step(CONTACT_CIRCLE, (VOICE_DAILY,), (USER_BASIC,), build_contact_circle),
-        Step(BUNDLE_STATUS, (BUNDLE_CONTRACT,), (USER_BASIC,), build_bundle_status),
-    ),
+OF_RAW = (
+    Step(USER_BASIC, (USER_INFO,), (TERMINAL,), build_user_basic),
+    Step(BILLING_SUMMARY, (BILLING,), (), build_billing_summary),
+    Step(VAS_SUMMARY, (SERVICE_SUBSCRIPTION, VAS_USAGE), (), build_vas_summary),
 )
+OF_REGISTER = (Step(BUNDLE_STATUS, (BUNDLE_CONTRACT,), (USER_BASIC,), build_bundle_status),)
+OF_CALLS = ((VOICE_SUMMARY, build_voice_summary), (CONTACT_CIRCLE, build_contact_circle))
 
 
 def run(job: Job) -> None:
     """Every middle table whose sources are visible."""
-    for wave in WAVES:
-        at_once(job.spark, lambda step: _build(job, step), wave)
+    at_once(job.spark, lambda step: _build(job, step), OF_RAW)
+    at_once(job.spark, lambda work: work(), [partial(_build, job, step) for step in OF_REGISTER] + [partial(_build_of_calls, job)])
 
 
 def _build(job: Job, step: Step) -> None:
     months = months_to_build(job, step.table, step.sources, step.others)
     if months:
-        # Calls and use are filed anywhere: a run of one city reads them all, and writes the rows of its own subscribers.
-        rows = step.build(*[job.read(t, months, optional=True, all_cities=True) for t in (*step.sources, *step.others)])
-        job.write(rows.where(F.col("city").isin(*job.cities)) if job.cities else rows, step.table, months)
+        _write(job, step.build(*[_inputs(job, t, months) for t in (*step.sources, *step.others)]), step.table, months)
+
+
+def _build_of_calls(job: Job) -> None:
+    """The calls are read and summed once for both tables."""
+    wanted = [(table, build, months_to_build(job, table, (VOICE_CDR,), (USER_BASIC,))) for table, build in OF_CALLS]
+    months = sorted({m for *_, of_table in wanted for m in of_table})
+    if not months:
+        return
+    totals = call_totals(_inputs(job, VOICE_CDR, months), _inputs(job, USER_BASIC, months)).persist()
+
+    def write(table: Table, build: Callable[[DataFrame], DataFrame], of_table: Sequence[str]) -> None:
+        if of_table:
+            _write(job, build(totals.where(F.col("month").isin(*of_table))), table, of_table)
+
+    totals.count()  # summed once, whichever table comes first
+    at_once(job.spark, lambda of: write(*of), wanted)
+    totals.unpersist()
+
+
+def _inputs(job: Job, table: Table, months: Sequence[str]) -> DataFrame:
+    """Calls and use are filed anywhere: a run of one city reads those of all."""
+    return job.read(table, months, optional=True, all_cities=True)
+
+
+def _write(job: Job, rows: DataFrame, table: Table, months: Sequence[str]) -> None:
+    """A run of one city writes the rows of its own subscribers."""
+    job.write(rows.where(F.col("city").isin(*job.cities)) if job.cities else rows, table, months)
 
 
 def months_to_build(job: Job, table: Table, sources: Sequence[Table], others: Sequence[Table]) -> list[str]:

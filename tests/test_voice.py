@@ -1,4 +1,4 @@
-"""Calls into daily partials, monthly minutes and the contact circle."""
+"""Calls into monthly minutes and the contact circle."""
 
 import math
 import random
@@ -9,8 +9,11 @@ from decimal import Decimal
 import pytest
 from pyspark.sql import functions as F
 
+from crm_spark.customer import call_sums
+from crm_spark.customer import calls as packing
+from crm_spark.customer.calls import call_totals
 from crm_spark.customer.circle import build_contact_circle
-from crm_spark.customer.voice import build_voice_daily, build_voice_summary
+from crm_spark.customer.voice import build_voice_summary
 from crm_spark.tables.middle import USER_BASIC, VOICE_MINUTES
 from crm_spark.tables.raw import CALL_KINDS, ROAMING_KINDS
 from tests.customer_support import all_rows, by_user, calls, rows_of, shuffles
@@ -84,30 +87,28 @@ def network(spark):
 
 
 @pytest.fixture(scope="module")
-def daily(told):
-    return build_voice_daily(told).localCheckpoint()
+def totals(told, network):
+    return call_totals(told, network).localCheckpoint()
 
 
 @pytest.fixture(scope="module")
-def minutes(daily, network):
-    return by_user(build_voice_summary(daily, network))
+def minutes(totals):
+    return by_user(build_voice_summary(totals))
 
 
 @pytest.fixture(scope="module")
-def circle(daily, network):
-    return by_user(build_contact_circle(daily, network))
+def circle(totals):
+    return by_user(build_contact_circle(totals))
 
 
-def test_a_day_with_a_peer_is_one_row_of_minutes_and_counts(daily):
-    first, second = daily.where("user_id = 'mixed'").orderBy("day").collect()
+def test_calls_are_summed_by_direction_kind_and_circumstance(minutes, totals):
     expected = {
-        "calls_out": 2, "calls_in": 1, "on_net_calls": 2, "vpn_calls": 1, "local_out_minutes": 1.5, "local_in_minutes": 0.75,
-        "inter_province_out_minutes": 0.5, "long_distance_minutes": 0.5, "intra_province_roaming_minutes": 0.5, "vpn_minutes": 1.5,
-        "vpn_roaming_minutes": 0.0, "on_net_minutes": 2.25, "off_net_minutes": 0.5, "out_minutes": 2.0, "in_minutes": 0.75,
-        "total_minutes": 2.75, "inter_province_in_minutes": 0.0, "long_distance_fee_yuan": Decimal("0.3500"),
+        "calls_out": 3, "calls_in": 1, "local_out_minutes": 2.5, "local_in_minutes": 0.75, "inter_province_out_minutes": 0.5,
+        "long_distance_minutes": 0.5, "intra_province_roaming_minutes": 0.5, "vpn_minutes": 1.5, "vpn_roaming_minutes": 0.0,
+        "on_net_minutes": 3.25, "off_net_minutes": 0.5, "out_minutes": 3.0, "in_minutes": 0.75, "total_minutes": 3.75,
+        "inter_province_in_minutes": 0.0, "voice_active_days": 2, "long_distance_unit_price_yuan": 0.7,
     }  # fmt: skip
-    assert {name: first[name] for name in expected} == expected
-    assert (second["calls_out"], second["total_minutes"], second["long_distance_minutes"]) == (1, 1.0, 0.0)
+    assert {name: minutes["mixed"][name] for name in expected} == expected
 
 
 def test_long_distance_is_every_outgoing_kind_beyond_local_and_nothing_incoming(minutes):
@@ -218,19 +219,25 @@ def test_the_minutes_of_random_calls_add_up_call_by_call(minutes, user):
     assert {name: minutes[user][name] for name in expected} == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_answer_does_not_depend_on_how_calls_are_partitioned(told, network, daily, minutes, circle):
-    many = build_voice_daily(told.repartition(7, "seconds")).localCheckpoint()
-    assert all_rows(many) == all_rows(daily)
-    for build, expected in ((build_voice_summary, minutes), (build_contact_circle, circle)):
-        assert by_user(build(many.repartition(5, "night_calls", "total_minutes"), network.repartition(3))) == expected
+def test_the_answer_does_not_depend_on_how_calls_are_partitioned(told, network, totals, monkeypatch):
+    monkeypatch.setattr(packing, "CALLS_A_PARTITION", 20)
+    assert all_rows(call_totals(told.repartition(7, "seconds"), network.repartition(3))) == all_rows(totals)
 
 
-def test_few_shuffles_and_no_list_of_calls(told, daily, network):
-    assert shuffles(build_voice_daily(told)) == 1
-    of_network, is_told = 1, 1
-    subscribers = 1
-    assert shuffles(build_voice_summary(daily, network)) <= subscribers + of_network + is_told
-    peers, distribution = 1, 1
-    circle = build_contact_circle(daily, network)
-    assert shuffles(circle) <= peers + distribution + subscribers + of_network + is_told
-    assert "collect_" not in circle._jdf.queryExecution().executedPlan().toString()
+def test_one_shuffle_brings_calls_and_register_together(told, network):
+    assert shuffles(call_totals(told, network)) == 1
+
+
+def test_subscribers_that_share_half_of_their_pseudonyms_bits_stay_two(spark, told, network):
+    """What a hash of 64 bits does once in a million months: here every two subscribers share theirs."""
+    some = network.where("user_id IN ('ann', 'bob')")
+    rows = packing._packed(told).unionByName(packing._register(some)).withColumn("subscriber", F.lit(7).cast("long")).coalesce(1)
+    found = {r["user_id"]: r["calls"] for r in rows.mapInArrow(call_sums.summed_partitions, packing.TOTALS).collect()}
+    assert found == {"ann": 120, "bob": 90}
+
+
+def test_seconds_that_are_not_told_count_no_minute_but_a_call(spark, network):
+    assert call_sums.UNTOLD["seconds"] > 86_400, "the longest call is not mistaken for an untold one"
+    told = calls(spark, {"user_id": "ann", "seconds": None}, {"user_id": "ann", "seconds": 86_400})
+    row = by_user(build_voice_summary(call_totals(told, network)))["ann"]
+    assert (row["calls_out"], row["total_minutes"]) == (2, 1440.0)

@@ -6,7 +6,7 @@ from pyspark.sql import types as T
 
 from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, amount, count, day, money, number, text, truth, whole
 from crm_spark.tables.contract import Field, Table
-from crm_spark.tables.raw import BILLING, PEER_ID, TERMINAL, USER_INFO
+from crm_spark.tables.raw import BILLING, TERMINAL, USER_INFO
 
 _NOT_KEY = slice(3, None)
 
@@ -18,14 +18,6 @@ USER_BASIC = Table(
     KEY,
 )
 
-_CALL_COUNTERS = (
-    count("calls_out", "Calls made."),
-    count("calls_in", "Calls received."),
-    count("on_net_calls", "Calls with customers of the same operator."),
-    count("night_calls", "Calls that start 23:00-05:59."),
-    count("weekend_calls", "Calls on Saturday or Sunday."),
-    count("vpn_calls", "Calls inside the VPN."),
-)
 VOICE_MINUTES = (
     amount("local_out_minutes", "Local, outgoing."),
     amount("local_in_minutes", "Local, incoming."),
@@ -47,15 +39,6 @@ VOICE_MINUTES = (
     amount("out_minutes", "All outgoing."),
     amount("in_minutes", "All incoming."),
     amount("total_minutes", "All: minutes of use (MOU)."),
-)
-
-VOICE_DAILY = Table(
-    "middle", "voice_daily",
-    "One row per subscriber, peer and day with calls (a peer told with two provinces has a row for each): the additive partials that months are built from.",
-    (CITY, MONTH, day("day", "Day."), USER_ID, PEER_ID,
-     Field("peer_province", T.StringType(), "Province of the peer's number.", nullable=True), *_CALL_COUNTERS,
-     *VOICE_MINUTES, Field("long_distance_fee_yuan", T.DecimalType(18, 4), "Charges of outgoing long distance.")),
-    (*KEY, "day", "peer_id", "peer_province"),
 )
 
 VOICE_SUMMARY = Table(
@@ -155,4 +138,4 @@ BUNDLE_STATUS = Table(
     KEY,
 )
 
-MIDDLE_TABLES = (USER_BASIC, VOICE_DAILY, VOICE_SUMMARY, CONTACT_CIRCLE, VAS_SUMMARY, BILLING_SUMMARY, BUNDLE_STATUS)
+MIDDLE_TABLES = (USER_BASIC, VOICE_SUMMARY, CONTACT_CIRCLE, VAS_SUMMARY, BILLING_SUMMARY, BUNDLE_STATUS)

@@ -1,0 +1,82 @@
+"""Every subscriber's month of calls, in one pass and one shuffle.
+
+Calls are packed into a few integers and travel together with the register to where their subscriber is summed; there each
+partition is summed in arrays. docs/adr/0007 tells what else was measured.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from crm_spark.customer.call_sums import COUNTS, FIRST_BIT, IN, KEY_SEPARATOR, OUT, UNTOLD, summed_partitions
+from crm_spark.tables.common import KEY
+from crm_spark.tables.middle import VOICE_MINUTES
+from crm_spark.tables.raw import CALL_KINDS, ROAMING_KINDS
+
+NIGHT_STARTS, NIGHT_ENDS = 23, 6  # hours, the end excluded
+CALLS_A_PARTITION = 1_000_000  # about 150 MB in a Python worker
+TOTALS = T.StructType(
+    [T.StructField(c, T.StringType()) for c in KEY]
+    + [T.StructField(f.name, T.DoubleType()) for f in VOICE_MINUTES]
+    + [T.StructField(c, T.LongType()) for c in COUNTS]
+    + [T.StructField("top_long_distance_province", T.StringType())]
+)
+
+
+def call_totals(cdr: DataFrame, basic: DataFrame) -> DataFrame:
+    """One row per subscriber of `basic` and month: sums over all its calls, wherever they were filed; null for what no call of it tells.
+
+    Minutes by kind (`VOICE_MINUTES`), counts (`COUNTS`: `calls_ln_calls` is the sum over peers of c ln c in 1e-9, `long_distance_fee` in
+    1e-4 yuan) and the province with most outgoing long distance. A subscriber is told by 128 bits of its pseudonym, a peer of it by 64.
+    """
+    partitions = 1 + cdr.count() // CALLS_A_PARTITION
+    both = _packed(cdr).unionByName(_register(basic))
+    return both.repartition(max(partitions, _least(cdr)), "subscriber").mapInArrow(summed_partitions, TOTALS)
+
+
+def _least(frame: DataFrame) -> int:
+    return int(frame.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
+
+
+def _register(basic: DataFrame) -> DataFrame:
+    """The register as rows without a call, their key as text: a column of its own would cost every call something."""
+    nothing = [F.lit(None).cast("long").alias(c) for c in ("peer", "call", "fee")]
+    return basic.select(*_subscriber(), *nothing, F.concat_ws(KEY_SEPARATOR, *KEY).alias("text"))
+
+
+def _packed(cdr: DataFrame) -> DataFrame:
+    """The call in one integer; fee and province of outgoing long distance alone."""
+    hour = F.hour("started_at")
+    attributes = {
+        "seconds": F.coalesce(F.col("seconds"), F.lit(UNTOLD["seconds"])),
+        "kind": _index("call_kind", CALL_KINDS, UNTOLD["kind"]),
+        "roaming": _index("roaming_kind", ROAMING_KINDS, UNTOLD["roaming"]),
+        "direction": F.when(F.col("direction") == "out", OUT).when(F.col("direction") == "in", IN).otherwise(UNTOLD["direction"]),
+        "vpn": F.coalesce(F.col("is_vpn").cast("int"), F.lit(UNTOLD["vpn"])),
+        "net": F.coalesce(F.col("is_on_net").cast("int"), F.lit(UNTOLD["net"])),
+        "night": ((hour >= NIGHT_STARTS) | (hour < NIGHT_ENDS)).cast("int"),
+        "weekend": F.dayofweek("started_at").isin(1, 7).cast("int"),
+        "day": F.dayofmonth("started_at"),
+    }
+    packed = sum((value.cast("long") * F.lit(1 << FIRST_BIT[name]) for name, value in attributes.items()), F.lit(0).cast("long"))
+    is_far = (F.col("direction") == "out") & F.col("call_kind").isin(*CALL_KINDS[1:])
+    return cdr.select(
+        *_subscriber(),
+        F.when(F.col("peer_id").isNotNull(), F.xxhash64("peer_id")).alias("peer"),
+        packed.alias("call"),
+        F.when(is_far, F.rint(F.col("fee_yuan").cast("double") * 10_000)).cast("long").alias("fee"),
+        F.when(is_far, F.col("peer_province")).alias("text"),
+    )
+
+
+def _subscriber() -> list[Column]:
+    return [F.xxhash64("month", "user_id").alias("subscriber"), F.xxhash64(F.lit(1), "month", "user_id").alias("subscriber_too")]
+
+
+def _index(column: str, values: tuple[str, ...], untold: int) -> Column:
+    cases = F.when(F.col(column) == values[0], 0)
+    for i, value in enumerate(values[1:], start=1):
+        cases = cases.when(F.col(column) == value, i)
+    return cases.otherwise(untold)

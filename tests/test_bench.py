@@ -1,0 +1,60 @@
+"""The measuring itself: the rival computes the same tables, and a run of the bench leaves its record."""
+
+import json
+
+import pytest
+
+from crm_spark.bench.__main__ import main
+from crm_spark.bench.measure import best_of, bytes_moved
+from crm_spark.customer.calls import call_totals
+from crm_spark.customer.circle import build_contact_circle
+from crm_spark.customer.voice import build_voice_summary
+from crm_spark.ingest.files import plain_path
+from crm_spark.tables.digest import digest
+from crm_spark.tables.middle import CONTACT_CIRCLE, USER_BASIC, VOICE_SUMMARY
+from tests.customer_support import calls, rows_of
+from tests.test_voice import CALLS
+
+TOLD = [user for user in CALLS if user not in ("untold", "closed")]
+
+
+def test_duckdb_makes_the_same_rows_of_calls_that_tell_everything(spark, tmp_path):
+    duck = pytest.importorskip("crm_spark.bench.duck")
+    pytest.importorskip("duckdb")
+    called = calls(spark, *[{"user_id": user, **call} for user in TOLD for call in CALLS[user]])
+    register = rows_of(spark, USER_BASIC, *[{"user_id": user} for user in (*TOLD, "silent")])
+    files = []
+    for name, frame in (("calls", called), ("register", register.select("city", "month", "user_id"))):
+        frame.write.parquet(str(tmp_path / name))
+        files.append([plain_path(file) for file in spark.read.parquet(str(tmp_path / name)).inputFiles()])
+    duck.build(*files, tmp_path, threads=1)
+    totals = call_totals(called, register)
+    for table, made in ((VOICE_SUMMARY, build_voice_summary(totals)), (CONTACT_CIRCLE, build_contact_circle(totals))):
+        other = table.conform(spark.read.parquet(str(tmp_path / f"{table.name}.parquet")))
+        assert other.exceptAll(made).collect() == [] and digest(other, table) == digest(made, table)
+
+
+def test_the_best_round_counts_and_not_the_one_that_warms_up():
+    rounds = iter([5.0, 0.3, 0.1, 0.2])
+    clock = [0.0]
+
+    def work():
+        clock[0] += next(rounds)
+
+    assert best_of(work, clock=lambda: clock[0]).seconds == pytest.approx(0.1)
+
+
+def test_bytes_are_those_of_tasks_launched_in_the_round(tmp_path):
+    def task(launched, shuffled):
+        metrics = {"Shuffle Write Metrics": {"Shuffle Bytes Written": shuffled}, "Disk Bytes Spilled": 1}
+        return json.dumps({"Event": "SparkListenerTaskEnd", "Task Info": {"Launch Time": launched}, "Task Metrics": metrics})
+
+    (tmp_path / "log").write_text("\n".join([task(999, 5), task(1_000, 7), task(1_900, 11), task(2_100, 13)]))
+    measured = best_of(lambda: None, rounds=1, clock=iter([1.0, 2.0]).__next__)
+    assert bytes_moved(tmp_path / "log", measured) == {"shuffle_bytes": 18, "spill_bytes": 2}
+
+
+def test_the_bench_helps(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0 and "--sizes" in capsys.readouterr().out
