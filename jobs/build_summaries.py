@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from crm_spark.customer.basic import build_user_basic
 from crm_spark.customer.billing import build_billing_summary
 from crm_spark.customer.bundle import build_bundle_status
-from crm_spark.customer.calls import call_totals
+from crm_spark.customer.calls import MonthsTold, call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.vas import build_vas_summary
 from crm_spark.customer.voice import build_voice_summary
@@ -44,14 +44,15 @@ OF_RAW = (
     Step(BILLING_SUMMARY, (BILLING,), (), build_billing_summary),
     Step(VAS_SUMMARY, (SERVICE_SUBSCRIPTION, VAS_USAGE), (), build_vas_summary),
 )
-OF_REGISTER = (Step(BUNDLE_STATUS, (BUNDLE_CONTRACT,), (USER_BASIC,), build_bundle_status),)
+BUNDLES = Step(BUNDLE_STATUS, (BUNDLE_CONTRACT,), (USER_BASIC,), build_bundle_status)
 OF_CALLS = ((VOICE_SUMMARY, build_voice_summary), (CONTACT_CIRCLE, build_contact_circle))
 
 
 def run(job: Job) -> None:
     """Every middle table whose sources are visible."""
     at_once(job.spark, lambda step: _build(job, step), OF_RAW)
-    at_once(job.spark, lambda work: work(), [partial(_build, job, step) for step in OF_REGISTER] + [partial(_build_of_calls, job)])
+    of_register: tuple[Callable[[Job], None], ...] = (partial(_build, step=BUNDLES), _build_of_calls)
+    at_once(job.spark, lambda build: build(job), of_register)
 
 
 def _build(job: Job, step: Step) -> None:
@@ -67,12 +68,12 @@ def _build_of_calls(job: Job) -> None:
     if not months:
         return
     totals = call_totals(_inputs(job, VOICE_CDR, months), _inputs(job, USER_BASIC, months)).persist()
+    told = months_told(totals)
 
-    def write(table: Table, build: Callable[[DataFrame], DataFrame], of_table: Sequence[str]) -> None:
+    def write(table: Table, build: Callable[[DataFrame, MonthsTold], DataFrame], of_table: Sequence[str]) -> None:
         if of_table:
-            _write(job, build(totals.where(F.col("month").isin(*of_table))), table, of_table)
+            _write(job, build(totals.where(F.col("month").isin(*of_table)), told), table, of_table)
 
-    totals.count()  # summed once, whichever table comes first
     at_once(job.spark, lambda of: write(*of), wanted)
     totals.unpersist()
 

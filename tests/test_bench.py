@@ -6,7 +6,7 @@ import pytest
 
 from crm_spark.bench.__main__ import main
 from crm_spark.bench.measure import best_of, bytes_moved
-from crm_spark.customer.calls import call_totals
+from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.voice import build_voice_summary
 from crm_spark.ingest.files import plain_path
@@ -29,7 +29,8 @@ def test_duckdb_makes_the_same_rows_of_calls_that_tell_everything(spark, tmp_pat
         files.append([plain_path(file) for file in spark.read.parquet(str(tmp_path / name)).inputFiles()])
     duck.build(*files, tmp_path, threads=1)
     totals = call_totals(called, register)
-    for table, made in ((VOICE_SUMMARY, build_voice_summary(totals)), (CONTACT_CIRCLE, build_contact_circle(totals))):
+    told = months_told(totals)
+    for table, made in ((VOICE_SUMMARY, build_voice_summary(totals, told)), (CONTACT_CIRCLE, build_contact_circle(totals, told))):
         other = table.conform(spark.read.parquet(str(tmp_path / f"{table.name}.parquet")))
         assert other.exceptAll(made).collect() == [] and digest(other, table) == digest(made, table)
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.customer import call_sums
 from crm_spark.customer import calls as packing
-from crm_spark.customer.calls import call_totals
+from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.voice import build_voice_summary
 from crm_spark.tables.middle import USER_BASIC, VOICE_MINUTES
@@ -93,12 +93,12 @@ def totals(told, network):
 
 @pytest.fixture(scope="module")
 def minutes(totals):
-    return by_user(build_voice_summary(totals))
+    return by_user(build_voice_summary(totals, months_told(totals)))
 
 
 @pytest.fixture(scope="module")
 def circle(totals):
-    return by_user(build_contact_circle(totals))
+    return by_user(build_contact_circle(totals, months_told(totals)))
 
 
 def test_calls_are_summed_by_direction_kind_and_circumstance(minutes, totals):
@@ -239,5 +239,6 @@ def test_subscribers_that_share_half_of_their_pseudonyms_bits_stay_two(spark, to
 def test_seconds_that_are_not_told_count_no_minute_but_a_call(spark, network):
     assert call_sums.UNTOLD["seconds"] > 86_400, "the longest call is not mistaken for an untold one"
     told = calls(spark, {"user_id": "ann", "seconds": None}, {"user_id": "ann", "seconds": 86_400})
-    row = by_user(build_voice_summary(call_totals(told, network)))["ann"]
+    sums = call_totals(told, network)
+    row = by_user(build_voice_summary(sums, months_told(sums)))["ann"]
     assert (row["calls_out"], row["total_minutes"]) == (2, 1440.0)

@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from crm_spark.bench.data import calls_of
 from crm_spark.bench.duck import build
 from crm_spark.bench.measure import Measured, best_of, bytes_moved, event_log_settings, peak_mb
-from crm_spark.customer.calls import call_totals
+from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.voice import build_voice_summary
 from crm_spark.ingest.files import plain_path
@@ -86,8 +86,8 @@ def circle_and_voice(spark: SparkSession, size: int, options: argparse.Namespace
 
     def stage() -> None:
         totals = call_totals(calls, register).persist()
-        totals.count()
-        made = {names[0]: build_voice_summary(totals), names[1]: build_contact_circle(totals)}
+        told = months_told(totals)
+        made = {names[0]: build_voice_summary(totals, told), names[1]: build_contact_circle(totals, told)}
         at_once(spark, lambda name: _save(made[name], out[name]), names)
         totals.unpersist()
 

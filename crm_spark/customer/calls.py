@@ -6,6 +6,8 @@ partition is summed in arrays. docs/adr/0007 tells what else was measured.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -17,6 +19,7 @@ from crm_spark.tables.raw import CALL_KINDS, ROAMING_KINDS
 
 NIGHT_STARTS, NIGHT_ENDS = 23, 6  # hours, the end excluded
 CALLS_A_PARTITION = 1_000_000  # about 150 MB in a Python worker
+MonthsTold = Mapping[str, Sequence[str]]
 TOTALS = T.StructType(
     [T.StructField(c, T.StringType()) for c in KEY]
     + [T.StructField(f.name, T.DoubleType()) for f in VOICE_MINUTES]
@@ -34,6 +37,22 @@ def call_totals(cdr: DataFrame, basic: DataFrame) -> DataFrame:
     partitions = 1 + cdr.count() // CALLS_A_PARTITION
     both = _packed(cdr).unionByName(_register(basic))
     return both.repartition(max(partitions, _least(cdr)), "subscriber").mapInArrow(summed_partitions, TOTALS)
+
+
+def months_told(totals: DataFrame) -> MonthsTold:
+    """By column of `totals` the months of which any call tells it: one row a month comes to the driver.
+
+    A subscriber without calls has 0 VPN minutes only if the operator tells VPN calls at all; else it is not known.
+    """
+    columns = [c for c in totals.columns if c not in KEY]
+    rows = totals.groupBy("month").agg(*[F.count(c).alias(c) for c in columns]).collect()
+    return {c: sorted(row["month"] for row in rows if row[c]) for c in columns}
+
+
+def zero_where_told(column: str, told_by: str, told: MonthsTold) -> Column:
+    """The column, 0 instead of null in months that tell `told_by`."""
+    is_silent = F.col(column).isNull() & F.col("month").isin(*told[told_by])
+    return F.when(is_silent, 0).otherwise(F.col(column)).alias(column)
 
 
 def _least(frame: DataFrame) -> int:

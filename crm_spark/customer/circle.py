@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.columns import rounded, share
-from crm_spark.customer.exact import zero_where_told
+from crm_spark.customer.calls import MonthsTold, zero_where_told
 from crm_spark.tables.common import KEY
 from crm_spark.tables.middle import CONTACT_CIRCLE
 
@@ -21,20 +21,19 @@ _SHARES = (
 )
 
 
-def build_contact_circle(totals: DataFrame) -> DataFrame:
+def build_contact_circle(totals: DataFrame, told: MonthsTold) -> DataFrame:
     """One row per row of `call_totals`; a silent subscriber has 0 peers and null shares.
 
     A withheld number is no peer: its calls count in the on-net, nocturnal and weekend shares and in the top province only.
     """
     shape = totals.select(
-        *KEY, "peers", "vpn_peers", "vpn_calls", "top_long_distance_province",
+        *KEY, zero_where_told("peers", "peers", told), zero_where_told("vpn_peers", "vpn_calls", told), "top_long_distance_province",
         rounded(_entropy(F.col("peer_calls"), F.col("calls_ln_calls") / F.lit(_NANO))).alias("peer_entropy"),
         *[rounded(share(F.col(part), F.col(whole))).alias(name) for name, part, whole in _SHARES],
         rounded(share(F.col("peer_calls"), F.col("peers"))).alias("calls_per_peer"),
         rounded(share(F.col("vpn_peer_calls"), F.col("vpn_peers"))).alias("vpn_calls_per_peer"),
     )  # fmt: skip
-    filled = zero_where_told(shape, totals, {"peers": "peers", "vpn_peers": "vpn_calls"})
-    return CONTACT_CIRCLE.conform(filled.drop("vpn_calls"))
+    return CONTACT_CIRCLE.conform(shape)
 
 
 def _entropy(calls: Column, calls_ln_calls: Column) -> Column:
