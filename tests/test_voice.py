@@ -242,3 +242,11 @@ def test_seconds_that_are_not_told_count_no_minute_but_a_call(spark, network):
     sums = call_totals(told, network)
     row = by_user(build_voice_summary(sums, months_told(sums)))["ann"]
     assert (row["calls_out"], row["total_minutes"]) == (2, 1440.0)
+
+
+def test_an_operator_that_tells_neither_vpn_nor_peers_has_null_there_for_everybody(spark, network):
+    sums = call_totals(calls(spark, {"user_id": "ann", "is_vpn": None, "peer_id": None}), network)
+    told = months_told(sums)
+    silent, caller = (by_user(build_contact_circle(sums, told))[user] for user in ("silent", "ann"))
+    assert [(row["peers"], row["vpn_peers"]) for row in (silent, caller)] == [(None, None)] * 2
+    assert [by_user(build_voice_summary(sums, told))[user]["vpn_minutes"] for user in ("silent", "ann")] == [None, None]
