@@ -25,6 +25,8 @@ setup(
         "mlflow==3.17.2",
         "pandas>=2.2,<3",
         "importlib_metadata==8.7.1",
+        "numpy>=1.26",
+        "pyarrow>=15",
         "pyyaml>=6",
     ],
     extras_require={

@@ -68,14 +68,17 @@ def _build_of_calls(job: Job) -> None:
     if not months:
         return
     totals = call_totals(_inputs(job, VOICE_CDR, months), _inputs(job, USER_BASIC, months)).persist()
-    told = months_told(totals)
 
     def write(table: Table, build: Callable[[DataFrame, MonthsTold], DataFrame], of_table: Sequence[str]) -> None:
         if of_table:
-            _write(job, build(totals.where(F.col("month").isin(*of_table)), told), table, of_table)
+            rows = build(totals.where(F.col("month").isin(*of_table)), told)
+            _write(job, rows.hint("rebalance"), table, of_table)  # each part has subscribers of all cities: not a file of each
 
-    at_once(job.spark, lambda of: write(*of), wanted)
-    totals.unpersist()
+    try:
+        told = months_told(totals)
+        at_once(job.spark, lambda of: write(*of), wanted)
+    finally:
+        totals.unpersist()
 
 
 def _inputs(job: Job, table: Table, months: Sequence[str]) -> DataFrame:

@@ -237,11 +237,24 @@ def test_subscribers_that_share_half_of_their_pseudonyms_bits_stay_two(spark, to
 
 
 def test_seconds_that_are_not_told_count_no_minute_but_a_call(spark, network):
-    assert call_sums.UNTOLD["seconds"] > 86_400, "the longest call is not mistaken for an untold one"
     told = calls(spark, {"user_id": "ann", "seconds": None}, {"user_id": "ann", "seconds": 86_400})
     sums = call_totals(told, network)
     row = by_user(build_voice_summary(sums, months_told(sums)))["ann"]
     assert (row["calls_out"], row["total_minutes"]) == (2, 1440.0)
+
+
+def test_seconds_out_of_any_range_change_nothing_but_the_minutes(spark, network):
+    """A mapping may take the contract's rule off the seconds."""
+    sums = call_totals(calls(spark, {"user_id": "ann", "seconds": -60}, {"user_id": "ann", "seconds": 600_000_000}), network)
+    row = by_user(build_voice_summary(sums, months_told(sums)))["ann"]
+    assert (row["local_out_minutes"], row["calls_out"], row["long_distance_minutes"], row["on_net_minutes"]) == (9_999_999.0, 2, 0.0, 9_999_999.0)
+
+
+def test_without_peers_nobody_has_vpn_peers(spark, network):
+    sums = call_totals(calls(spark, {"user_id": "ann", "is_vpn": True, "peer_id": None}), network)
+    told = months_told(sums)
+    assert by_user(build_contact_circle(sums, told))["ann"]["vpn_peers"] is None
+    assert by_user(build_voice_summary(sums, told))["ann"]["vpn_minutes"] == 1.0
 
 
 def test_an_operator_that_tells_neither_vpn_nor_peers_has_null_there_for_everybody(spark, network):

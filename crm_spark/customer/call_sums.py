@@ -29,9 +29,9 @@ COUNTS = (
 )  # fmt: skip
 TOTALS = (*KEY, *(f.name for f in VOICE_MINUTES), *COUNTS, "top_long_distance_province")
 KEY_SEPARATOR = "\t"
-# A call in one integer: its attributes and their bits, from the lowest on. All bits set: not told.
-BITS = {"seconds": 17, "kind": 3, "roaming": 3, "direction": 2, "vpn": 2, "net": 2, "night": 1, "weekend": 1, "day": 5}
-FIRST_BIT = dict(zip(BITS, accumulate(BITS.values(), initial=0), strict=False))
+# A call in one integer: its attributes and their bits, from the lowest on (all bits set: not told); above them the seconds, whatever they are.
+BITS = {"kind": 3, "roaming": 3, "direction": 2, "vpn": 2, "net": 2, "night": 1, "weekend": 1, "day": 5, "timed": 1}
+FIRST_BIT = dict(zip((*BITS, "seconds"), accumulate(BITS.values(), initial=0), strict=True))
 UNTOLD = {name: (1 << bits) - 1 for name, bits in BITS.items()}
 OUT, IN = 0, 1
 SECONDS_A_MINUTE = 60
@@ -102,9 +102,8 @@ class _Calls:
     def of(cls, rows: pa.Table, user: Ints, users: int) -> _Calls:
         packed = rows["call"].to_numpy()
         parts = {name: (packed >> FIRST_BIT[name]) & UNTOLD[name] for name in BITS}
-        timed = parts.pop("seconds") != UNTOLD["seconds"]
-        seconds = np.where(timed, packed & UNTOLD["seconds"], 0).astype(np.float64)
-        night, weekend = parts.pop("night").astype(bool), parts.pop("weekend").astype(bool)
+        timed, night, weekend = (parts.pop(name).astype(bool) for name in ("timed", "night", "weekend"))
+        seconds = (packed >> FIRST_BIT["seconds"]).astype(np.float64)
         return cls(
             users=users, user=user, seconds=seconds, timed=timed, night=night, weekend=weekend,
             peer=rows["peer"], fee=rows["fee"], province=rows["text"], **parts,
@@ -229,7 +228,8 @@ def _top_province(calls: _Calls) -> pa.Array:
     far = calls.province.is_valid().to_numpy() & (calls.seconds > 0)
     encoded = calls.province.filter(pa.array(far)).combine_chunks().dictionary_encode()
     names = sorted(encoded.dictionary.to_pylist())
-    rank_of = np.array([names.index(name) for name in encoded.dictionary.to_pylist()], np.int64)
+    place = {name: i for i, name in enumerate(names)}
+    rank_of = np.array([place[name] for name in encoded.dictionary.to_pylist()], np.int64)
     rank = rank_of[encoded.indices.to_numpy()]
     pair, pairs = _codes(calls.user[far] * len(names) + rank)
     seconds = np.bincount(pair, calls.seconds[far], pairs)

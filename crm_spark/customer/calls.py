@@ -40,7 +40,7 @@ def call_totals(cdr: DataFrame, basic: DataFrame) -> DataFrame:
 
 
 def months_told(totals: DataFrame) -> MonthsTold:
-    """By column of `totals` the months of which any call tells it: one row a month comes to the driver.
+    """By column of `totals` the months of which a call of any subscriber of the register tells it: one row a month comes to the driver.
 
     A subscriber without calls has 0 VPN minutes only if the operator tells VPN calls at all; else it is not known.
     """
@@ -56,7 +56,9 @@ def zero_where_told(column: str, told_by: str, told: MonthsTold) -> Column:
 
 
 def _least(frame: DataFrame) -> int:
-    return int(frame.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
+    """The session's own number of partitions; Databricks may say `auto`."""
+    told = str(frame.sparkSession.conf.get("spark.sql.shuffle.partitions"))
+    return int(told) if told.isdigit() else 1
 
 
 def _register(basic: DataFrame) -> DataFrame:
@@ -69,7 +71,8 @@ def _packed(cdr: DataFrame) -> DataFrame:
     """The call in one integer; fee and province of outgoing long distance alone."""
     hour = F.hour("started_at")
     attributes = {
-        "seconds": F.coalesce(F.col("seconds"), F.lit(UNTOLD["seconds"])),
+        "seconds": F.coalesce(F.col("seconds"), F.lit(0)),
+        "timed": F.col("seconds").isNotNull().cast("int"),
         "kind": _index("call_kind", CALL_KINDS, UNTOLD["kind"]),
         "roaming": _index("roaming_kind", ROAMING_KINDS, UNTOLD["roaming"]),
         "direction": F.when(F.col("direction") == "out", OUT).when(F.col("direction") == "in", IN).otherwise(UNTOLD["direction"]),
