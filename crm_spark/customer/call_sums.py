@@ -27,7 +27,7 @@ COUNTS = (
     "voice_active_days", "peers", "peers_both_ways", "peer_calls", "calls_ln_calls", "top1_calls", "top3_calls", "vpn_peers",
     "vpn_peer_calls", "long_distance_fee",
 )  # fmt: skip
-TOTALS = (*KEY, *(f.name for f in VOICE_MINUTES), *COUNTS, "top_long_distance_province")
+TOTAL_COLUMNS = (*KEY, *(f.name for f in VOICE_MINUTES), *COUNTS, "top_long_distance_province")
 KEY_SEPARATOR = "\t"
 # A call in one integer: its attributes and their bits, from the lowest on (all bits set: not told); above them the seconds, whatever they are.
 BITS = {"kind": 3, "roaming": 3, "direction": 2, "vpn": 2, "net": 2, "night": 1, "weekend": 1, "day": 5, "timed": 1}
@@ -57,7 +57,7 @@ def _summed(rows: pa.Table) -> pa.Table:
     for name, (values, told) in {**_minutes(calls), **_counts(calls), **_circle(calls)}.items():
         columns[name] = pa.array(values[place], mask=~told[place])
     columns["top_long_distance_province"] = _top_province(calls).take(pa.array(place))
-    return pa.table(columns).select(TOTALS)
+    return pa.table(columns).select(TOTAL_COLUMNS)
 
 
 def _groups(keys: pa.ChunkedArray, more: pa.ChunkedArray) -> tuple[Ints, int]:
@@ -152,6 +152,7 @@ def _minutes(calls: _Calls) -> dict[str, Nullable]:
         "out": (by_kind["out"].sum(axis=1), of_direction), "in": (by_kind["in"].sum(axis=1), of_direction),
         "total": (by_net.sum(axis=1), calls.told(calls.timed)),
     }  # fmt: skip
+    # calls received over a local distance that is long, and what is not roaming, are no columns: TOTAL_COLUMNS leaves them out
     return {f"{name}_minutes": (values / SECONDS_A_MINUTE, told) for name, (values, told) in seconds.items()}
 
 
@@ -194,10 +195,11 @@ def _circle(calls: _Calls) -> dict[str, Nullable]:
     def per_user(values: Ints | Truths, chosen: Ints = order) -> Ints:
         return _sums(owner[chosen], values[chosen], calls.users)
 
-    has_peer = per_user(np.ones(pairs, bool)) > 0
+    peer_count = per_user(np.ones(pairs, bool))
+    has_peer = peer_count > 0
     of_vpn = per_user(vpned) > 0
     return {
-        "peers": (per_user(np.ones(pairs, bool)), has_peer), "peers_both_ways": (per_user(both_ways), per_user(directed) > 0),
+        "peers": (peer_count, has_peer), "peers_both_ways": (per_user(both_ways), per_user(directed) > 0),
         "peer_calls": (per_user(count), has_peer), "calls_ln_calls": (per_user(np.rint(count * np.log(count) * NANO).astype(np.int64)), has_peer),
         "top1_calls": (per_user(count, order[place == 0]), has_peer), "top3_calls": (per_user(count, frequent), has_peer),
         "vpn_peers": (per_user(in_vpn > 0), of_vpn), "vpn_peer_calls": (per_user(in_vpn), of_vpn),

@@ -49,7 +49,7 @@ def months_told(totals: DataFrame) -> MonthsTold:
     return {c: sorted(row["month"] for row in rows if row[c]) for c in columns}
 
 
-def zero_where_told(column: str, told_by: str, told: MonthsTold) -> Column:
+def zero_if_told(column: str, told_by: str, told: MonthsTold) -> Column:
     """The column, 0 instead of null in months that tell `told_by`."""
     is_silent = F.col(column).isNull() & F.col("month").isin(*told[told_by])
     return F.when(is_silent, 0).otherwise(F.col(column)).alias(column)

@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.columns import rounded, share
-from crm_spark.customer.calls import MonthsTold, zero_where_told
+from crm_spark.customer.calls import MonthsTold, zero_if_told
 from crm_spark.tables.common import KEY
 from crm_spark.tables.middle import CONTACT_CIRCLE
 
@@ -27,7 +27,7 @@ def build_contact_circle(totals: DataFrame, told: MonthsTold) -> DataFrame:
     A withheld number is no peer: its calls count in the on-net, nocturnal and weekend shares and in the top province only.
     """
     shape = totals.select(
-        *KEY, zero_where_told("peers", "peers", told), zero_where_told("vpn_peers", "vpn_peers", told), "top_long_distance_province",
+        *KEY, zero_if_told("peers", "peers", told), zero_if_told("vpn_peers", "vpn_peers", told), "top_long_distance_province",
         rounded(_entropy(F.col("peer_calls"), F.col("calls_ln_calls") / F.lit(_NANO))).alias("peer_entropy"),
         *[rounded(share(F.col(part), F.col(whole))).alias(name) for name, part, whole in _SHARES],
         rounded(share(F.col("peer_calls"), F.col("peers"))).alias("calls_per_peer"),

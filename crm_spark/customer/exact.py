@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-MILLISECONDS_A_MINUTE = 60_000  # whole seconds stay exact, delivered fractions of a second too
 MICRO = 1_000_000
 _SILENT = "_if_silent"
 

@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.columns import rounded
-from crm_spark.customer.calls import MonthsTold, zero_where_told
+from crm_spark.customer.calls import MonthsTold, zero_if_told
 from crm_spark.tables.common import KEY
 from crm_spark.tables.middle import VOICE_MINUTES, VOICE_SUMMARY
 
@@ -16,7 +16,7 @@ _FEE_UNITS_A_YUAN = 10_000
 
 def build_voice_summary(totals: DataFrame, told: MonthsTold) -> DataFrame:
     """One row per row of `call_totals`: zeros for a silent subscriber, null for what no call of the month tells."""
-    counted = [zero_where_told(c, c, told) for c in _COUNTED]
+    counted = [zero_if_told(c, c, told) for c in _COUNTED]
     return VOICE_SUMMARY.conform(totals.select(*KEY, *counted, _unit_price().alias("long_distance_unit_price_yuan")))
 
 
