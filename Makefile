@@ -38,6 +38,12 @@ cluster-demo: setup ## the demo's month on a Spark standalone cluster on this ma
 bench: setup ## seconds of calls -> voice_summary and contact_circle as ratios to reading and writing: make bench SIZES="1e4 1e5"
 	@$(BIN)/python -m crm_spark.bench --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
 
+bench-month: setup ## the whole month at several sizes, seconds of each job: make bench-month SIZES="1e4 1e5"
+	@$(BIN)/python -m crm_spark.bench.month --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
+
+bench-skew: setup ## what uneven calls cost: one number with a tenth of all calls, one that is called by all, numbers untold
+	@$(BIN)/python -m crm_spark.bench --skew --sizes $(or $(SIZES),1e5) --out $(CRM_SPARK_VAR)/bench
+
 bench-duckdb: setup ## the same, and in DuckDB: its seconds, and that its rows are equal
 	@$(BIN)/python -m crm_spark.bench --duckdb --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
 
@@ -76,4 +82,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real mlflow-ui cluster-demo bench bench-duckdb test test-slow permuted lint type docs wheel setup clean
+.PHONY: help demo real mlflow-ui cluster-demo bench bench-month bench-skew bench-duckdb test test-slow permuted lint type docs wheel setup clean

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -27,10 +27,11 @@ from crm_spark.frames import literal_frame
 from crm_spark.locks import Locks
 from crm_spark.months import is_month
 from crm_spark.runs import Versions, Written, load_versions, read_slices
-from crm_spark.session import on_databricks, open_session
+from crm_spark.session import event_log_settings, on_databricks, open_session
 from crm_spark.tables.catalog import Catalog
 from crm_spark.tables.contract import Table
 from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
+from crm_spark.workload import Work, described, work_so_far
 
 Run = Callable[["Job"], None]
 Arguments = Callable[[argparse.ArgumentParser], None]
@@ -119,7 +120,10 @@ class Job:
             "code": __version__,
             "commit": str(time.time_ns()),
         }
-        commit = self.catalog.replace(frame, table, replaced, note)
+        if getattr(self.options, "explain", False):
+            explain(frame, table)
+        with described(self.spark, f"{self.name} {self.month}: write {table.full_name}"):
+            commit = self.catalog.replace(frame, table, replaced, note)
         for month in replaced["month"]:
             self.seen.own[table.full_name, month] = Written(commit.version, named)
             self.commits.append((table.full_name, month, commit.version, commit.rows, list(named) if named else None))
@@ -142,7 +146,7 @@ class Job:
             self.append(literal_frame(self.spark, self._told, COVERAGE.struct), COVERAGE)
             self._told.clear()
 
-    def record(self, status: str, seconds: float, error: str | None = None) -> None:
+    def record(self, status: str, seconds: float, work: Work | None, error: str | None = None) -> None:
         """One row of ops.run_ledger: the job ended."""
         commits = self.commits if status == "finished" else []
         cities = list(self.cities) if self.cities else None
@@ -157,6 +161,7 @@ class Job:
             self.config.fingerprint,
             __version__,
             commits,
+            *(astuple(work) if work else [None] * len(fields(Work))),
             datetime.now().astimezone(),
         )
         self.append(literal_frame(self.spark, [row], RUN_LEDGER.struct), RUN_LEDGER)
@@ -184,6 +189,8 @@ def parser(name: str, doc: str, arguments: Arguments | None = None) -> argparse.
     made.add_argument("--month", required=True, help="the month to run, yyyy-MM")
     made.add_argument("--city", action="append", metavar="CITY", help="only this city; may be given several times (default: all)")
     made.add_argument("--run-id", help="continue under this run id (default: a new one; run_month takes up the month's unfinished run)")
+    made.add_argument("--explain", action="store_true", help="print Spark's plan of each table before it is written")
+    made.add_argument("--event-log", type=Path, metavar="FOLDER", help="keep Spark's event log there, for its history server")
     made.add_argument("--verbose", action="store_true", help="on failure, show the whole stack")
     if arguments:
         arguments(made)
@@ -199,11 +206,18 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
     matrices = matrices_of(config)  # a wrong cell stops any job, not the ninth of the month
     locks = Locks(config.env.locks)
     warehouse = {"spark.sql.warehouse.dir": str(Path(config.env.var).resolve() / "warehouse")} if config.env.catalog.by == "path" else {}
-    spark = open_session(f"{name} {options.month}", {**warehouse, **config.env.spark})
+    log = event_log_settings(options.event_log) if options.event_log else {}
+    spark = open_session(f"{name} {options.month}", {**warehouse, **config.env.spark, **log})
     with_derived(literal_frame(spark, [], T.StructType([T.StructField(*c) for c in input_columns(config).items()])), matrices)
     catalog = Catalog(spark, config.env.catalog, locks)
     run_id = options.run_id or new_run_id(options.month)
     return Job(name, options.month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)
+
+
+def explain(frame: DataFrame, table: Table) -> None:
+    """Print the plan by which the table's rows come about."""
+    sys.stdout.write(f"== {table.full_name} ==\n")
+    frame.explain("formatted")
 
 
 def _asked_cities(given: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -224,16 +238,22 @@ def carry_out(job: Job, run: Run) -> float:
     if getattr(job.options, "dry_run", False):
         run(job)
         return 0.0
-    with job.locks.job(job.name, job.month, job.cities):
+    before = work_so_far(job.spark)
+    with job.locks.job(job.name, job.month, job.cities), described(job.spark, f"{job.name} {job.month}"):
         try:
             run(job)
             job.flush_coverage()
         except Exception as error:
-            job.record("failed", time.monotonic() - start, one_line(error))
+            job.record("failed", time.monotonic() - start, _work_since(job, before), one_line(error))
             raise
         seconds = time.monotonic() - start
-        job.record("finished", seconds)
+        job.record("finished", seconds, _work_since(job, before))
         return seconds
+
+
+def _work_since(job: Job, before: Work | None) -> Work | None:
+    now = work_so_far(job.spark)
+    return now.since(before) if now and before else None
 
 
 def one_line(error: BaseException) -> str:

@@ -76,6 +76,17 @@ def local_session(name: str, cores: int, memory: str, warehouse: Path) -> SparkS
     )
 
 
+def event_log_settings(folder: Path) -> dict[str, str]:
+    """Settings of a session that keeps its events in a folder, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": folder.resolve().as_uri(),
+        "spark.eventLog.rolling.enabled": "false",
+        "spark.eventLog.compress": "false",
+    }
+
+
 def _names_a_collector(settings: Mapping[str, str]) -> bool:
     """True if the settings or the machine choose a garbage collector: Java takes only one."""
     given = [settings.get(key, "") for key in (_JAVA_OPTIONS, "spark.driver.defaultJavaOptions")]

@@ -18,10 +18,11 @@ from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 
-from pyspark.sql import Row
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from crm_spark import __version__
+from crm_spark.forecast import Forecast
 from crm_spark.job import Job, carry_out, entry, new_run_id
 from crm_spark.publication import publish
 from crm_spark.runs import finished_jobs, load_versions
@@ -59,19 +60,29 @@ def run(job: Job) -> None:
     with ExitStack() as held:
         for name in ORDER:
             held.enter_context(job.locks.job(name, job.month, job.cities))
+        forecast = Forecast(ORDER, _last_seconds(job))
         for step, name in enumerate(ORDER, 1):
-            _step(job, name, f"[{step}/{len(ORDER)}]", done)
+            _step(job, name, f"[{step}/{len(ORDER)}]", done, forecast)
     job.log.info("published %d (city, month, table) of run %s", publish(job), job.run_id)
 
 
-def _step(job: Job, name: str, place: str, done: set[str]) -> None:
+def _step(job: Job, name: str, place: str, done: set[str], forecast: Forecast) -> None:
     if name in done:
         job.log.info("%s %s: done before", place, name)
         return
-    job.log.info("%s %s", place, name)
+    job.log.info("%s %s%s", place, name, forecast.told(name))
     seconds = carry_out(replace(job, name=name, commits=[], _told=[]), _module(name).run)
+    forecast.took(name, seconds)
     job.spark.catalog.clearCache()
     job.log.info("%s %s: %.1f s", place, name, seconds)
+
+
+def _last_seconds(job: Job) -> dict[str, float]:
+    """Seconds of each job when it last finished for these cities."""
+    if not job.catalog.exists(RUN_LEDGER):
+        return {}
+    mine = _of_these_cities(job).where(F.col("status") == "finished")
+    return {r["job"]: r["seconds"] for r in mine.groupBy("job").agg(F.max_by("seconds", "recorded_at").alias("seconds")).collect()}
 
 
 def _done(job: Job) -> set[str]:
@@ -91,13 +102,17 @@ def _choose_run(job: Job) -> None:
 def _unfinished(job: Job) -> str | None:
     if not job.catalog.exists(RUN_LEDGER):
         return None
-    ledger = job.catalog.read(RUN_LEDGER)
-    same_cities = F.col("cities").eqNullSafe(F.array(*map(F.lit, job.cities)) if job.cities else F.lit(None))
-    mine = ledger.where((F.col("month") == job.month) & same_cities & F.col("job").isin(*ORDER))
+    mine = _of_these_cities(job).where(F.col("month") == job.month)
     latest = mine.orderBy(F.desc("recorded_at")).select("run_id", "config_hash", "code_version", "recorded_at").first()
     if latest is None or (latest["config_hash"], latest["code_version"]) != (job.config.fingerprint, __version__):
         return None
     return None if _published_since(job, latest) else str(latest["run_id"])
+
+
+def _of_these_cities(job: Job) -> DataFrame:
+    """The ledger's rows of a month's jobs, of runs for the same cities."""
+    same_cities = F.col("cities").eqNullSafe(F.array(*map(F.lit, job.cities)) if job.cities else F.lit(None))
+    return job.catalog.read(RUN_LEDGER).where(same_cities & F.col("job").isin(*ORDER))
 
 
 def _published_since(job: Job, latest: Row) -> bool:

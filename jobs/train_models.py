@@ -15,6 +15,7 @@ from dataclasses import replace
 from threading import Lock
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from crm_spark.config.models import ModelSpec
 from crm_spark.config.sources import extension_fields
@@ -24,11 +25,12 @@ from crm_spark.job import Job, entry
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, gate_failures, needed_columns, prepare, train
-from crm_spark.learning.windows import label_months, training_rows
+from crm_spark.learning.windows import label_months, sample_of_customers, training_rows
 from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.middle import USER_BASIC
 from crm_spark.threads import at_once
+from crm_spark.workload import described
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +62,15 @@ def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording:
     job.log.info("    training %s (%s)", spec.name, place)
     months = label_months(spec, job.month, job.months_of(CUSTOMER_VIEW), next(iter(job.months_of(USER_BASIC)), None))
     try:
-        trained = _trained(spec, _rows(job, spec, months))
+        with described(job.spark, f"{job.name} {job.month}: {spec.name}"):
+            share = _sampled_share(job, spec, months)
+            trained = _trained(spec, _rows(job, spec, months, share))
     except UntrainableError as error:
         job.cover("training", spec.name, "skipped", str(error))
         return
     failures = gate_failures(trained.metrics, spec.gate)
     versions = {table.name: _versions(job, table, months) for table in (CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS)}
-    tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint}
+    tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint, "sampled_share": f"{share:.4f}"}
     with recording:
         version = registry.record(trained, job.spark, versions, failures, tags)
     told = f"{trained.chosen.algorithm}, AUC {trained.metrics['test_auc']:.3f}, lift at 10 % {trained.metrics['test_lift_10']:.2f}"
@@ -75,14 +79,23 @@ def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording:
         job.cover("training", spec.name, "skipped", f"challenger version {version} missed the gate: {'; '.join(failures)}")
 
 
-def _rows(job: Job, spec: ModelSpec, months: tuple[str, ...]) -> DataFrame:
+def _sampled_share(job: Job, spec: ModelSpec, months: tuple[str, ...]) -> float:
+    """The share of customers that carries the model's `max_rows`; 1 for a population that has no more."""
     if not months:
         windows = f"gap {spec.windows.gap} and performance {spec.windows.performance}"
         raise UntrainableError(f"no month of the view has its windows ({windows} months) behind it by {job.month}")
-    # A model is the province's, even where the run is for some of its cities.
-    view = job.read(CUSTOMER_VIEW, months, all_cities=True)
+    population = _view(job, months).where(F.expr(spec.population)).count()
+    return min(1.0, spec.max_rows / population) if population else 1.0
+
+
+def _view(job: Job, months: tuple[str, ...]) -> DataFrame:
+    """A model is the province's, even where the run is for some of its cities."""
+    return job.read(CUSTOMER_VIEW, months, all_cities=True)
+
+
+def _rows(job: Job, spec: ModelSpec, months: tuple[str, ...], share: float) -> DataFrame:
     labels = job.read(CUSTOMER_VIEW_LABELS, months, optional=True, all_cities=True)
-    return needed_columns(spec, training_rows(spec, view, labels, job.month))
+    return needed_columns(spec, training_rows(spec, sample_of_customers(_view(job, months), share), labels, job.month))
 
 
 def _trained(spec: ModelSpec, rows: DataFrame) -> Trained:

@@ -10,10 +10,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DOMAIN = {"ingest", "customer", "value", "learning", "segments", "decisions", "province", "report"}
 LAYERS = [  # from the bottom
     {"errors"},
-    {"columns", "frames", "months", "locks", "threads"},
+    {"columns", "frames", "months", "locks", "threads", "forecast"},
     {"config", "tables"},
     DOMAIN,
-    {"session", "runs"},
+    {"session", "runs", "workload"},
     {"job"},
     {"publication", "notebook", "bench"},
 ]

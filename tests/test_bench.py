@@ -6,6 +6,9 @@ import pytest
 
 from crm_spark.bench.__main__ import main
 from crm_spark.bench.measure import best_of, bytes_moved
+from crm_spark.bench.month import Month, fitted, told
+from crm_spark.bench.report import chart, growth, releases
+from crm_spark.bench.stage import Record
 from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.voice import build_voice_summary
@@ -59,3 +62,31 @@ def test_the_bench_helps(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0 and "--sizes" in capsys.readouterr().out
+
+
+def record(size, rows, seconds, floor=1.0, stage="calls"):
+    return Record(stage, size, rows, rows // 60, seconds, floor, peak_mb=1)
+
+
+def test_growth_tells_fixed_seconds_from_those_that_grow():
+    (line,) = growth([record(10, 1_000_000, 5.0), record(100, 10_000_000, 23.0)])
+    assert line == "calls, 10 to 100 subscribers: exponent of time 0.66; 3.0 s and 2.00 s a million rows"
+
+
+def test_a_release_is_compared_by_the_ratio_to_the_floor():
+    before, now = [record(10, 100, 4.0, floor=2.0)], [record(10, 100, 9.0, floor=3.0), record(20, 200, 9.0)]
+    assert list(releases(now, before)) == ["calls, 10 subscribers: 3.00 times the floor, 1.50 of the last release's 2.00"]
+
+
+def test_the_chart_is_a_picture(tmp_path):
+    chart([record(10, 100, 4.0), record(20, 200, 5.0)], tmp_path / "bench.svg")
+    assert "<svg" in (tmp_path / "bench.svg").read_text(encoding="utf-8")
+
+
+def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
+    small, large = Month(1_000, 2, {"ingest": 12.0, "publish": 5.0}), Month(2_000, 2, {"ingest": 14.0, "publish": 5.0})
+    lines = fitted([small, large])
+    assert (lines["ingest"].fixed, lines["ingest"].at(10_000)) == (10.0, 30.0)
+    assert lines["publish"].at(10_000) == 5.0
+    third = Month(10_000, 2, {"ingest": 37.0, "publish": 5.0})
+    assert list(told([small, large, third]))[-1] == "10,000 subscribers by the two sizes before: 35 s; measured 42 s, +20%"

@@ -9,6 +9,7 @@ import pytest
 
 from crm_spark.config.env import CatalogConfig
 from crm_spark.errors import ConfigError, CrmError, LockedError, NotPublishedError
+from crm_spark.forecast import Forecast
 from crm_spark.job import Job, carry_out, entry
 from crm_spark.locks import Locks
 from crm_spark.publication import publish
@@ -17,6 +18,7 @@ from crm_spark.tables.catalog import Catalog
 from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
 from crm_spark.tables.score import SEGMENT
+from crm_spark.threads import at_once
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 KEY = "city string, month string, user_id string, segmentation string, group_number int, class_number int, group_name string, class_name string"
@@ -250,6 +252,48 @@ def test_exit_codes(monkeypatch, job, error, code):
 def test_wrong_arguments_end_with_2_before_spark_starts(monkeypatch, arguments):
     monkeypatch.setattr("crm_spark.job.open_session", lambda *a: pytest.fail("the session was opened"))
     assert entry(lambda j: None)(arguments) == 2
+
+
+def test_the_ledger_tells_what_a_job_cost_and_not_what_came_before(job, segment):
+    write(job("r1"), segment(*[("A", "2025-03", n) for n in range(50)]).repartition(40))
+    carry_out(job("r2"), lambda j: None)
+    spent = {r.run_id: r for r in job("r1").catalog.read(RUN_LEDGER).collect()}
+    assert spent["r1"].tasks >= 40 and spent["r1"].task_seconds > 0 and spent["r1"].shuffle_bytes > 0
+    assert spent["r2"].tasks < spent["r1"].tasks
+
+
+def test_spark_jobs_of_a_job_are_named_after_it(job, segment):
+    told = []
+
+    def listens(j):
+        told.append(j.spark.sparkContext.getLocalProperty("spark.job.description"))
+        at_once(j.spark, lambda _: told.append(j.spark.sparkContext.getLocalProperty("spark.job.description")), [1])
+
+    carry_out(job("r1"), listens)
+    assert told == ["segment_customers 2025-03"] * 2
+    assert job("r1").spark.sparkContext.getLocalProperty("spark.job.description") is None
+
+
+def test_explain_prints_the_plan_of_what_is_written(job, segment, capsys):
+    write(job("r1", explain=True), segment(("A", "2025-03", 1)))
+    assert "== score.segment ==\n== Physical Plan ==" in capsys.readouterr().out
+
+
+def test_what_is_left_is_told_from_the_last_run_at_the_pace_of_this_one():
+    order = ("one", "two", "three")
+    forecast = Forecast(order, {"one": 60.0, "two": 120.0, "three": 180.0})
+    assert forecast.told("one") == " (about 6 min left)"
+    forecast.took("one", 120.0)  # twice as slow as the last time
+    assert forecast.told("two") == " (about 10 min left)"
+    assert Forecast(order, {"one": 60.0}).told("one") == ""
+
+
+def test_a_second_run_knows_how_long_the_first_took(job, run_month, caplog):
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level("INFO", logger="crm_spark"):
+            run_month.run(job(None, name="run_month", cities=("A",)))
+    assert "[1/3] one (about 1 min left)" in caplog.messages
 
 
 def test_ledger_rows_of_a_run_are_its_finished_jobs(job, segment):

@@ -26,7 +26,7 @@ def job(spark, tmp_path):
         mlflow = MlflowConfig(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "artifacts"), "test", train="always")
         config = SimpleNamespace(models=models, source=load_source(CONF, "province"), env=SimpleNamespace(mlflow=mlflow), conf_dir=CONF)
         told = []
-        months = {"months_of": lambda _: (), "month": "2025-03", "options": SimpleNamespace(train=None)}
+        months = {"months_of": lambda _: (), "name": "train_models", "month": "2025-03", "options": SimpleNamespace(train=None)}
         told_by = {"told": told, "cover": lambda *t: told.append(t), "log": logging.getLogger("test")}
         return SimpleNamespace(spark=spark, config=config, read=read, **told_by, **months)
 

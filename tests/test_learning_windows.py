@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from crm_spark.config.models import Algorithm, Features, Gate, Label, ModelSpec, Windows, load_models
 from crm_spark.config.sources import extension_fields, load_source
 from crm_spark.learning.features import candidate_features
-from crm_spark.learning.windows import label_months, label_rows, months_to_read, performance_months, training_rows
+from crm_spark.learning.windows import label_months, label_rows, months_to_read, performance_months, sample_of_customers, training_rows
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.raw import OUTCOME
 
@@ -159,3 +159,13 @@ def test_a_month_without_minutes_is_not_one_of_staying_tied(frame):
     stickiness = replace(load_models(CONF, "province")["stickiness"], as_of_months=1)
     labels = label_rows(stickiness, frame(schema, *rows), "2025-03", months)
     assert values(labels) == {("tied", "2025-01"): 1, ("silent", "2025-01"): 0, ("less", "2025-01"): 0}
+
+
+def test_a_sample_is_of_customers_the_same_ones_in_every_month(spark):
+    user, month = F.concat(F.lit("u"), F.col("id") % 2000), F.when(F.col("id") < 2000, "2025-01").otherwise("2025-02")
+    rows = spark.range(4000).select(user.alias("user_id"), month.alias("month"))
+    drawn = sample_of_customers(rows, 0.3).collect()
+    by_month = {m: {r.user_id for r in drawn if r.month == m} for m in ("2025-01", "2025-02")}
+    assert by_month["2025-01"] == by_month["2025-02"]
+    assert abs(len(by_month["2025-01"]) - 600) < 4 * (2000 * 0.3 * 0.7) ** 0.5
+    assert sample_of_customers(rows, 1.0).count() == 4000

@@ -34,16 +34,6 @@ def _timed(work: Callable[[], None], clock: Callable[[], float]) -> Measured:
     return Measured(begin, clock() - begin)
 
 
-def event_log_settings(folder: Path) -> dict[str, str]:
-    """Settings of a session whose events are to be read afterwards."""
-    return {
-        "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": f"file://{folder.resolve()}",
-        "spark.eventLog.rolling.enabled": "false",
-        "spark.eventLog.compress": "false",
-    }
-
-
 def bytes_moved(log: Path, measured: Measured) -> dict[str, int]:
     """Bytes that tasks of a measured round shuffled and spilled."""
     moved = {"shuffle_bytes": 0, "spill_bytes": 0}

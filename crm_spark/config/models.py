@@ -147,7 +147,8 @@ class ModelSpec:
 
     `grades` maps a city, or a named scale, to `grade: from which score`; `default_grades` names the scale of all other cities.
     `as_of_months` are the newest months whose label is known. With fewer than `time_split_positives` customers with the label no
-    later month can be judged. `refit`: what validation has chosen is fitted once more, on the validation customers too.
+    later month can be judged. `refit`: what validation has chosen is fitted once more, on the validation customers too. Of a population
+    of more than `max_rows` rows (customers times as-of months) a sample of customers of about that many learns, chooses and judges.
     """
 
     name: str
@@ -164,10 +165,13 @@ class ModelSpec:
     as_of_months: int = 4
     minimum_positives: int = 50
     time_split_positives: int = 200
+    max_rows: int = 500_000
     refit: bool = False
     seed: int = 17
 
     def __post_init__(self) -> None:
+        if self.max_rows < 1:
+            raise ValueError("max_rows is at least 1")
         if not self.algorithms:
             raise ValueError("algorithms: at least one is wanted")
         if self.default_grades not in self.grades:

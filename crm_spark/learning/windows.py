@@ -16,6 +16,7 @@ from crm_spark.learning.expressions import mentioned
 from crm_spark.months import add_months, window
 from crm_spark.tables.mart import CUSTOMER_VIEW_LABELS
 
+_PLACES = 1_000_000
 LABEL_VALUE = "label_value"  # 1.0 or 0.0 beside the view's columns in a training row
 
 
@@ -85,6 +86,12 @@ def training_rows(spec: ModelSpec, view: DataFrame, labels: DataFrame, month: st
     mine = (F.col("label") == spec.label.name) & (F.col("window_id") == spec.window_id) & (F.col("known_month") <= month)
     known = labels.where(mine & F.col("value").isNotNull()).select("city", "month", "user_id", F.col("value").alias(LABEL_VALUE))
     return view.where(F.expr(spec.population)).join(known, on=["city", "month", "user_id"], how="inner")
+
+
+def sample_of_customers(rows: DataFrame, share: float) -> DataFrame:
+    """All rows of about a share of the customers, the same ones on any cluster and in any month."""
+    place = F.pmod(F.xxhash64(F.lit("learning"), "user_id"), F.lit(_PLACES))
+    return rows if share >= 1 else rows.where(place < int(share * _PLACES))
 
 
 def _has_history(spec: ModelSpec, as_of: str, first_month: str | None) -> bool:

@@ -1,0 +1,131 @@
+"""The whole month at several sizes: what each job takes, how that grows, and what it comes to at sizes that were not run.
+
+    python -m crm_spark.bench.month --sizes 1e4 1e5
+    python -m crm_spark.bench.month --sizes 1e4 1e5 1e6 --memory 9g
+
+Each size has a province, a configuration and tables of its own below var/bench/month/<size>; a size whose month is published is not
+run again. A job takes some fixed seconds and some that grow with subscribers; both are told from the last two sizes but one, and
+tried on the last. Record: var/bench/month.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+LOG = logging.getLogger("crm_spark")
+MONTH = "2025-03"
+SEED = 7
+ENV = "bench"
+Seconds = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Seconds of a job: `fixed`, and for every million subscribers."""
+
+    fixed: float
+    per_million: float
+
+    def at(self, size: int) -> float:
+        """Seconds at a size."""
+        return self.fixed + self.per_million * size / 1e6
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month that was run: seconds per job, in their order."""
+
+    size: int
+    cores: int
+    seconds: dict[str, float]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print, write the record; the result is the exit code."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    options = _parser().parse_args(argv)
+    months = [_month(int(size), options) for size in sorted(set(options.sizes))]
+    options.out.joinpath("month.json").write_text(json.dumps([asdict(m) for m in months], indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write("\n".join(told(months)) + "\n")
+    return 0
+
+
+def told(months: Sequence[Month]) -> Iterator[str]:
+    """Seconds per job and size; with two sizes how they grow; with three how far the third lies from what the two before promise."""
+    yield f"{'job':<24}" + "".join(f"{m.size:>12,}" for m in months) + ("    fixed s   s a million" if len(months) > 1 else "")
+    lines = fitted(months[-2:]) if len(months) > 1 else {}
+    for job in months[-1].seconds:
+        grows = f"{lines[job].fixed:>11.1f} {lines[job].per_million:>13.1f}" if job in lines else ""
+        yield f"{job:<24}" + "".join(f"{m.seconds.get(job, 0.0):>12.1f}" for m in months) + grows
+    yield f"{'together':<24}" + "".join(f"{sum(m.seconds.values()):>12.1f}" for m in months)
+    if len(months) > 2:
+        promised = sum(line.at(months[-1].size) for line in fitted(months[-3:-1]).values())
+        measured = sum(months[-1].seconds.values())
+        yield f"{months[-1].size:,} subscribers by the two sizes before: {promised:,.0f} s; measured {measured:,.0f} s, {measured / promised - 1:+.0%}"
+
+
+def fitted(months: Sequence[Month]) -> dict[str, Line]:
+    """The line of each job through two sizes; a job that took no longer with more subscribers is all fixed."""
+    small, large = months
+    return {job: _line(small.size, small.seconds[job], large.size, large.seconds[job]) for job in large.seconds if job in small.seconds}
+
+
+def _line(small: int, few: float, large: int, many: float) -> Line:
+    per_subscriber = max(0.0, (many - few) / (large - small))
+    fixed = many - per_subscriber * large
+    return Line(fixed, per_subscriber * 1e6) if fixed > 0 else Line(0.0, many / large * 1e6)
+
+
+def _month(size: int, options: argparse.Namespace) -> Month:
+    folder = (options.out / "month" / str(size)).resolve()
+    summary = folder / "var" / "summary.json"
+    if not (folder / "published").exists():
+        _configure(folder, options)
+        common = ["--conf-dir", str(folder / "conf")]
+        _job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(folder / "raw"))
+        _job("run_month", *common, "--env", ENV, "--month", MONTH)
+        (folder / "published").touch()
+    jobs = json.loads(summary.read_text(encoding="utf-8"))["jobs"]
+    return Month(size, os.cpu_count() or 1, {job["job"]: job["seconds"] for job in jobs})
+
+
+def _configure(folder: Path, options: argparse.Namespace) -> None:
+    for part in (options.conf_dir, options.conf_dir.resolve().parent / "mlflow"):
+        shutil.copytree(part, folder / part.name, dirs_exist_ok=True)
+    var = folder / "var"
+    environment = {
+        "source": "province", "data": str(folder / "raw"), "var": str(var),
+        "catalog": {"by": "path", "root": str(var / "tables")},
+        "mlflow": {"tracking_uri": f"sqlite:///{var}/mlflow.db", "artifacts": f"{var}/mlartifacts", "experiment": ENV},
+        "pseudonym": {"create": True, "key_file": str(folder / "pseudonym.key")},
+        "spark": {"spark.master": "local[*]", "spark.driver.memory": options.memory, "spark.checkpoint.dir": str(var / "checkpoints")},
+    }  # fmt: skip
+    var.mkdir(exist_ok=True)
+    (folder / "conf" / "env" / f"{ENV}.yml").write_text(json.dumps(environment), encoding="utf-8")
+
+
+def _job(name: str, *arguments: str) -> None:
+    LOG.info("%s %s", name, " ".join(arguments))
+    subprocess.run([sys.executable, f"jobs/{name}.py", *arguments], check=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m crm_spark.bench.month", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=float, nargs="+", default=[1e4, 1e5], help="subscribers (default: 1e4 1e5)")
+    parser.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the record and of what is run (default: var/bench)")
+    parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
+    parser.add_argument("--memory", default="6g", help="Java's memory (default: 6g)")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

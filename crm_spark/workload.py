@@ -1,0 +1,59 @@
+"""What Spark shows of a job and tells of its work: descriptions in its UI, and what the tasks took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
+
+_DESCRIPTION = "spark.job.description"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Tasks of all executors so far, their seconds of running and of collecting garbage, and the bytes they read and shuffled."""
+
+    tasks: int
+    task_seconds: float
+    gc_seconds: float
+    input_bytes: int
+    shuffle_bytes: int
+
+    def since(self, before: Work) -> Work:
+        """What came on top of `before`."""
+        then = asdict(before)
+        return Work(**{name: value - then[name] for name, value in asdict(self).items()})
+
+
+@contextmanager
+def described(spark: SparkSession, text: str) -> Iterator[None]:
+    """Spark jobs begun inside, by this thread, carry `text` in Spark's UI and event log; Spark Connect has no such place."""
+    if is_remote():
+        yield
+        return
+    context = spark.sparkContext
+    before = context.getLocalProperty(_DESCRIPTION)
+    context.setLocalProperty(_DESCRIPTION, text)
+    try:
+        yield
+    finally:
+        context.setLocalProperty(_DESCRIPTION, before)  # type: ignore[arg-type]
+
+
+def work_so_far(spark: SparkSession) -> Work | None:
+    """What the session's tasks took, as its status store has it (a tenth of a second late); None over Spark Connect."""
+    if is_remote():
+        return None
+    store: Any = spark.sparkContext._jsc.sc().statusStore()
+    executors = store.executorList(False)  # those that were lost too
+    each = [_of(executors.apply(i)) for i in range(executors.size())]
+    return Work(**{f.name: sum(getattr(one, f.name) for one in each) for f in fields(Work)})
+
+
+def _of(executor: Any) -> Work:
+    seconds = executor.totalDuration() / 1000, executor.totalGCTime() / 1000
+    return Work(executor.totalTasks(), *seconds, executor.totalInputBytes(), executor.totalShuffleWrite())
