@@ -36,6 +36,7 @@ setup(
             "duckdb>=1.2",
             "hypothesis>=6.100",
             "mypy>=1.11",
+            "openpyxl>=3.1",
             "pandas-stubs",
             "pytest>=8",
             "pytest-xdist>=3.6",

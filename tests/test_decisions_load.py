@@ -114,7 +114,7 @@ def test_all_problems_of_all_files_are_told_together(folder):
     assert f"{csv}:3 (b), column 'value_grade': 'hihg' is not an allowed value (did you mean 'high'?)" in told
     assert any(t.startswith(f"{csv}:4 (c), column 'tenure_months': 'five' is not a number") for t in told)
     assert f"{csv}:4 (c), column 'main_policy': unknown policy 'PREPAY_100_GET_206' (did you mean 'PREPAY_100_GET_260'?)" in told
-    assert any(t.startswith(f"{yml}: hit_policy: 'LAST' is not one of FIRST, RULE ORDER") for t in told)
+    assert any(t.startswith(f"{yml}: hit_policy: 'LAST' is not one of UNIQUE, ANY, FIRST, PRIORITY, RULE ORDER, OUTPUT ORDER, COLLECT") for t in told)
     assert f"{yml}: inputs: is missing" in told
 
 

@@ -15,11 +15,12 @@ from typing import Literal, TypeVar
 from crm_spark.config.policies import Goal, Policy, load_policies
 from crm_spark.config.sheet import Sheet, read_sheet
 from crm_spark.config.strict import load, merge, parse, read_yaml
-from crm_spark.errors import ConfigError
+from crm_spark.errors import ConfigError, did_you_mean
 
 Kind = Literal["number", "string", "boolean", "date"]
-HitPolicy = Literal["FIRST", "RULE ORDER"]
-OutputKind = Literal["text", "goals", "offer_mode", "policy", "policy_group", "policy_list"]
+HitPolicy = Literal["UNIQUE", "ANY", "FIRST", "PRIORITY", "RULE ORDER", "OUTPUT ORDER", "COLLECT"]
+Aggregation = Literal["LIST", "MIN", "MAX", "SUM", "COUNT"]
+OutputKind = Literal["text", "number", "goals", "offer_mode", "policy", "policy_group", "policy_list"]
 Part = TypeVar("Part")
 
 
@@ -53,7 +54,10 @@ class DerivedSpec:
 
 @dataclass(frozen=True)
 class MatrixSpec:
-    """The YAML beside a matrix: the question it answers, its columns, and the outputs where no rule fires (`default`)."""
+    """The YAML beside a matrix: the question it answers, its columns, and the outputs where no rule fires (`default`).
+
+    `output_values` ranks what an output may say, best first, for PRIORITY and OUTPUT ORDER; `aggregation` is for COLLECT.
+    """
 
     question: str
     hit_policy: HitPolicy
@@ -62,6 +66,18 @@ class MatrixSpec:
     goal: Goal | None = None
     derived: dict[str, DerivedSpec] = field(default_factory=dict)
     default: dict[str, str] = field(default_factory=dict)
+    output_values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    aggregation: Aggregation = "LIST"
+
+    def __post_init__(self) -> None:
+        if self.hit_policy in ("PRIORITY", "OUTPUT ORDER") and not self.output_values:
+            raise ValueError(f"hit_policy {self.hit_policy} needs output_values: what an output may say, best first")
+        if strange := [c for c in self.output_values if c not in self.outputs]:
+            raise ValueError(f"output_values.{strange[0]}: unknown output{did_you_mean(strange[0], self.outputs)}")
+        if self.aggregation != "LIST" and (self.hit_policy != "COLLECT" or len(self.outputs) != 1):
+            raise ValueError(f"aggregation {self.aggregation} is for hit_policy COLLECT and one output")
+        if self.aggregation in ("MIN", "MAX", "SUM") and [*self.outputs.values()] != ["number"]:
+            raise ValueError(f"aggregation {self.aggregation} needs an output of type number")
 
 
 @dataclass(frozen=True)
@@ -108,15 +124,20 @@ def _settings(folders: tuple[Path, Path]) -> DecisionSettings:
     return parse(DecisionSettings, raw, ", ".join(map(str, files)))
 
 
-def _matrix(folders: tuple[Path, Path], name: str, shared: bytes) -> MatrixFiles:
-    csv, yml = (_last_existing(folders, f"matrices/{name}.{suffix}") for suffix in ("csv", "yml"))
+def read_matrix_files(csv: Path, yml: Path, shared: bytes = b"") -> MatrixFiles:
+    """One matrix; ConfigError tells what is wrong with both files. `shared` is what else its version depends on."""
     problems: list[str] = []
     spec = _told(lambda: load(MatrixSpec, yml), problems)
     sheet = _told(lambda: read_sheet(csv), problems)
     if spec is None or sheet is None:
         raise ConfigError(problems)
     version = hashlib.sha256(csv.read_bytes() + b"\0" + yml.read_bytes() + b"\0" + shared).hexdigest()[:12]
-    return MatrixFiles(name, str(yml), spec, sheet, version)
+    return MatrixFiles(csv.stem, str(yml), spec, sheet, version)
+
+
+def _matrix(folders: tuple[Path, Path], name: str, shared: bytes) -> MatrixFiles:
+    csv, yml = (_last_existing(folders, f"matrices/{name}.{suffix}") for suffix in ("csv", "yml"))
+    return read_matrix_files(csv, yml, shared)
 
 
 def _last_existing(folders: tuple[Path, Path], name: str) -> Path:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from crm_spark.config.decisions import Kind
+from crm_spark.decisions.hit_policy import answer, contradicts
 from crm_spark.decisions.table import Matrix, MatrixSet, Rule
 from crm_spark.decisions.unary import Anything, Between, Equal, OneOf, Test, Value, points_of
 from crm_spark.errors import ConfigError
@@ -69,7 +70,7 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class CompiledMatrix:
-    """A matrix as a grid: `cells[i]` gives `outcomes[outcome_of[i]]`, the numbers of the rules that fire, in hit-policy order.
+    """A matrix as a grid: `cells[i]` gives `outcomes[outcome_of[i]]`, the numbers of the rules that fire (of FIRST only the first).
 
     Outcome 0 is no rule at all; a cell that is not listed has it.
     """
@@ -86,9 +87,8 @@ class CompiledMatrix:
         return tuple(prod(axis.classes for axis in self.axes[i + 1 :]) for i in range(len(self.axes)))
 
     def hits(self, outcome: int) -> tuple[Rule, ...]:
-        """The rules of an outcome; without any, the table's default."""
-        rules = tuple(self.matrix.rules[i] for i in self.outcomes[outcome])
-        return rules or ((self.matrix.default,) if self.matrix.default else ())
+        """The rules that answer in an outcome, by the hit policy; without any, the table's default."""
+        return answer(self.matrix, tuple(self.matrix.rules[i] for i in self.outcomes[outcome]))
 
 
 def compile_all(matrices: MatrixSet) -> tuple[CompiledMatrix, ...]:
@@ -117,6 +117,19 @@ def size_problem(matrix: Matrix) -> str | None:
         return None
     told = " x ".join(f"{axis.column} {axis.classes}" for axis in axes)
     return f"{matrix.path}: its grid has {size:,} cells ({told}), more than {MOST_CELLS:,}; split it, or use fewer end points"
+
+
+def contradictions(matrix: Matrix) -> list[str]:
+    """Pairs of rules that fire together although the hit policy forbids it, told one by one."""
+    if matrix.hit_policy not in ("UNIQUE", "ANY"):
+        return []
+    lines = {axis.column: _Line(axis.points) for axis in axes_of(matrix)}
+    masks = [[lines[c].mask(rule.tests.get(c, Anything())) for c in lines] for rule in matrix.rules]
+    return [
+        f"{matrix.path}: rules '{one.name}' and '{other.name}' fire together, which hit_policy {matrix.hit_policy} forbids"
+        for (one, here), (other, there) in combinations(zip(matrix.rules, masks, strict=True), 2)
+        if contradicts(matrix, one, other) and all(a & b for a, b in zip(here, there, strict=True))
+    ]
 
 
 def axes_of(matrix: Matrix) -> tuple[Axis, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import get_args
 
 from pyspark.sql import types as T
@@ -13,7 +14,7 @@ from crm_spark.config.policies import Goal, Policy
 from crm_spark.config.settings import Settings
 from crm_spark.config.sheet import SheetRow
 from crm_spark.config.sources import extension_fields
-from crm_spark.decisions.compile import size_problem
+from crm_spark.decisions.compile import contradictions, size_problem
 from crm_spark.decisions.inputs import decision_columns
 from crm_spark.decisions.outputs import read_outputs
 from crm_spark.decisions.table import COMMENT, DEFAULT, PLACEHOLDER, RULE, WHY, Matrix, MatrixSet, Rule, kind_of
@@ -48,10 +49,20 @@ def check_matrices(config: MatrixConfig, columns: Mapping[str, T.DataType], grad
     """
     problems = [*config.problems]
     matrices = tuple(_Reader(files, columns, grades, config.policies, problems).matrix() for files in config.matrices)
-    problems += [] if problems else [*_set_problems(matrices), *filter(None, map(size_problem, matrices))]
+    if not problems:
+        problems += [*_set_problems(matrices), *filter(None, map(size_problem, matrices)), *chain(*map(contradictions, matrices))]
     if problems:
         raise ConfigError(problems)
     return MatrixSet(matrices, config.policies, config.settings)
+
+
+def check_matrix(files: MatrixFiles, columns: Mapping[str, T.DataType]) -> Matrix:
+    """One table by itself, without policies and grades; ConfigError as `check_matrices`."""
+    problems: list[str] = []
+    matrix = _Reader(files, columns, {}, {}, problems).matrix()
+    if problems:
+        raise ConfigError(problems)
+    return matrix
 
 
 def _grades(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -100,8 +111,9 @@ class _Reader:
         inputs = {column: self._input(column).type for column in spec.inputs}
         files, default = self.files, self._default()
         return Matrix(
-            files.name, spec.goal, spec.hit_policy, inputs, spec.outputs, spec.derived, rules, default, files.version, files.path
-        )
+            files.name, spec.goal, spec.hit_policy, inputs, spec.outputs, spec.derived, rules, default, files.version, files.path,
+            spec.output_values, spec.aggregation,
+        )  # fmt: skip
 
     def _input(self, column: str) -> InputSpec:
         spec = self.files.spec.inputs[column]

@@ -12,6 +12,7 @@ from crm_spark.errors import did_you_mean
 GOALS = ("retention", "traffic", "new_service")  # whose order the priority matrix decides
 ONE_TO_ONE, MASS, NONE = OFFER_MODES = ("one-to-one", "mass", "none")
 CANDIDATES = "candidates"  # outputs key: the policies a rule proposes, in order, parted by commas
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 Outputs = dict[str, str]
 Problems = list[tuple[str, str]]
 
@@ -43,6 +44,12 @@ Read = tuple[str, tuple[str, ...]]  # canonical text, policies it stands for
 
 
 def _plain(cell: str, _: Mapping[str, Policy]) -> Read:
+    return cell, ()
+
+
+def _number(cell: str, _: Mapping[str, Policy]) -> Read:
+    if cell and not _NUMBER.fullmatch(cell):
+        raise ValueError(f"'{cell}' is not a number (as in 12, -0.5)")
     return cell, ()
 
 
@@ -87,6 +94,7 @@ def _policy_list(cell: str, policies: Mapping[str, Policy]) -> Read:
 
 _READ: dict[OutputKind, Callable[[str, Mapping[str, Policy]], Read]] = {
     "text": _plain,
+    "number": _number,
     "goals": _goals,
     "offer_mode": _offer_mode,
     "policy": _policy,

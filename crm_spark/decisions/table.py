@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pyspark.sql import types as T
 
-from crm_spark.config.decisions import DecisionSettings, DerivedSpec, HitPolicy, Kind, OutputKind
+from crm_spark.config.decisions import Aggregation, DecisionSettings, DerivedSpec, HitPolicy, Kind, OutputKind
 from crm_spark.config.policies import Goal, Policy
 from crm_spark.decisions.unary import Test, matches_null
 
@@ -31,7 +31,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One checked decision table; `default` is what holds where no rule fires, `path` the file that declares it."""
+    """One checked decision table; `default` is what holds where no rule fires, `path` the file that declares it.
+
+    `output_values` ranks the values of outputs, best first.
+    """
 
     name: str
     goal: Goal | None
@@ -43,6 +46,8 @@ class Matrix:
     default: Rule | None
     version: str
     path: str
+    output_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aggregation: Aggregation = "LIST"
 
     def output(self, kind: OutputKind) -> str | None:
         """The output column of a kind."""
