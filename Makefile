@@ -57,6 +57,9 @@ test-slow: setup ## the long proofs
 permuted: setup ## the proof that shuffled labels make no champion, on cell2cell of CRM_SPARK_REAL_DATA
 	@$(BIN)/python -m pytest -m slow tests/test_permuted_labels.py
 
+lint-matrices: setup ## the marketing matrices: gaps, rules that never answer, policies out of date: make lint-matrices ENV=demo MONTH=2025-03
+	@$(BIN)/python -m crm_spark.decisions lint --env $(or $(ENV),demo) --month $(or $(MONTH),2025-03)
+
 lint: setup ## ruff
 	@$(BIN)/ruff check .
 
@@ -82,4 +85,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real mlflow-ui cluster-demo bench bench-month bench-skew bench-duckdb test test-slow permuted lint type docs wheel setup clean
+.PHONY: help demo real mlflow-ui cluster-demo bench bench-month bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -48,6 +48,11 @@ def first_day(month: str) -> date:
 def month_of(day: Column) -> Column:
     """`yyyy-MM` of a date or timestamp; null of null."""
     return F.date_format(day, "yyyy-MM")
+
+
+def last_day(month: str) -> date:
+    """The last day of a `yyyy-MM`."""
+    return date.fromisoformat(f"{add_months(month, 1)}-01") - timedelta(days=1)
 
 
 def month_end(month: Column) -> Column:

@@ -1,6 +1,7 @@
 """Compile the marketing matrices into cells, as far as the month's columns carry.
 
-A malformed cell, an unknown column or policy, a wrong type ends any job with exit code 2 before data is read. A rule that
+A malformed cell, an unknown column or policy, a wrong type ends any job with exit code 2 before data is read; so do, here and at the
+beginning of a month, rules that can never answer and what else `make lint-matrices` calls an error; its warnings are told. A rule that
 demands a value of a column which no customer of any city has is left out and told in ops.coverage; the others stay.
 Writes decision.matrix_cell (city _ALL), also when only some cities are run.
 
@@ -14,9 +15,11 @@ from pyspark.sql import functions as F
 
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import decision_input, usable_matrices
+from crm_spark.decisions.lint import lint, refuse_errors
 from crm_spark.decisions.load import input_names, matrices_of
 from crm_spark.decisions.match import matrix_cells
 from crm_spark.job import Job, entry
+from crm_spark.months import last_day
 from crm_spark.tables.decision import MATRIX_CELL
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
@@ -27,6 +30,10 @@ EVERYWHERE = "_ALL"
 def run(job: Job) -> None:
     """Write decision.matrix_cell."""
     matrices = matrices_of(job.config)
+    findings = lint(matrices, last_day(job.month))
+    refuse_errors(findings)
+    for finding in findings:
+        job.log.warning("    %s", finding)
     view, index = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, PERSONAL_INDEX))
     everybody = decision_input(view, index, *input_names(job.config), matrices)
     usable, skipped = usable_matrices(everybody, matrices)

@@ -22,8 +22,11 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from crm_spark import __version__
+from crm_spark.decisions.lint import lint, refuse_errors
+from crm_spark.decisions.load import matrices_of
 from crm_spark.forecast import Forecast
 from crm_spark.job import Job, carry_out, entry, new_run_id
+from crm_spark.months import last_day
 from crm_spark.publication import publish
 from crm_spark.runs import finished_jobs, load_versions
 from crm_spark.tables.ops import PUBLICATION, RUN_LEDGER
@@ -51,7 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(job: Job) -> None:
-    """The jobs in order, then the publication."""
+    """The jobs in order, then the publication. What the linter calls an error stops the month before its first job."""
+    refuse_errors(lint(matrices_of(job.config), last_day(job.month)))
     _choose_run(job)
     done = _done(job)
     if job.options.dry_run:

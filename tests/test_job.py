@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from crm_spark.config.env import CatalogConfig
+from crm_spark.decisions.lint import Finding
 from crm_spark.errors import ConfigError, CrmError, LockedError, NotPublishedError
 from crm_spark.forecast import Forecast
 from crm_spark.job import Job, carry_out, entry
@@ -161,6 +162,8 @@ def run_month(monkeypatch, segment):
 
         return SimpleNamespace(run=run)
 
+    monkeypatch.setattr(module, "matrices_of", lambda config: config)
+    monkeypatch.setattr(module, "lint", lambda matrices, day: [])
     monkeypatch.setattr(module, "ORDER", ("one", "two", "three"))
     monkeypatch.setattr(module, "_module", fake)
     return module
@@ -212,6 +215,13 @@ def test_a_job_counts_as_done_only_if_all_before_it_are(job, run_month):
     carry_out(job("single", name="two"), lambda j: None)
     run_month.run(job("single", name="run_month"))
     assert [name for name, _ in run_month.calls] == ["one", "two", "three"]
+
+
+def test_what_the_linter_calls_an_error_stops_the_month_before_its_first_job(job, run_month, monkeypatch):
+    monkeypatch.setattr(run_month, "lint", lambda matrices, day: [Finding("error", "priority", ("again",), f"never answers by {day}")])
+    with pytest.raises(ConfigError, match=r"priority \(again\): never answers by 2025-03-31"):
+        run_month.run(job(None, name="run_month"))
+    assert run_month.calls == []
 
 
 def test_a_dry_run_does_nothing(job, run_month):

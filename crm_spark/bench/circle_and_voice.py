@@ -47,8 +47,8 @@ def circle_and_voice(spark: SparkSession, size: int, place: Place, shape: str = 
         build(_files(calls), _files(register), place.tables(size), os.cpu_count() or 1)
 
     def agrees() -> bool:
-        theirs = {t: t.conform(spark.read.parquet(f"{out[t.name]}.parquet")) for t in _TABLES}
-        return all(digest(theirs[t], t) == digest(spark.read.format("delta").load(out[t.name]), t) for t in _TABLES)
+        pairs = [(t, spark.read.parquet(f"{out[t.name]}.parquet"), spark.read.format("delta").load(out[t.name])) for t in _TABLES]
+        return all(digest(t.conform(theirs), t) == digest(ours, t) for t, theirs, ours in pairs)
 
     def rows_out() -> int:
         return sum(spark.read.format("delta").load(path).count() for path in out.values())

@@ -112,12 +112,15 @@ class _Reader:
         files, default = self.files, self._default()
         return Matrix(
             files.name, spec.goal, spec.hit_policy, inputs, spec.outputs, spec.derived, rules, default, files.version, files.path,
-            spec.output_values, spec.aggregation,
+            spec.output_values, spec.aggregation, {c: known for c in spec.inputs if (known := self._allowed(c))},
         )  # fmt: skip
 
     def _input(self, column: str) -> InputSpec:
         spec = self.files.spec.inputs[column]
         return spec if isinstance(spec, InputSpec) else InputSpec(spec)
+
+    def _allowed(self, column: str) -> tuple[str, ...]:
+        return self._input(column).allowed or tuple(self.grades.get(column, ()))
 
     def _rule(self, row: SheetRow) -> Rule:
         name = row.cells[RULE]
@@ -135,7 +138,7 @@ class _Reader:
         except CellError as error:
             self.problems.append(f"{where}: {error}")
             return Anything()
-        allowed = spec.allowed or tuple(self.grades.get(column, ()))
+        allowed = self._allowed(column)
         unknown = sorted({str(p) for p in points_of(test)} - set(allowed)) if allowed else []
         self.problems.extend(f"{where}: '{v}' is not an allowed value{did_you_mean(v, allowed)}" for v in unknown)
         return test

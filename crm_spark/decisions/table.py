@@ -33,7 +33,7 @@ class Rule:
 class Matrix:
     """One checked decision table; `default` is what holds where no rule fires, `path` the file that declares it.
 
-    `output_values` ranks the values of outputs, best first.
+    `output_values` ranks the values of outputs, best first; `allowed` are the only values that an input of text can have, where known.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Matrix:
     path: str
     output_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     aggregation: Aggregation = "LIST"
+    allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def output(self, kind: OutputKind) -> str | None:
         """The output column of a kind."""
