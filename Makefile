@@ -34,6 +34,9 @@ cluster-demo: setup ## the demo's month on a Spark standalone cluster on this ma
 	@test -f var/demo/summary.json || $(MAKE) demo
 	@bash .ci/cluster_demo
 
+cluster-proof: setup ## a small province's month on 1 worker, on 2, and on 2 of which one is killed: seconds, and equal digests (some minutes)
+	@bash .ci/cluster_proof
+
 ##@ Measure
 bench: setup ## seconds of calls -> voice_summary and contact_circle as ratios to reading and writing: make bench SIZES="1e4 1e5"
 	@$(BIN)/python -m crm_spark.bench --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
@@ -71,7 +74,7 @@ docs: setup ## write docs/tables.md anew from the contracts
 
 ##@ Ship
 wheel: setup ## the wheel for Databricks, and the zip that spark-submit --py-files takes
-	@rm -rf build
+	@rm -rf build dist/*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -f dist/crm_spark.zip && $(BIN)/python -m zipfile -c dist/crm_spark.zip crm_spark
 	@ls -1 dist
@@ -85,4 +88,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real mlflow-ui cluster-demo bench bench-month bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean
+.PHONY: help demo real mlflow-ui cluster-demo cluster-proof bench bench-month bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean

@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "crm_spark/__init__.py").read_text(encoding="utf-8")).group(1)
+SPARK = ["pyspark==4.1.1", "delta-spark==4.4.0"]  # apart: a runtime of Databricks has its own, which another one beside it breaks
 JOBS = sorted(p.stem for p in (HERE / "jobs").glob("*.py") if not p.stem.startswith("_"))
 
 setup(
@@ -20,8 +21,6 @@ setup(
     package_dir={"crm_spark.jobs": "jobs"},
     package_data={"crm_spark": ["py.typed", "log4j2.properties", "report/*.html"]},
     install_requires=[
-        "pyspark==4.1.1",
-        "delta-spark==4.4.0",
         "mlflow==3.17.2",
         "pandas>=2.2,<3",
         "importlib_metadata==8.7.1",
@@ -30,9 +29,12 @@ setup(
         "pyyaml>=6",
     ],
     extras_require={
+        "spark": SPARK,
         "dev": [
+            *SPARK,
             "build>=1.2",
             "chispa>=0.12",
+            "databricks-bundles==1.22.1",
             "duckdb>=1.2",
             "hypothesis>=6.100",
             "mypy>=1.11",

@@ -25,7 +25,7 @@ from crm_spark.decisions.load import input_columns, matrices_of
 from crm_spark.errors import ConfigError, CrmError, NotPublishedError
 from crm_spark.frames import literal_frame
 from crm_spark.locks import Locks
-from crm_spark.months import is_month
+from crm_spark.months import asked_month
 from crm_spark.runs import Versions, Written, load_versions, read_slices
 from crm_spark.session import event_log_settings, on_databricks, open_session
 from crm_spark.tables.catalog import Catalog
@@ -186,8 +186,8 @@ def parser(name: str, doc: str, arguments: Arguments | None = None) -> argparse.
     made = argparse.ArgumentParser(prog=name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
     made.add_argument("--env", required=True, help="environment: conf/env/<env>.yml")
-    made.add_argument("--month", required=True, help="the month to run, yyyy-MM")
-    made.add_argument("--city", action="append", metavar="CITY", help="only this city; may be given several times (default: all)")
+    made.add_argument("--month", required=True, help="the month to run, yyyy-MM; before:yyyy-MM-dd is the one that ended last before that day")
+    made.add_argument("--city", action="append", metavar="CITY", help="only this city; several with commas or given again (default, or empty: all)")
     made.add_argument("--run-id", help="continue under this run id (default: a new one; run_month takes up the month's unfinished run)")
     made.add_argument("--explain", action="store_true", help="print Spark's plan of each table before it is written")
     made.add_argument("--event-log", type=Path, metavar="FOLDER", help="keep Spark's event log there, for its history server")
@@ -199,19 +199,20 @@ def parser(name: str, doc: str, arguments: Arguments | None = None) -> argparse.
 
 def open_job(name: str, options: argparse.Namespace) -> Job:
     """A job ready to run: configuration checked, session open, versions known."""
-    if not is_month(options.month):
-        raise ConfigError(f"--month {options.month}: yyyy-MM is wanted, as in 2025-03")
+    month = asked_month(options.month)
+    if month is None:
+        raise ConfigError(f"--month {options.month}: yyyy-MM is wanted, as in 2025-03, or before:yyyy-MM-dd")
     cities = _asked_cities(options.city)
     config = load_settings(options.conf_dir, options.env)
     matrices = matrices_of(config)  # a wrong cell stops any job, not the ninth of the month
     locks = Locks(config.env.locks)
     warehouse = {"spark.sql.warehouse.dir": str(Path(config.env.var).resolve() / "warehouse")} if config.env.catalog.by == "path" else {}
     log = event_log_settings(options.event_log) if options.event_log else {}
-    spark = open_session(f"{name} {options.month}", {**warehouse, **config.env.spark, **log})
+    spark = open_session(f"{name} {month}", {**warehouse, **config.env.spark, **log})
     with_derived(literal_frame(spark, [], T.StructType([T.StructField(*c) for c in input_columns(config).items()])), matrices)
     catalog = Catalog(spark, config.env.catalog, locks)
-    run_id = options.run_id or new_run_id(options.month)
-    return Job(name, options.month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)
+    run_id = options.run_id or new_run_id(month)
+    return Job(name, month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)
 
 
 def explain(frame: DataFrame, table: Table) -> None:
@@ -221,10 +222,11 @@ def explain(frame: DataFrame, table: Table) -> None:
 
 
 def _asked_cities(given: Sequence[str] | None) -> tuple[str, ...] | None:
-    wrong = [c for c in given or () if not re.fullmatch(CITY_CODE, c)]
+    cities = {city for text in given or () if text for city in text.split(",")}
+    wrong = sorted(city for city in cities if not re.fullmatch(CITY_CODE, city))
     if wrong:
         raise ConfigError(f"--city {wrong[0]}: a city code is made of A-Z, 0-9 and _")
-    return tuple(sorted(set(given))) if given else None
+    return tuple(sorted(cities)) or None
 
 
 def new_run_id(month: str) -> str:

@@ -9,11 +9,23 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+_BEFORE = re.compile(r"before:(\d{4}-\d{2}-\d{2})")
 
 
 def is_month(text: str) -> bool:
     """True for `yyyy-MM` with a month of 01-12."""
     return _MONTH.fullmatch(text) is not None
+
+
+def asked_month(text: str) -> str | None:
+    """`yyyy-MM` as it is; of `before:yyyy-MM-dd`, as a scheduler passes its day, the month that ended last before it; else None."""
+    day = _BEFORE.fullmatch(text)
+    if day is None:
+        return text if is_month(text) else None
+    try:
+        return add_months(f"{date.fromisoformat(day[1]):%Y-%m}", -1)
+    except ValueError:
+        return None
 
 
 def add_months(month: str, count: int) -> str:

@@ -63,9 +63,7 @@ class Tiny:
 def make_tiny(folder: Path) -> Tiny:
     """Generate the province and run its month: raw files to published recommendations."""
     tiny = Tiny(folder)
-    for part in ("conf", "mlflow"):
-        shutil.copytree(ROOT / part, folder / part)
-    _make_models_small(tiny.conf)
+    small_configuration(folder)
     tiny.environment("tiny", tiny.var)
     tiny.var.mkdir()
     assert (
@@ -76,16 +74,21 @@ def make_tiny(folder: Path) -> Tiny:
     return tiny
 
 
-def _make_models_small(conf: Path) -> None:
-    """What is tested here is the loop, not the quality: few and shallow trees of few months, and gates that a few thousand customers pass."""
+def small_configuration(folder: Path) -> None:
+    """The configuration, copied into `folder`, with small models: few and shallow trees of few months, and gates that a few thousand customers pass.
+
+    What is tested with them is the loop, not the quality.
+    """
+    for part in ("conf", "mlflow"):
+        shutil.copytree(ROOT / part, folder / part, dirs_exist_ok=True)
     small = {
         "algorithms": [{"name": "gbt", "grid": {"maxIter": [5], "maxDepth": [3], "subsamplingRate": [0.8]}}, {"name": "tree", "grid": {"maxDepth": [3]}}],
         "as_of_months": 3,
         "gate": {"auc": 0, "lift_at_10": 0, "calibration_error": 1},
         "minimum_positives": 5,
     }
-    over = {path.stem: small for path in (conf / "models").glob("*.yml")}
-    (conf / "sources" / "province" / "models.yml").write_text(json.dumps(over), encoding="utf-8")
+    over = {path.stem: small for path in (folder / "conf/models").glob("*.yml")}
+    (folder / "conf/sources" / "province" / "models.yml").write_text(json.dumps(over), encoding="utf-8")
 
 
 def load_job(name: str) -> ModuleType:

@@ -35,7 +35,10 @@ class PseudonymConfig:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """One environment: `conf/base.yml` with `conf/env/<name>.yml` laid over it."""
+    """One environment: `conf/base.yml` with `conf/env/<name>.yml` laid over it.
+
+    `lock_folder` is for a `var` without file locks; empty: a folder of `var`.
+    """
 
     source: str
     data: str
@@ -44,11 +47,12 @@ class EnvConfig:
     mlflow: MlflowConfig
     pseudonym: PseudonymConfig = field(default_factory=PseudonymConfig)
     spark: dict[str, str] = field(default_factory=dict)
+    lock_folder: str = ""
 
     @property
     def locks(self) -> Path:
         """Folder of the lock files; every process that writes these tables must see it."""
-        return Path(self.var) / "locks"
+        return Path(self.lock_folder or f"{self.var}/locks")
 
 
 def load_env(conf_dir: Path, name: str) -> EnvConfig:
