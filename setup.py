@@ -31,6 +31,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "bandicoot==0.6.0",
             "build>=1.2",
             "chispa>=0.12",
             "duckdb>=1.2",
