@@ -142,13 +142,14 @@ KNOWN = {  # Monday is 3 March
         Call(at("08T19:00:00"), "r", "in", 0, None),
     ],
     ("bob", "2025-03"): [Call(at("03T12:00:00"), None, "out", 5), Call(at("03T13:00:00"), "p", None, None)],
+    ("eve", "2025-03"): [Call(at("03T12:00:00"), "p", "out", 5, "half told")],
     ("silent", "2025-03"): [],
 }
 
 
 @pytest.fixture(scope="module")
 def frames(spark):
-    return cdr(spark, KNOWN), register(spark, KNOWN), sites_of(spark, ["2025-03"], {HOME: (0.0, 0.0), WORK: (0.0, 2.0)})
+    return cdr(spark, KNOWN), register(spark, KNOWN), sites_of(spark, ["2025-03"], {HOME: (0.0, 0.0), WORK: (0.0, 2.0), "half told": (1.0, None)})
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +194,8 @@ def test_each_half_hour_counts_once_and_a_call_without_a_cell_nowhere(known):
     kilometres = 6371 * math.radians(2)  # on the equator
     assert ann["radius_of_gyration_km__allweek__allday"] == pytest.approx(kilometres * math.sqrt(2 / 9), rel=1e-9)
     assert ann["churn_rate__mean"] is None, "both days lie in one week"
+    eve = known["eve"]
+    assert (eve["number_of_antennas__allweek__allday"], eve["radius_of_gyration_km__allweek__allday"]) == (1, None)
 
 
 def test_what_a_call_does_not_tell_leaves_it_out_and_is_told(known):
@@ -235,5 +238,5 @@ def test_the_job_reads_calls_of_all_cities_and_tells_that_cells_have_no_place(fr
 
     job = SimpleNamespace(month="2025-03", read=read, write=write, months_of=lambda table: (), cover=lambda *what: told.append(what))
     load_job("build_call_indicators").run(job)
-    assert written == {"middle.call_indicators": 3}
+    assert written == {"middle.call_indicators": len(KNOWN)}
     assert [(kind, subject, status) for kind, subject, status, _ in told] == [("column", "middle.call_indicators.radius_of_gyration_km", "skipped")]

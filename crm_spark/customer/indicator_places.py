@@ -88,7 +88,7 @@ def _visited(spots: _Spots, count: Ints, users: int) -> dict[str, Nullable]:
 
 
 def _gyration(owner: Ints, count: Ints, latitude: Floats, longitude: Floats, users: int) -> Nullable:
-    told = ~np.isnan(latitude)
+    told = ~np.isnan(latitude + longitude)
     owner, count, latitude, longitude = owner[told], count[told], latitude[told], longitude[told]
     whole = total(owner, count, users)
     size = np.maximum(whole, 1)

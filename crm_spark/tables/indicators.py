@@ -34,7 +34,7 @@ class Family:
 
     def fields(self) -> Iterator[Field]:
         """The columns, documented together."""
-        pattern = column(self.name, *(f"<{axis}>" for axis, _ in self.axes))
+        pattern = column(self.name, *(f"<{axis}>" if len(values) > 1 else values[0] for axis, values in self.axes))
         for parts in product(*(values for _, values in self.axes)):
             yield Field(column(self.name, *parts), self.type, self.comment, pattern=pattern)
 
