@@ -7,7 +7,6 @@ bandicoot's do, so that they do not depend on how calls were partitioned.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Truths = npt.NDArray[np.bool_]
 Nullable = tuple[Floats | Ints, Truths]  # values, and where they are told
-MOST = Fraction(4, 5)  # the share that `fewest` are to have
+MOST = 0.8  # the share that `fewest` are to have
 
 
 def order_within(owner: Ints, value: Ints) -> Ints:
@@ -70,7 +69,7 @@ def fewest(owner: Ints, ascending: Ints, owners: int) -> Ints:
     running = np.cumsum(ascending)
     whole = total(owner, ascending, owners)
     before = np.cumsum(whole) - whole
-    wanted = np.ceil(whole * float(MOST)).astype(np.int64)
+    wanted = np.ceil(whole * MOST).astype(np.int64)
     return np.bincount(owner[running - before[owner] > (whole - wanted)[owner]], minlength=owners)
 
 
