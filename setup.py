@@ -32,6 +32,7 @@ setup(
         "spark": SPARK,
         "dev": [
             *SPARK,
+            "bandicoot==0.6.0",
             "build>=1.2",
             "chispa>=0.12",
             "databricks-bundles==1.22.1",

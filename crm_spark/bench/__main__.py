@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from crm_spark.bench.circle_and_voice import SHAPES, circle_and_voice
+from crm_spark.bench.indicators import call_indicators
 from crm_spark.bench.measure import Measured, bytes_moved
 from crm_spark.bench.report import chart, growth, releases, table
 from crm_spark.bench.stage import Place, Record, Stage, measure
@@ -29,7 +30,7 @@ from crm_spark.session import event_log_settings, open_session
 
 LOG = logging.getLogger("crm_spark")
 RELEASED = Path("docs/bench.json")
-STAGES: dict[str, Stage] = {"circle_and_voice": circle_and_voice}
+STAGES: dict[str, Stage] = {"circle_and_voice": circle_and_voice, "call_indicators": call_indicators}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -48,7 +48,7 @@ def summed_partitions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
 
 
 def _summed(rows: pa.Table) -> pa.Table:
-    group, groups = _groups(rows["subscriber"], rows["subscriber_too"])
+    group, groups = groups_of(rows["subscriber"], rows["subscriber_too"])
     is_call = rows["call"].is_valid().to_numpy()
     calls = _Calls.of(rows.filter(pa.array(is_call)), group[is_call], groups)
     keys = pc.split_pattern(rows["text"].filter(pa.array(~is_call)).combine_chunks(), KEY_SEPARATOR)
@@ -60,19 +60,19 @@ def _summed(rows: pa.Table) -> pa.Table:
     return pa.table(columns).select(TOTAL_COLUMNS)
 
 
-def _groups(keys: pa.ChunkedArray, more: pa.ChunkedArray) -> tuple[Ints, int]:
+def groups_of(keys: pa.ChunkedArray, more: pa.ChunkedArray) -> tuple[Ints, int]:
     """The number of each row's subscriber and how many there are; two subscribers that share their first 64 bits stay two."""
-    codes, count = _codes(keys.to_numpy())
+    first, count = codes(keys.to_numpy())
     second = more.to_numpy()
     one_of = np.zeros(count, np.int64)
-    one_of[codes] = second
-    if (one_of[codes] == second).all():
-        return codes, count
-    others, other_count = _codes(second)
-    return _codes(codes * other_count + others)
+    one_of[first] = second
+    if (one_of[first] == second).all():
+        return first, count
+    others, other_count = codes(second)
+    return codes(first * other_count + others)
 
 
-def _codes(values: Ints) -> tuple[Ints, int]:
+def codes(values: Ints) -> tuple[Ints, int]:
     """Equal values as equal numbers from 0."""
     encoded = pa.array(values).dictionary_encode()
     return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
@@ -177,8 +177,8 @@ def _circle(calls: _Calls) -> dict[str, Nullable]:
     """What peers add: how many there are, how calls spread over them, how many speak both ways and inside the VPN."""
     known = calls.peer.is_valid().to_numpy()
     user, direction, vpn = calls.user[known], calls.direction[known], calls.vpn[known]
-    peer, peers = _codes(calls.peer.drop_null().to_numpy())
-    pair, pairs = _codes(user * peers + peer)
+    peer, peers = codes(calls.peer.drop_null().to_numpy())
+    pair, pairs = codes(user * peers + peer)
     owner = np.zeros(pairs, np.int64)
     owner[pair] = user
 
@@ -233,7 +233,7 @@ def _top_province(calls: _Calls) -> pa.Array:
     place = {name: i for i, name in enumerate(names)}
     rank_of = np.array([place[name] for name in encoded.dictionary.to_pylist()], np.int64)
     rank = rank_of[encoded.indices.to_numpy()]
-    pair, pairs = _codes(calls.user[far] * len(names) + rank)
+    pair, pairs = codes(calls.user[far] * len(names) + rank)
     seconds = np.bincount(pair, calls.seconds[far], pairs)
     owner, province = np.zeros(pairs, np.int64), np.zeros(pairs, np.int64)
     owner[pair], province[pair] = calls.user[far], rank

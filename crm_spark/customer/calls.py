@@ -36,7 +36,7 @@ def call_totals(cdr: DataFrame, basic: DataFrame) -> DataFrame:
     """
     partitions = 1 + cdr.count() // CALLS_A_PARTITION
     both = _packed(cdr).unionByName(_register(basic))
-    return both.repartition(max(partitions, _least(cdr)), "subscriber").mapInArrow(summed_partitions, TOTALS)
+    return both.repartition(max(partitions, least_partitions(cdr)), "subscriber").mapInArrow(summed_partitions, TOTALS)
 
 
 def months_told(totals: DataFrame) -> MonthsTold:
@@ -55,7 +55,7 @@ def zero_if_told(column: str, told_by: str, told: MonthsTold) -> Column:
     return F.when(is_silent, 0).otherwise(F.col(column)).alias(column)
 
 
-def _least(frame: DataFrame) -> int:
+def least_partitions(frame: DataFrame) -> int:
     """The session's own number of partitions; Databricks may say `auto`."""
     told = str(frame.sparkSession.conf.get("spark.sql.shuffle.partitions"))
     return int(told) if told.isdigit() else 1
@@ -64,7 +64,7 @@ def _least(frame: DataFrame) -> int:
 def _register(basic: DataFrame) -> DataFrame:
     """The register as rows without a call, their key as text: a column of its own would cost every call something."""
     nothing = [F.lit(None).cast("long").alias(c) for c in ("peer", "call", "fee")]
-    return basic.select(*_subscriber(), *nothing, F.concat_ws(KEY_SEPARATOR, *KEY).alias("text"))
+    return basic.select(*subscriber_hashes(), *nothing, F.concat_ws(KEY_SEPARATOR, *KEY).alias("text"))
 
 
 def _packed(cdr: DataFrame) -> DataFrame:
@@ -85,7 +85,7 @@ def _packed(cdr: DataFrame) -> DataFrame:
     packed = sum((value.cast("long") * F.lit(1 << FIRST_BIT[name]) for name, value in attributes.items()), F.lit(0).cast("long"))
     is_far = (F.col("direction") == "out") & F.col("call_kind").isin(*CALL_KINDS[1:])
     return cdr.select(
-        *_subscriber(),
+        *subscriber_hashes(),
         F.when(F.col("peer_id").isNotNull(), F.xxhash64("peer_id")).alias("peer"),
         packed.alias("call"),
         F.when(is_far, F.rint(F.col("fee_yuan").cast("double") * 10_000)).cast("long").alias("fee"),
@@ -93,7 +93,7 @@ def _packed(cdr: DataFrame) -> DataFrame:
     )
 
 
-def _subscriber() -> list[Column]:
+def subscriber_hashes() -> list[Column]:
     return [F.xxhash64("month", "user_id").alias("subscriber"), F.xxhash64(F.lit(1), "month", "user_id").alias("subscriber_too")]
 
 

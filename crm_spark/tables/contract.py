@@ -22,7 +22,8 @@ class Field:
 
     `valid` is the default validity rule at the door: a SQL predicate on the typed column (a source may override it).
     `pseudonym` says how the door makes the value from the source's own identifier; `stats` off keeps it out of the Delta log.
-    A key column is NOT NULL unless it is `nullable` (the peer of a call from a withheld number).
+    A key column is NOT NULL unless it is `nullable` (the peer of a call from a withheld number). Columns of one `pattern` are
+    documented together.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Field:
     pseudonym: Pseudonym | None = None
     stats: bool = True
     nullable: bool = False
+    pattern: str = ""
 
     @property
     def sql_type(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crm_spark.tables.contract import Table
 from crm_spark.tables.decision import DECISION_TABLES
+from crm_spark.tables.indicators import CALL_INDICATORS
 from crm_spark.tables.mart import MART_TABLES
 from crm_spark.tables.middle import MIDDLE_TABLES
 from crm_spark.tables.ops import OPS_TABLES
@@ -13,5 +14,5 @@ from crm_spark.tables.vault import VAULT_TABLES
 
 TABLES: dict[str, Table] = {
     table.full_name: table
-    for table in (*RAW_TABLES, *VAULT_TABLES, *MIDDLE_TABLES, *MART_TABLES, *SCORE_TABLES, *DECISION_TABLES, *OPS_TABLES)
+    for table in (*RAW_TABLES, *VAULT_TABLES, *MIDDLE_TABLES, CALL_INDICATORS, *MART_TABLES, *SCORE_TABLES, *DECISION_TABLES, *OPS_TABLES)
 }

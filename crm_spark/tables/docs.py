@@ -27,13 +27,16 @@ def _table(table: Table) -> str:
     checks = "".join(f"\nCheck `{name}`: `{check}`\n" for name, check in table.checks.items())
     header = f"### {table.full_name}\n\n{table.grain}\n\nKey: {_names(table.key)}. "
     header += f"Partitioned by: {_names(table.partitioned_by) or 'nothing'}.\n{checks}"
-    rows = "\n".join(_row(f) for f in table.fields)
+    rows = "\n".join(_row(list(alike)) for _, alike in groupby(table.fields, key=lambda f: f.pattern or f.name))
     return f"{header}\n| column | type | what | at the door |\n|---|---|---|---|\n{rows}\n"
 
 
-def _row(field: Field) -> str:
+def _row(alike: list[Field]) -> str:
+    """The line of a column, or of all columns of a pattern."""
+    field = alike[0]
+    name = f"`{field.pattern}` ({len(alike)} columns)" if field.pattern and len(alike) > 1 else f"`{field.name}`"
     door = [f"pseudonym ({field.pseudonym})"] * bool(field.pseudonym) + [f"`{field.valid}`"] * bool(field.valid)
-    cells = (f"`{field.name}`", _type(field), field.comment, ", ".join(door))
+    cells = (name, _type(field), field.comment, ", ".join(door))
     return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
 
 
