@@ -7,11 +7,11 @@ from pyspark.sql import functions as F
 
 from crm_spark.config.province import PLACE_KINDS
 from crm_spark.province.chance import to_digits
-from crm_spark.province.plan import HALL_CELLS, cell_id, cell_of, grid, hall_cell_id, latitude, longitude, place_id, places
+from crm_spark.province.plan import CELLS, HALL_CELLS, cell_id, cell_of, grid, hall_cell_id, latitude, longitude, place_id, places
 from crm_spark.province.signalling import event_place
 from crm_spark.province.world import Province, cities, small_frame
 
-_CELLS_PER_STATION = 3
+_CELLS_PER_STATION, _CELLS_PER_AREA = 3, 16
 _PRICE_BANDS = ("low", "mid", "high")
 
 
@@ -21,18 +21,19 @@ def cell_site(lives: DataFrame, province: Province) -> DataFrame:
     in_grid = grid(spark, province).withColumns({"name": cell_id(F.col("cell"), F.col("city")), "hall": 1 + F.col("county_index") % F.col("halls")})
     numbers = cities(spark, province).withColumn("number", F.explode(F.sequence(F.lit(HALL_CELLS), F.col("halls") * HALL_CELLS + HALL_CELLS - 1)))
     at_halls = numbers.withColumns({
-        "hall": F.floor(F.col("number") / HALL_CELLS).cast("int"), "cell": F.pmod(F.xxhash64("city", "number"), F.lit(64)),
+        "hall": F.floor(F.col("number") / HALL_CELLS).cast("int"), "cell": F.pmod(F.xxhash64("city", "number"), F.lit(CELLS)),
         "name": hall_cell_id(F.col("number"), F.col("city")),
     }).withColumn("county_index", (F.col("hall") - 1) % F.size("counties"))  # fmt: skip
     columns = ["city", "lat", "lon", "counties", "county_index", "cell", "name", "hall"]
     both = in_grid.select(columns).unionByName(at_halls.select(columns))
     hall = F.concat("city", F.lit("_H"), F.lpad(F.col("hall").cast("string"), 2, "0"))
+    centre, at = F.element_at("counties", F.col("county_index") + 1), F.col("cell") % CELLS
+    county, mast, quarter = (c.cast("string") for c in (F.col("county_index"), F.floor(at / _CELLS_PER_STATION), F.floor(at / _CELLS_PER_AREA)))
     return _monthly(spark, both, province).select(
         "month", F.col("name").alias("cell"), F.col("city").alias("region"),
-        F.concat(F.substring("city", 1, 2), F.lit("S"), F.col("county_index"), F.lit("-"), F.floor(F.col("cell") % 64 / _CELLS_PER_STATION)).alias("station"),
+        F.concat_ws("-", F.concat(F.substring("city", 1, 2), F.lit("S")), county, mast).alias("station"),
         to_digits(latitude(F.col("cell")), 6).alias("lat"), to_digits(longitude(F.col("cell")), 6).alias("lon"),
-        F.element_at("counties", F.col("county_index") + 1).alias("marketing_centre"),
-        F.concat(F.element_at("counties", F.col("county_index") + 1), F.lit("-"), F.floor(F.col("cell") % 64 / 16)).alias("area"), hall.alias("hall"),
+        centre.alias("marketing_centre"), F.concat_ws("-", centre, quarter).alias("area"), hall.alias("hall"),
     )  # fmt: skip
 
 
