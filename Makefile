@@ -26,6 +26,9 @@ real: setup ## the same pipeline on the two real customer tables of CRM_SPARK_RE
 	@$(BIN)/python jobs/run_month.py --env real-panel --month 2014-09
 	@$(BIN)/python -m crm_spark.report $(CRM_SPARK_VAR)/real-panel
 
+province: setup ## raw files of a synthetic province and, apart, the truth planted in them: make province SIZE=1e6 SEED=7
+	@$(BIN)/python jobs/make_province.py --size $(SIZE) --seed $(SEED) --out $(CRM_SPARK_VAR)/province/$(SIZE)-$(SEED)/raw --tables all $(ARGS)
+
 mlflow-ui: setup ## review the models of a run in the browser: make mlflow-ui RUN=demo
 	@echo "open http://127.0.0.1:$(or $(PORT),5000)/#/experiments?workflowType=machine_learning"
 	@$(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri sqlite:///var/$(or $(RUN),demo)/mlflow.db --artifacts-destination var/$(or $(RUN),demo)/mlartifacts
@@ -88,4 +91,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real mlflow-ui cluster-demo cluster-proof bench bench-month bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean
+.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-month bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean

@@ -10,7 +10,8 @@ from crm_spark.customer.indicators import build_call_indicators
 from crm_spark.job import Job, entry
 from crm_spark.tables.indicators import CALL_INDICATORS
 from crm_spark.tables.middle import USER_BASIC
-from crm_spark.tables.raw import CELL_SITE, VOICE_CDR
+from crm_spark.tables.places import CELL_SITE
+from crm_spark.tables.raw import VOICE_CDR
 
 
 def run(job: Job) -> None:

@@ -1,8 +1,8 @@
 """Make a synthetic province: an operator's raw files, from a size and a seed, for trials without real customers.
 
 The rows depend on nothing but size, seed, months and conf/province.yml: not on cores, partitions or the clock. The same
-province made twice is told and kept. What was planted (who leaves why, with which chance) lies apart in <out>/truth,
-which ingest never reads. Exit codes: 0 done, 1 failed, 2 bad arguments or configuration.
+province made twice is told and kept. What was planted (who leaves why, with which chance) lies apart in a folder `truth`
+beside <out>, which no job reads. Exit codes: 0 done, 1 failed, 2 bad arguments or configuration.
 
     python jobs/make_province.py --size 20000 --seed 7 --out var/demo/raw
 """
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     LOG.setLevel(logging.INFO)
     options = _parser().parse_args(argv)
     try:
-        _run(_province(options), options.out, options.force)
+        _run(_province(options), options.out, options.tables == "all", options.force)
     except CrmError as error:
         LOG.error("%s", error)
         return error.exit_code
@@ -44,16 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(province: Province, out: Path, force: bool) -> None:
-    if is_made(province, out) and not force:
+def _run(province: Province, out: Path, extra: bool, force: bool) -> None:
+    if is_made(province, out, extra) and not force:
         LOG.info("make_province: %s already holds this province (size %s, seed %s); kept", out, f"{province.size:,}", province.seed)
         return
     start = time.monotonic()
     make_room(out)
-    spark = open_session("make_province", _settings())
+    spark = open_session("make_province", _settings(province))
     months = province.config.months
     LOG.info("make_province: %s subscribers, %s to %s, seed %s, into %s", f"{province.size:,}", months[0], months[-1], province.seed, out)
-    for made in make(spark, province, out):
+    for made in make(spark, province, out, extra):
         bad = f", {made.bad:,} of them bad" if made.bad else ""
         LOG.info("    wrote %-22s %10s rows in %4.1f s%s", made.table, f"{made.rows:,}", made.seconds, bad)
     LOG.info("make_province done in %.1f s", time.monotonic() - start)
@@ -67,13 +67,13 @@ def _province(options: argparse.Namespace) -> Province:
     config: ProvinceConfig = load_province(options.conf_dir)
     if options.months:
         config = config.between(*options.months)
-    return Province(config, options.seed, options.size)
+    return Province(config.with_shares(options.bad_rows, options.skew), options.seed, options.size)
 
 
-def _settings() -> dict[str, str]:
-    """Unless spark-submit says otherwise: the local cores and a small heap."""
+def _settings(province: Province) -> dict[str, str]:
+    """Unless spark-submit says otherwise: the local cores and a small heap. Shuffles have as many parts as the province."""
     given = {} if "PYSPARK_SUBMIT_ARGS" in os.environ else {"spark.master": "local[*]", "spark.driver.memory": "3g"}
-    return {**given, "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED"}
+    return {**given, "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED", "spark.sql.shuffle.partitions": str(province.parts)}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=7, help="another seed gives another province of the same kind (default: 7)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the raw files")
     parser.add_argument("--months", nargs=2, metavar=("FIRST", "LAST"), help="other months than conf/province.yml says, yyyy-MM")
+    parser.add_argument("--tables", choices=("month", "all"), default="month", help="what the month's jobs read (default), or all tables")
+    parser.add_argument("--bad-rows", type=float, metavar="SHARE", help="another share of bad rows than conf/province.yml says")
+    parser.add_argument("--skew", type=float, metavar="SHARE", help="share of all calls that one subscriber has, that have one peer, that have none")
     parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
     parser.add_argument("--force", action="store_true", help="make it anew, even if it is there already")
     return parser

@@ -19,7 +19,8 @@ from crm_spark.tables.common import KEY
 from crm_spark.tables.docs import tables_markdown
 from crm_spark.tables.indicators import CALL_INDICATORS, FAMILIES
 from crm_spark.tables.middle import USER_BASIC
-from crm_spark.tables.raw import CELL_SITE, VOICE_CDR
+from crm_spark.tables.places import CELL_SITE
+from crm_spark.tables.raw import VOICE_CDR
 from tests.bandicoot_oracle import Call, indicators
 from tests.customer_support import CITY, all_rows, by_user, rows_of, shuffles
 from tests.real import DATA

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from crm_spark.config.province import ProvinceConfig, load_province
-from crm_spark.province.deliveries import DELIVERIES, told_lives, true_lives
+from crm_spark.province.calls import voice_cdr
+from crm_spark.province.defects import DEFECTS, with_bad_rows
+from crm_spark.province.deliveries import DELIVERIES, EXTRA, told_lives, true_lives
 from crm_spark.province.files import NOTE, is_made, make, make_room
 from crm_spark.province.world import Province
 
@@ -33,7 +36,7 @@ def made(spark: SparkSession, config: ProvinceConfig, tmp_path_factory: pytest.T
     province = Province(config, seed=11, size=400)
     make_room(out)
     tables = [table.table for table in make(spark, province, out)]
-    assert tables == ["truth/subscriber", "truth/life", *(d.name for d in DELIVERIES)]
+    assert tables == ["truth/subscriber", "truth/life", "truth/response", *(d.name for d in DELIVERIES)]
     assert is_made(province, out)
     return out
 
@@ -44,7 +47,7 @@ def read(spark: SparkSession, made: Path) -> Read:
 
     def table(name: str) -> DataFrame:
         if name == "voice_cdr" or name.startswith("truth/"):
-            return spark.read.parquet(str(made / name))
+            return spark.read.parquet(str((made.parent if name.startswith("truth/") else made) / name))
         encoding = next(d.encoding for d in DELIVERIES if d.name == name)
         return spark.read.csv(str(made / name), header=True, encoding=encoding)
 
@@ -186,6 +189,67 @@ def test_the_same_province_whatever_the_partitions_and_another_one_for_another_s
     first, again, other = lived(7, 2), lived(7, 7), lived(8, 2)
     assert _digest(first) == _digest(again) != _digest(other)
     assert delivered(first, 2) == delivered(again, 7)
+
+
+def test_what_was_drawn_is_what_happened_to_who_was_at_risk(read: Read) -> None:
+    names = read("truth/subscriber").select("subscriber", "subscriber_id")
+    happened = read("truth/life").join(names, "subscriber").select("subscriber_id", "month", "is_closed", "holds_newspaper", "web_silent", "tone_awake")
+    both = read("truth/response").join(happened, ["subscriber_id", "month"]).cache()
+    assert both.count() == read("truth/life").count()
+    for response, state in {"leave": "is_closed", "newspaper_order": "holds_newspaper", "web_silence": "web_silent", "tone_wake": "tone_awake"}.items():
+        at_risk = both.where(f"at_risk_{response}")
+        assert at_risk.where(f"drew_{response}").count() > 0
+        assert at_risk.where(f"drew_{response} != {state}").isEmpty(), response
+
+
+def test_an_offer_moves_the_outcome_the_way_of_its_uplift_and_some_are_better_left_alone(read: Read, config: ProvinceConfig) -> None:
+    told = read("truth/response").cache()
+    for kind, treatment in config.treatments.items():
+        untreated, treated = f"drew_{treatment.response}", f"outcome_{kind}"
+        assert told.where(f"{untreated} != {treated} AND ({treated} != (uplift_{kind} > 0))").isEmpty(), kind
+        assert told.where(f"abs(uplift_{kind}) >= 1 OR uplift_{kind} IS NULL").isEmpty(), kind
+    leaving = told.agg(F.min("uplift_value_bundle"), F.max("uplift_value_bundle"), F.avg("uplift_value_bundle")).first()
+    assert leaving[0] < leaving[2] < 0 < leaving[1]
+
+
+def test_no_column_of_the_truth_is_delivered_but_keys_and_what_the_register_tells(read: Read) -> None:
+    planted = {c for name in ("subscriber", "life", "response") for c in read(f"truth/{name}").columns}
+    delivered = {c for d in DELIVERIES for c in read(d.name).columns}
+    assert planted & delivered == {"month", "subscriber_id", "household"}
+
+
+def test_every_table_can_be_spoilt_and_only_the_months_tables_are_asked_of_the_source(spark: SparkSession, config: ProvinceConfig) -> None:
+    province = Province(config, 7, 60)
+    told = told_lives(true_lives(spark, province, 2), province)
+    tables = {d.name: d.rows(told, province).columns for d in (*DELIVERIES, *EXTRA)}
+    assert len(tables) == len(DELIVERIES) + len(EXTRA) >= 20
+    assert set(DEFECTS) == set(tables)
+    for name, columns in tables.items():
+        assert "month" in columns and {c for defect in DEFECTS[name] for c in defect} <= set(columns), name
+
+
+def test_skew_gives_one_subscriber_a_share_of_all_calls_and_leaves_the_others_what_they_had(spark: SparkSession, config: ProvinceConfig) -> None:
+    plain = Province(config.between("2025-01", "2025-01"), 7, 60)
+    skewed = replace(plain, config=plain.config.with_shares(skew=0.2))
+    told = told_lives(true_lives(spark, plain, 2).localCheckpoint(), plain)
+    before, after = (voice_cdr(told, province).localCheckpoint() for province in (plain, skewed))
+    counts = after.groupBy("subscriber_id").count().orderBy(F.desc("count")).first()
+    own = before.where(F.col("subscriber_id") == counts["subscriber_id"]).count()
+    everything = after.count()
+    assert everything > 1000
+    assert (counts["count"] - own) / everything == pytest.approx(0.2, abs=0.03)
+    kept = [c for c in before.columns if c != "peer_number"]
+    assert before.select(kept).exceptAll(after.select(kept)).isEmpty()
+    others = after.where(F.col("subscriber_id") != counts["subscriber_id"])
+    peers = {r["peer_number"]: r["count"] / others.count() for r in others.groupBy("peer_number").count().collect()}
+    assert peers.pop(None) == pytest.approx(0.2, abs=0.03)
+    assert max(peers.values()) == pytest.approx(0.2, abs=0.03)
+
+
+def test_as_many_rows_are_bad_as_are_asked_for(spark: SparkSession, config: ProvinceConfig) -> None:
+    province = Province(config.with_shares(bad_rows=0.1), 7, 60)
+    good = spark.range(4000).select(F.lit("2025-01").alias("month"), "id", *[F.lit("1").alias(c) for c in ("subscriber_id", "first_seen")])
+    assert with_bad_rows(good, "terminal", province).where("is_bad").count() == pytest.approx(400, abs=80)  # four standard deviations
 
 
 def _digest(frame: DataFrame) -> int:

@@ -20,6 +20,13 @@ OBSERVABLE = (
     "old_handset", "feature_phone", "music_club", "secretary", "mailbox", "tone_young",
 )  # fmt: skip
 DRIVERS = (*OBSERVABLE, *UNOBSERVED)
+MOST_PLACES = 64  # of a kind in a county
+MOST_SKEW = 0.5  # one subscriber has at most every second call
+
+PLACE_KINDS = (
+    "estate", "urban_village", "campus", "office", "government", "factory", "mall", "school", "kindergarten", "hospital", "cinema", "bar",
+    "station", "stadium", "concert_hall", "exhibition_hall", "scenic_spot",
+)  # fmt: skip
 
 RESPONSES = (
     "leave", "collapse", "steadiness",
@@ -36,6 +43,8 @@ class City:
     share: float
     halls: int
     counties: tuple[str, ...]
+    lat: float = 30.0
+    lon: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,15 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Treatment:
+    """What an offer does to a response in the month in which it is made: log-odds added, intercept + sum of weight x driver."""
+
+    response: str
+    intercept: float
+    drivers: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Behaviour:
     """Sizes of what happens, beside the chances."""
 
@@ -150,6 +168,30 @@ class Behaviour:
 
 
 @dataclass(frozen=True)
+class Signalling:
+    """Whose phones are followed by the network, and how long: a share of subscribers, the first days of the months of calls."""
+
+    share: float = 0.2
+    days: int = 7
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event at the first place of its kind in a county (by number from 0); at most one a city and day."""
+
+    city: str
+    county: int
+    place: str
+    day: str  # yyyy-MM-dd
+    from_hour: int
+    to_hour: int
+    type: str
+    topic: str
+    draws: str  # sport, shopping, business or a genre of music
+    item: str = ""  # what to recommend to who was there
+
+
+@dataclass(frozen=True)
 class ProvinceConfig:
     """Everything the generator knows besides size and seed."""
 
@@ -162,9 +204,14 @@ class ProvinceConfig:
     archetypes: dict[str, Archetype]
     peer_provinces: dict[str, dict[str, float]]
     responses: dict[str, Response]
+    treatments: dict[str, Treatment] = field(default_factory=dict)
     seasons: dict[str, Season] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()
+    plan: dict[str, int] = field(default_factory=dict)  # places of each kind in a county
+    signalling: Signalling = field(default_factory=Signalling)
+    events: tuple[Event, ...] = ()
     bad_row_share: float = 0.001
+    skew_share: float = 0.0  # of all calls, those of one subscriber; see province/skew.py
     rows_per_file: int = 500_000
 
     @property
@@ -180,6 +227,18 @@ class ProvinceConfig:
         if not (is_month(first) and is_month(last) and first <= last):
             raise ConfigError(f"--months {first} {last}: the first and the last month are wanted, as in 2024-01 2025-03")
         return replace(self, first_month=first, last_month=last)
+
+    def with_shares(self, bad_rows: float | None = None, skew: float | None = None) -> ProvinceConfig:
+        """The same province with other shares of bad rows and of skewed calls; ConfigError for what is no share."""
+        config = replace(
+            self,
+            bad_row_share=self.bad_row_share if bad_rows is None else bad_rows,
+            skew_share=self.skew_share if skew is None else skew,
+        )
+        problems = list(_share_problems(config))
+        if problems:
+            raise ConfigError(problems)
+        return config
 
 
 def load_province(conf_dir: Path) -> ProvinceConfig:
@@ -199,13 +258,25 @@ def _problems(config: ProvinceConfig) -> Iterator[str]:
         yield f"cdr_months: {config.cdr_months} is not within the months of the province"
     yield from _number_problems(config)
     yield from _reference_problems(config)
+    yield from _city_problems(config)
     yield from _response_problems(config.responses)
+    for kind, treatment in config.treatments.items():
+        yield from _driver_problems(f"treatments.{kind}", treatment.drivers)
+        if treatment.response not in RESPONSES:
+            yield f"treatments.{kind}.response: unknown '{treatment.response}'{did_you_mean(treatment.response, RESPONSES)}"
 
 
 def _number_problems(config: ProvinceConfig) -> Iterator[str]:
     network = config.network
     if network.community < 4 or not math.log2(network.community).is_integer():
         yield f"network.community: {network.community} is not a power of two from 4 up"
+    yield from _share_problems(config)
+    if config.rows_per_file < 1 or network.numbers_per_subscriber < 1:
+        yield "rows_per_file, network.numbers_per_subscriber: at least 1 is wanted"
+
+
+def _share_problems(config: ProvinceConfig) -> Iterator[str]:
+    network = config.network
     shares = {
         "network.joined_before_share": network.joined_before_share,
         "network.two_number_share": network.two_number_share,
@@ -216,8 +287,8 @@ def _number_problems(config: ProvinceConfig) -> Iterator[str]:
         "bad_row_share": config.bad_row_share,
     }
     yield from (f"{key}: {value} is not a share (0 to 1)" for key, value in shares.items() if not 0 <= value <= 1)
-    if config.rows_per_file < 1 or network.numbers_per_subscriber < 1:
-        yield "rows_per_file, network.numbers_per_subscriber: at least 1 is wanted"
+    if not 0 <= config.skew_share <= MOST_SKEW:
+        yield f"skew_share: {config.skew_share} is not within 0 and {MOST_SKEW}"
 
 
 def _reference_problems(config: ProvinceConfig) -> Iterator[str]:
@@ -232,14 +303,35 @@ def _reference_problems(config: ProvinceConfig) -> Iterator[str]:
     yield from (f"seasons, troubles: '{month}' is not a month (yyyy-MM)" for month in months if not is_month(month))
 
 
+def _city_problems(config: ProvinceConfig) -> Iterator[str]:
+    for kind in PLACE_KINDS:
+        if not 1 <= config.plan.get(kind, 0) <= MOST_PLACES:
+            yield f"plan.{kind}: from 1 to {MOST_PLACES} places of the kind are wanted in a county"
+    yield from (f"plan.{kind}: unknown{did_you_mean(kind, PLACE_KINDS)}" for kind in config.plan if kind not in PLACE_KINDS)
+    if not 1 <= config.signalling.days <= 28 or not 0 <= config.signalling.share <= 1:
+        yield "signalling: 1 to 28 days and a share (0 to 1) are wanted"
+    for i, event in enumerate(config.events):
+        city = config.cities.get(event.city)
+        if city is None or not 0 <= event.county < len(city.counties):
+            yield f"events[{i}]: no city '{event.city}' with a county {event.county}{did_you_mean(event.city, config.cities)}"
+        if event.place not in PLACE_KINDS:
+            yield f"events[{i}].place: unknown '{event.place}'{did_you_mean(event.place, PLACE_KINDS)}"
+    days = [(event.city, event.day) for event in config.events]
+    yield from (f"events: two in {city} on {day}" for city, day in set(days) if days.count((city, day)) > 1)
+
+
 def _response_problems(responses: Mapping[str, Response]) -> Iterator[str]:
     yield from (f"responses.{name}: is missing" for name in RESPONSES if name not in responses)
     for name, response in responses.items():
         if name not in RESPONSES:
             yield f"responses.{name}: unknown{did_you_mean(name, RESPONSES)}"
-        for driver in _factors(response.drivers):
-            if driver not in DRIVERS:
-                yield f"responses.{name}.drivers: no driver '{driver}'{did_you_mean(driver, DRIVERS)}"
+        yield from _driver_problems(f"responses.{name}", response.drivers)
+
+
+def _driver_problems(place: str, drivers: Iterable[str]) -> Iterator[str]:
+    for driver in _factors(drivers):
+        if driver not in DRIVERS:
+            yield f"{place}.drivers: no driver '{driver}'{did_you_mean(driver, DRIVERS)}"
 
 
 def _factors(drivers: Iterable[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from crm_spark.province.bills import INTERNATIONAL_PRICE, PRICES, ROAMING_PRICES
 from crm_spark.province.numbers import whose
 from crm_spark.province.peers import partner, peer_number, peer_province, rank
+from crm_spark.province.skew import with_skew
 from crm_spark.province.use import CALL_NOISE, DISTANCES, ROAMING, mean_minutes
 from crm_spark.province.world import Province, days_of_week, looked_up
 
@@ -25,14 +26,15 @@ _CARRIED = (
 def voice_cdr(lives: DataFrame, province: Province) -> DataFrame:
     """One row per call of a subscriber, as calls of the month by distance and direction say."""
     delivered = lives.where(F.col("month").isin(*province.config.call_months)).withColumn("mean_minutes", mean_minutes(province.dice))
-    calls = looked_up(_calls(delivered), days_of_week(lives.sparkSession, province), "month")
-    placed = calls.withColumns(_peers(province)).withColumns(_kinds(province)).withColumns(_circumstances(province))
-    return placed.select(
+    dated = looked_up(_calls(delivered), days_of_week(lives.sparkSession, province), "month")
+    placed = dated.withColumns(_peers(province)).withColumns(_kinds(province)).withColumns(_circumstances(province))
+    calls = placed.select(
         *whose(province), "peer_number",
         _start(province).alias("start_time"), "seconds", "direction", "call_kind", "roaming_kind", "is_vpn", "is_on_net", "peer_province",
         F.concat(F.substring("city", 1, 2), F.lit("-"), F.lpad((F.col("hall") * 8 + F.col("cell")).cast("string"), 4, "0")).alias("cell"),
         _fee().cast("decimal(18,4)").alias("fee"),
     )  # fmt: skip
+    return with_skew(calls, lives, province) if province.config.skew_share else calls
 
 
 def _calls(lives: DataFrame) -> DataFrame:

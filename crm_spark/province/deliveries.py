@@ -11,12 +11,18 @@ from pyspark.sql import functions as F
 
 from crm_spark.province.bills import billing
 from crm_spark.province.calls import voice_cdr
+from crm_spark.province.city_tables import cell_site, event, place
+from crm_spark.province.desk import complaint, message_cdr, service_contact, survey, tariff
 from crm_spark.province.drivers import drivers, handset_at
 from crm_spark.province.events import lives
+from crm_spark.province.groups import account_manager, group_info, group_member, key_account
 from crm_spark.province.numbers import subscriber_id
 from crm_spark.province.peers import community_of, main_province
 from crm_spark.province.people import bundle_contract, terminal, user_extension, user_info
+from crm_spark.province.plan import anchors, cell_id, cell_of, place_id
+from crm_spark.province.roles import roles
 from crm_spark.province.services import service_subscription, vas_usage, with_services
+from crm_spark.province.signalling import signalling
 from crm_spark.province.summaries import contact_circle, voice_summary
 from crm_spark.province.traits import subscribers, with_traits
 from crm_spark.province.use import use
@@ -41,8 +47,9 @@ class Delivery:
         built = self.build(told, province)
         if self.format == "parquet":
             return built
+        placing = [c for c in PLACING if c in built.columns]
         delivered = [c for c in built.columns if c not in PLACING]
-        return built.select(*PLACING, *[F.col(c).cast("string").alias(c) for c in delivered])
+        return built.select(*placing, *[F.col(c).cast("string").alias(c) for c in delivered])
 
 
 DELIVERIES = (
@@ -57,16 +64,35 @@ DELIVERIES = (
     Delivery("voice_summary", voice_summary),
     Delivery("contact_circle", contact_circle),
 )
+EXTRA = (  # which no job of the month reads; delivered where all tables are asked for
+    Delivery("cell_site", cell_site, rows_per_subscriber=0),
+    Delivery("place", place, rows_per_subscriber=0),
+    Delivery("event", event, rows_per_subscriber=0),
+    Delivery("signalling", signalling, format="parquet", rows_per_subscriber=20),
+    Delivery("message_cdr", message_cdr, format="parquet", rows_per_subscriber=10),
+    Delivery("group_info", group_info, rows_per_subscriber=0.01),
+    Delivery("group_member", group_member, rows_per_subscriber=0.3),
+    Delivery("account_manager", account_manager, rows_per_subscriber=0),
+    Delivery("key_account", key_account, rows_per_subscriber=0.1),
+    Delivery("complaint", complaint, rows_per_subscriber=0.2),
+    Delivery("survey", survey, rows_per_subscriber=0.1),
+    Delivery("service_contact", service_contact),
+    Delivery("tariff", tariff, rows_per_subscriber=0),
+)
 
 
 def true_subscribers(spark: SparkSession, province: Province, partitions: int | None = None) -> DataFrame:
     """The planted truth of subscribers: one row per number ever in use."""
     people = subscribers(spark, province, partitions)
+    placed = people.withColumns(roles(province)).withColumns(anchors(province))
     looks = ("city", "archetype", "level", "age", "activation_t", "vpn", "family", "household", "person", "talk_level", "data_level")
     hidden = ("loyalty", "second_sim", "news_taste", "music_taste", "web_taste")
-    return people.select(
+    likes = ("role", "is_parent", "likes_music", "likes_sport", "likes_cinema", "likes_shopping", "goes_out_late")
+    return placed.select(
         "subscriber", subscriber_id(province, F.col("subscriber")).alias("subscriber_id"), community_of(province).alias("community"),
-        main_province(province).alias("main_province"), *looks, *hidden,
+        main_province(province).alias("main_province"), *looks, *hidden, *likes,
+        *[place_id(F.col(at), F.col("city")).alias(at) for at in ("home", "work")],
+        *[cell_id(cell_of(province, F.col(at)), F.col("city")).alias(f"{at}_cell") for at in ("home", "work")],
     )  # fmt: skip
 
 

@@ -23,8 +23,18 @@ _SERVICES = {"mailbox": "mailbox_139", "secretary": "chinese_secretary", "music_
 
 def drivers(people: DataFrame, province: Province) -> DataFrame:
     """Every driver of `config.province.DRIVERS` per subscriber and month lived, seen at the end of the month before."""
-    felt = _months_lived(people, province).withColumns(_moods(province)).withColumns(_troubles(province))
+    return driven(_months_lived(people, province), province)
+
+
+def driven(lived: DataFrame, province: Province) -> DataFrame:
+    """`lived` (traits and calendar of a subscriber's month `t`) with every driver."""
+    felt = lived.withColumns(_moods(province)).withColumns(_troubles(province))
     return felt.withColumns({**_memory(), **_tenure(), **_drifts(province), **_belongings(province), **_traits()})
+
+
+def calendar_at(people: DataFrame, province: Province) -> DataFrame:
+    """`people` (traits and `t`) with the calendar of the month in their city."""
+    return looked_up(people, calendar(people.sparkSession, province), "t", "city_index")
 
 
 def handset_at(province: Province, when: Column) -> dict[str, Column]:
@@ -50,7 +60,7 @@ def _months_lived(people: DataFrame, province: Province) -> DataFrame:
     """From activation, or the warm-up, to some months after the last."""
     first = F.greatest(F.col("activation_t"), F.lit(-WARM_UP).cast("long"))
     lived = people.withColumn("t", F.explode(F.sequence(first, F.lit(province.last + AHEAD).cast("long"))))
-    return looked_up(lived, calendar(people.sparkSession, province), "t", "city_index")
+    return calendar_at(lived, province)
 
 
 def _moods(province: Province) -> dict[str, Column]:

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.window import WindowSpec
 
-from crm_spark.config.province import RESPONSES, Response
+from crm_spark.config.province import RESPONSES, Response, Treatment
 from crm_spark.province.chance import logistic
 from crm_spark.province.spells import spell_start
 from crm_spark.province.world import WARM_UP, Province
@@ -36,7 +36,17 @@ def lives(drivers: DataFrame, province: Province) -> DataFrame:
 
 def chance(response: Response) -> Column:
     """The planted chance of a response, from columns named as its drivers."""
-    return logistic(sum((_term(term) * weight for term, weight in response.drivers.items()), F.lit(response.intercept)))
+    return logistic(weighed(response))
+
+
+def weighed(formula: Response | Treatment) -> Column:
+    """Log-odds: the intercept and the sum of weight x driver."""
+    return sum((_term(term) * weight for term, weight in formula.drivers.items()), F.lit(formula.intercept))
+
+
+def drawn(province: Province, response: str, instead: Column | None = None) -> Column:
+    """Whether the month's draw brings the response, with the planted chance or another one."""
+    return province.dice.happens(F.col(f"chance_{response}") if instead is None else instead, response, "subscriber", "t")
 
 
 def _term(term: str) -> Column:
@@ -51,25 +61,21 @@ def _events(province: Province) -> list[Column]:
     can_leave = (F.col("t") >= 0) & (F.col("t") > F.col("activation_t"))
     length = province.dice.below(COLLAPSE_MONTHS - 1, "collapse months", "subscriber", "t") + 2
     events = {
-        "leaves": can_leave & _drawn(province, "leave"),
-        "collapse_months": F.when(_drawn(province, "collapse"), length).otherwise(0),
+        "leaves": can_leave & drawn(province, "leave"),
+        "collapse_months": F.when(drawn(province, "collapse"), length).otherwise(0),
         "newspaper_event": _switch(province, "newspaper", {"newspaper_order": _ON, "newspaper_cancel": _OFF}, NEWSPAPER_AT_FIRST),
         "tone_event": _tone_switch(province),
         "web_event": _switch(province, "web", {"web_silence": _ON, "web_return": _OFF}, WEB_SILENT_AT_FIRST),
-        "buys_tone": _drawn(province, "tone_buy"),
+        "buys_tone": drawn(province, "tone_buy"),
     }
     return [column.alias(name) for name, column in events.items()]
-
-
-def _drawn(province: Province, response: str) -> Column:
-    return province.dice.happens(F.col(f"chance_{response}"), response, "subscriber", "t")
 
 
 def _switch(province: Province, what: str, events: Mapping[str, int], at_first: float) -> Column:
     """1 or 0 in months when something switches, else null; who was there before the warm-up starts in a drawn state."""
     first = F.col("t") == F.greatest(F.col("activation_t"), F.lit(-WARM_UP))
     state = F.when(F.col("activation_t") <= -WARM_UP, province.dice.happens(at_first, f"{what} at first", "subscriber")).otherwise(False)
-    switched = [F.when(_drawn(province, name), to) for name, to in events.items()]
+    switched = [F.when(drawn(province, name), to) for name, to in events.items()]
     return F.when(first, state.cast("int")).otherwise(F.coalesce(*switched))
 
 
@@ -113,11 +119,11 @@ def _any(conditions: list[Column]) -> Column:
 
 
 def _spells(states: DataFrame) -> DataFrame:
-    """Since when the newspaper is held, and whether it was dropped in the month."""
+    """States before the month's events, since when the newspaper is held, and whether it was dropped in the month."""
     months = Window.partitionBy("subscriber").orderBy("t")
-    before = F.coalesce(F.lag("holds_newspaper").over(months), F.lit(False))
+    before, tone, web = (F.coalesce(F.lag(state).over(months), F.lit(False)) for state in ("holds_newspaper", "tone_awake", "web_silent"))
     begins = F.when(F.col("holds_newspaper") & ~before, F.col("t"))
-    marked = states.withColumns({"newspaper_begins": begins, "newspaper_before": before})
+    marked = states.withColumns({"newspaper_begins": begins, "newspaper_before": before, "tone_before": tone, "web_before": web})
     since = F.last("newspaper_begins", ignorenulls=True).over(months.rowsBetween(Window.unboundedPreceding, 0))
     dropped = F.col("newspaper_before") & ~F.col("holds_newspaper")
-    return marked.withColumns({"newspaper_since": since, "newspaper_dropped": dropped}).drop("newspaper_begins", "newspaper_before")
+    return marked.withColumns({"newspaper_since": since, "newspaper_dropped": dropped}).drop("newspaper_begins")

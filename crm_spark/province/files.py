@@ -1,4 +1,4 @@
-"""The province on disk: `<out>/<table>/month=yyyy-MM/*`, the truth apart from it, and a note of what was made."""
+"""The province on disk: `<out>/<table>/month=yyyy-MM/*`, a note of what was made, and the truth in a folder `truth` beside `<out>`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from pyspark.sql import functions as F
 
 from crm_spark.errors import SourceError
 from crm_spark.province.defects import IS_BAD, with_bad_rows
-from crm_spark.province.deliveries import DELIVERIES, Delivery, told_lives, true_lives, true_subscribers
+from crm_spark.province.deliveries import DELIVERIES, EXTRA, Delivery, told_lives, true_lives, true_subscribers
+from crm_spark.province.responses import true_responses
 from crm_spark.province.world import Province
 
 RECIPE = 1  # raised when the generator makes other rows from the same size, seed and configuration
 NOTE = "province.json"
+_UNFINISHED = f".{NOTE}"
 TRUTH = "truth"
 _FEWEST_PARTS = 2
 _TABLES_AT_ONCE = 2
@@ -45,40 +47,58 @@ def identity(province: Province) -> dict[str, object]:
     return {"recipe": RECIPE, "size": province.size, "seed": province.seed, "months": list(province.config.months), "config": config}
 
 
-def is_made(province: Province, out: Path) -> bool:
+def is_made(province: Province, out: Path, extra: bool = False) -> bool:
     """True if `out` already holds this very province, complete."""
     note = _note(out)
+    tables = note.get("tables")
+    if extra and not (isinstance(tables, dict) and {d.name for d in EXTRA} <= set(tables)):
+        return False
     return {key: note.get(key) for key in identity(province)} == identity(province)
 
 
 def make_room(out: Path) -> None:
-    """An empty `out`: an earlier province in it goes, finished or not; SourceError for a folder with anything else in it."""
-    if out.is_dir() and any(out.iterdir()):
-        if not ((out / NOTE).exists() or (out / f".{NOTE}").exists()):
-            raise SourceError(f"{out} holds files that are no province; give another --out, or empty it first")
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f".{NOTE}").touch()  # an unfinished province is known as one
+    """An empty `out` and truth: an earlier province there goes, finished or not; SourceError for folders with anything else in them."""
+    truth = truth_of(out)
+    for folder, marks in ((out, (NOTE, _UNFINISHED)), (truth, (_whose(out),))):
+        if folder.is_dir() and any(folder.iterdir()) and not any((folder / mark).exists() for mark in marks):
+            raise SourceError(f"{folder} holds files that are no province of {out}; give another --out, or empty it first")
+    for folder, mark in ((out, _UNFINISHED), (truth, _whose(out))):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / mark).touch()  # an unfinished province is known as one
 
 
-def make(spark: SparkSession, province: Province, out: Path) -> Iterator[Made]:
-    """Write every table, told in turn; the note comes last, so that only a complete province has it."""
+def truth_of(out: Path) -> Path:
+    """The folder of the truth planted in the raw files of `out`."""
+    return out.absolute().with_name(TRUTH)
+
+
+def _whose(out: Path) -> str:
+    """The file that says whose truth a folder holds."""
+    return f".of_{out.absolute().name}"
+
+
+def make(spark: SparkSession, province: Province, out: Path, extra: bool = False) -> Iterator[Made]:
+    """Write every table (with `extra` also those that no job of the month reads), told in turn; the note comes last, so that only a complete province has it."""
     made = []
-    for table in _tables(spark, province, out):
+    for table in _tables(spark, province, out, extra):
         made.append(table)
         yield table
     content = {**identity(province), "tables": {m.table: {"rows": m.rows, "bad": m.bad} for m in made}}
     (out / NOTE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (out / f".{NOTE}").unlink()
+    (out / _UNFINISHED).unlink()
 
 
-def _tables(spark: SparkSession, province: Province, out: Path) -> Iterator[Made]:
-    truth = out / TRUTH
-    yield _written("truth/subscriber", true_subscribers(spark, province), truth / "subscriber")
-    yield _written("truth/life", true_lives(spark, province), truth / "life")
-    told = told_lives(spark.read.parquet(str(truth / "life")), province)
+def _tables(spark: SparkSession, province: Province, out: Path, extra: bool) -> Iterator[Made]:
+    truth = truth_of(out)
+    yield _written("truth/subscriber", true_subscribers(spark, province, province.parts), truth / "subscriber")
+    yield _written("truth/life", true_lives(spark, province, province.parts), truth / "life")
+    lives = spark.read.parquet(str(truth / "life"))
+    yield _written("truth/response", true_responses(lives, province), truth / "response")
+    told = told_lives(lives, province)
     with ThreadPoolExecutor(_TABLES_AT_ONCE) as pool:  # one table's planning fills the other's pauses
-        yield from pool.map(lambda delivery: _delivered(delivery, told, province, out / delivery.name), DELIVERIES)
+        yield from pool.map(lambda delivery: _delivered(delivery, told, province, out / delivery.name), (*DELIVERIES, *(EXTRA if extra else ())))
 
 
 def _written(name: str, frame: DataFrame, path: Path) -> Made:

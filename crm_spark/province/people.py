@@ -74,15 +74,25 @@ def user_extension(lives: DataFrame, province: Province) -> DataFrame:
     """One row per subscriber and month: complaints, app log-ins, calls to the hotline, a satisfaction answer where there was a survey."""
     dice = province.dice
     moved = F.exp(F.col("web_taste") * 0.4 - F.col("mood_now") * 0.35 + dice.bell("app", "subscriber", "t") * 0.5) * 4
-    asked = dice.happens(0.12, "survey", "subscriber", "t")
-    answer = F.greatest(F.least(F.floor(4.3 - F.col("mood_now") * 0.6 + dice.bell("answer", "subscriber", "t") * 0.8), F.lit(5)), F.lit(1))
     return lives.where(~F.col("is_closed")).select(
         *whose(province),
         F.col("complaints_now").alias("complaints"),
         F.when(F.col("generation") > 0, F.floor(moved)).otherwise(0).alias("app_logins"),
-        (F.col("complaints_now") + F.floor(-F.ln(dice.uniform("hotline", "subscriber", "t")) * 0.8)).alias("hotline_calls"),
-        F.when(asked, answer.cast("int")).alias("satisfaction"),
+        hotline_calls(province).alias("hotline_calls"),
+        answer(province).alias("satisfaction"),
     )  # fmt: skip
+
+
+def hotline_calls(province: Province) -> Column:
+    """Calls to the hotline in the month."""
+    return F.col("complaints_now") + F.floor(-F.ln(province.dice.uniform("hotline", "subscriber", "t")) * 0.8)
+
+
+def answer(province: Province) -> Column:
+    """Points, 1 to 5, in a survey; null for who was not asked."""
+    dice = province.dice
+    felt = F.greatest(F.least(F.floor(4.3 - F.col("mood_now") * 0.6 + dice.bell("answer", "subscriber", "t") * 0.8), F.lit(5)), F.lit(1))
+    return F.when(dice.happens(0.12, "survey", "subscriber", "t"), felt.cast("int"))
 
 
 def bundle_contract(lives: DataFrame, province: Province) -> DataFrame:

@@ -19,6 +19,7 @@ WARM_UP = 6  # months lived before the first delivered one, so that states have 
 AHEAD = 5  # months lived after the last one: who leaves then already behaves like it
 REMEMBERED = 3  # months whose complaints still count
 _ECHO_MONTHS = 3
+_FEWEST_PARTS, _NUMBERS_PER_PART = 4, 25_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Province:
     def numbers(self) -> int:
         """Numbers ever in use from the first to the last month."""
         return ceil(self.size * self.config.network.numbers_per_subscriber)
+
+    @property
+    def parts(self) -> int:
+        """Parts to make the lives of all these numbers in: a part stays small however many there are."""
+        return max(_FEWEST_PARTS, ceil(self.numbers / _NUMBERS_PER_PART))
 
     @property
     def last(self) -> int:
@@ -81,9 +87,9 @@ def trouble_in(city: str, month: str, troubles: tuple[Trouble, ...]) -> float:
 
 
 def cities(spark: SparkSession, province: Province) -> DataFrame:
-    """One row per city, with its position."""
-    rows = [(i, name, c.halls, list(c.counties)) for i, (name, c) in enumerate(province.config.cities.items())]
-    return small_frame(spark, rows, "city_index int, city string, halls int, counties array<string>")
+    """One row per city, with its position among them and on the map."""
+    rows = [(i, name, c.halls, list(c.counties), c.lat, c.lon) for i, (name, c) in enumerate(province.config.cities.items())]
+    return small_frame(spark, rows, "city_index int, city string, halls int, counties array<string>, lat double, lon double")
 
 
 def archetypes(spark: SparkSession, province: Province) -> DataFrame:

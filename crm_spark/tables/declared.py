@@ -8,11 +8,15 @@ from crm_spark.tables.indicators import CALL_INDICATORS
 from crm_spark.tables.mart import MART_TABLES
 from crm_spark.tables.middle import MIDDLE_TABLES
 from crm_spark.tables.ops import OPS_TABLES
+from crm_spark.tables.places import PLACE_TABLES
 from crm_spark.tables.raw import RAW_TABLES
 from crm_spark.tables.score import SCORE_TABLES
 from crm_spark.tables.vault import VAULT_TABLES
 
 TABLES: dict[str, Table] = {
     table.full_name: table
-    for table in (*RAW_TABLES, *VAULT_TABLES, *MIDDLE_TABLES, CALL_INDICATORS, *MART_TABLES, *SCORE_TABLES, *DECISION_TABLES, *OPS_TABLES)
+    for table in (
+        *RAW_TABLES, *PLACE_TABLES, *VAULT_TABLES, *MIDDLE_TABLES, CALL_INDICATORS,
+        *MART_TABLES, *SCORE_TABLES, *DECISION_TABLES, *OPS_TABLES,
+    )
 }

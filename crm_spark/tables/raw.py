@@ -122,20 +122,6 @@ VOICE_CDR = Table(
     partitioned_by=("city", "month", "day"),
 )
 
-CELL_SITE = Table(
-    "raw",
-    "cell_site",
-    "One row per cell and month: where it stands.",
-    (
-        CITY,
-        MONTH,
-        text("cell_id", "Cell, as the calls name it."),
-        number("latitude", "Degrees north.", "latitude BETWEEN -90 AND 90"),
-        number("longitude", "Degrees east.", "longitude BETWEEN -180 AND 180"),
-    ),
-    ("city", "month", "cell_id"),
-)
-
 SERVICE_SUBSCRIPTION = Table(
     "raw",
     "service_subscription",
@@ -251,7 +237,6 @@ RAW_TABLES = (
     USER_EXTENSION,
     TERMINAL,
     VOICE_CDR,
-    CELL_SITE,
     SERVICE_SUBSCRIPTION,
     BILLING,
     VAS_USAGE,
