@@ -119,12 +119,24 @@ def test_a_profile_row_compares_the_group_with_everyone(found):
     assert profile_table(found.profiles).loc[1, "gb"] == data["index"]
 
 
+def test_of_attributes_that_say_the_same_one_stands_for_all_and_the_others_are_told(spark):
+    twice = replace(SPEC, attributes=("arpu", "minutes", {"hours": "minutes / 60 + mb / 1e9"}, {"seconds": "minutes * 60"}, "mb"), log=(), names=(), class_names=())
+    rows = spark.createDataFrame(list(customers()), VIEW)
+    told = segment(rows, M, "who", replace(twice, representatives=True)).dropped
+    assert len(told) >= 2 and {*told} & {"minutes", "hours", "seconds"}
+    kept = {"minutes", "hours", "seconds"} - {*told}
+    assert len(kept) <= 1
+    for attribute, reason in told.items():
+        assert " stands for it and what varies with it (" in reason and not reason.startswith(attribute)
+    assert segment(rows, M, "who", twice).dropped == {}
+
+
 def test_too_few_customers_or_attributes_skip_the_segmentation_and_say_so(spark):
     view = spark.createDataFrame(list(customers()), VIEW)
     few = segment(view.limit(11), M, "who", SPEC)
     assert isinstance(few, Skipped) and few.reason == "11 customers are too few for 4 groups"
     blind = segment(view, M, "who", replace(SPEC, attributes=("arpu", "fax", "plan"), log=(), names=(), class_names=()))
-    assert isinstance(blind, Skipped) and blind.reason == "1 of 3 attributes vary, at least 2 are needed"
+    assert isinstance(blind, Skipped) and blind.reason == "1 of 3 attributes can form groups, at least 2 are needed"
     assert set(blind.dropped) == {"fax", "plan"}
 
 

@@ -30,7 +30,9 @@ class SegmentationSpec:
     `attributes` are columns of the view, or `{name: SQL}`; those in `log` enter as log(1 + x), those in `root` as square root,
     so that a few large values do not rule; nothing counts as further from the mean than `limit` standard deviations, so that
     a handful of odd customers is no group. `weights` (default 1) say how much a standardised attribute counts. Those in
-    `profile` do not form the groups, but describe them. `order_by` is the attribute whose mean numbers the groups, highest
+    `profile` do not form the groups, but describe them. With `representatives`, of attributes that vary together only the one that
+    stands best for them forms the groups; clusters of attributes are split while their second eigenvalue is above `split_above`.
+    `order_by` is the attribute whose mean numbers the groups, highest
     first. Without `classes` the groups are not merged further. Of `starts` fits, the tightest counts.
     """
 
@@ -48,6 +50,8 @@ class SegmentationSpec:
     iterations: int = 40
     starts: int = 2
     limit: float = 5.0
+    representatives: bool = False
+    split_above: float = 1.0
     names: tuple[NameRule, ...] = ()
     class_names: tuple[NameRule, ...] = ()
 

@@ -16,7 +16,7 @@ from crm_spark.config.segments import SegmentationSpec
 from crm_spark.segments.attributes import KEY, Scale, standardised
 
 CLUSTER = "cluster"
-_STANDARDISED = "standardised"
+STANDARDISED = "standardised"
 Centre = tuple[float, ...]
 
 
@@ -40,30 +40,31 @@ def fit(sample: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) 
 
     There may be fewer centres than groups if the sample has fewer distinct customers.
     """
-    vectors = _vectors(sample, scales, spec)
-    model = min((_fitted(vectors, spec, start) for start in range(spec.starts)), key=_cost)
+    points = vectors(sample, scales, spec)
+    model = min((_fitted(points, spec, start) for start in range(spec.starts)), key=_cost)
     centres = tuple(tuple(round(float(x), DIGITS) for x in centre) for centre in model.clusterCenters())
     return Clusters(dict(scales), centres, model)
 
 
 def assigned(attributes: DataFrame, clusters: Clusters, spec: SegmentationSpec) -> DataFrame:
     """Key, attributes and the number of the nearest centre, one row per row of `attributes`."""
-    placed = clusters.model.transform(_vectors(attributes, clusters.scales, spec))
+    placed = clusters.model.transform(vectors(attributes, clusters.scales, spec))
     return placed.select(*KEY, *[f"`{a}`" for a in spec.expressions], CLUSTER)
 
 
-def _fitted(vectors: DataFrame, spec: SegmentationSpec, start: int) -> KMeansModel:
+def vectors(attributes: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> DataFrame:
+    """The rows with their standardised attributes as one vector, `STANDARDISED`."""
+    names = [f"{STANDARDISED}_{i}" for i in range(len(scales))]
+    columns = [standardised(a, scale, spec).alias(name) for name, (a, scale) in zip(names, scales.items(), strict=True)]
+    assembler = VectorAssembler(inputCols=names, outputCol=STANDARDISED)
+    return assembler.transform(attributes.select("*", *columns)).drop(*names)
+
+
+def _fitted(points: DataFrame, spec: SegmentationSpec, start: int) -> KMeansModel:
     kmeans = KMeans(k=spec.groups, seed=spec.seed + start, initMode="k-means||", maxIter=spec.iterations)
-    return kmeans.setFeaturesCol(_STANDARDISED).setPredictionCol(CLUSTER).fit(vectors)
+    return kmeans.setFeaturesCol(STANDARDISED).setPredictionCol(CLUSTER).fit(points)
 
 
 def _cost(model: KMeansModel) -> float:
     """Sum of squared distances; at the digits that count, so that the earliest of equally good fits is taken."""
     return round(float(model.summary.trainingCost), DIGITS)
-
-
-def _vectors(attributes: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> DataFrame:
-    names = [f"{_STANDARDISED}_{i}" for i in range(len(scales))]
-    columns = [standardised(a, scale, spec).alias(name) for name, (a, scale) in zip(names, scales.items(), strict=True)]
-    assembler = VectorAssembler(inputCols=names, outputCol=_STANDARDISED)
-    return assembler.transform(attributes.select("*", *columns)).drop(*names)

@@ -16,6 +16,7 @@ from crm_spark.segments.clustering import CLUSTER, Clusters, assigned, fit
 from crm_spark.segments.names import labels, names, refuse_bad_conditions, unearned
 from crm_spark.segments.numbering import canonical_order, ward_classes
 from crm_spark.segments.profile import Profile, Totals, cluster_totals, group_means, profile
+from crm_spark.segments.representatives import redundant
 
 EVERYWHERE = "_ALL"  # a profile belongs to no single city
 _ROWS_PER_GROUP = 3
@@ -61,8 +62,9 @@ class Skipped:
 def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec) -> Segmentation | Skipped:
     """Group the customers of the view of `month`, which must hold all cities.
 
-    Attributes without a value or without variance are dropped; with fewer than two left, or fewer than three customers a
-    group, there is no segmentation. Held-out customers are placed, but shape no group. The same rows give the same numbers and names however they are partitioned.
+    Attributes without a value or without variance are dropped, and those for which another stands if the spec asks for representatives;
+    with fewer than two left, or fewer than three customers a group, there is no segmentation. Held-out customers are placed, but shape no
+    group. The same rows give the same numbers and names however they are partitioned.
     """
     attributes = measured(view, name, spec)
     for kind, rules in (("names", spec.names), ("class_names", spec.class_names)):
@@ -72,8 +74,10 @@ def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec) -> S
         return Skipped(f"{rows} customers are too few for {spec.groups} groups", {})
     sample = training_sample(measured(view.where(_may_shape()), name, spec), rows, spec.sample)
     found = scales(sample, spec)
+    if spec.representatives and usable(found):
+        found |= redundant(sample, usable(found), spec)
     if len(usable(found)) < _MIN_ATTRIBUTES:
-        return Skipped(f"{len(usable(found))} of {len(found)} attributes vary, at least {_MIN_ATTRIBUTES} are needed", unusable(found))
+        return Skipped(f"{len(usable(found))} of {len(found)} attributes can form groups, at least {_MIN_ATTRIBUTES} are needed", unusable(found))
     return _segmented(attributes, sample, found, (month, name), spec)
 
 
