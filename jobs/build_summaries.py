@@ -71,8 +71,7 @@ def _build_of_calls(job: Job) -> None:
 
     def write(table: Table, build: Callable[[DataFrame, MonthsTold], DataFrame], of_table: Sequence[str]) -> None:
         if of_table:
-            rows = build(totals.where(F.col("month").isin(*of_table)), told)
-            _write(job, rows.hint("rebalance"), table, of_table)  # each part has subscribers of all cities: not a file of each
+            _write(job, build(totals.where(F.col("month").isin(*of_table)), told), table, of_table)
 
     try:
         told = months_told(totals)

@@ -225,7 +225,7 @@ def _write_refused(job: Job, fed: Mapping[str, Sequence[Feed]], outcomes: Mappin
             kept = job.read(table, kept_months, all_cities=True).where(F.col("city").isin(*cities) if cities else F.lit(True)) if kept_months else None
             old = [kept.join(pairs, on=["mapping", "month"], how="left_anti")] if kept is not None else []
             rows = reduce(DataFrame.unionByName, [f.select(*table.columns) for f in (*fresh, *old)])
-            job.write(rows.hint("rebalance"), table, months, cities=cities)  # few rows of many small frames: one file a partition
+            job.write(rows, table, months, cities=cities)
     for frame in fresh:
         frame.unpersist()
 
