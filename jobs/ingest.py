@@ -116,10 +116,10 @@ def _before(job: Job) -> Before:
     if not (job.catalog.exists(INGEST_LEDGER) and job.catalog.exists(RUN_LEDGER)):
         return {}
     tables = {m.table: job.config.source.table_of(m) for m in job.config.source.mappings}
-    visible = {(name, m, v) for name, table in tables.items() for m, v in job.versions(table).items()}
     commits = job.catalog.read(RUN_LEDGER).where(F.col("status") == "finished").select("run_id", F.explode("commits").alias("c"))
-    mine = commits.where(F.col("c.table").isin(*tables)).select("run_id", "c.table", "c.month", "c.version").collect()
-    writers = {(r["table"], r["month"]): r["run_id"] for r in mine if (r["table"], r["month"], r["version"]) in visible}
+    mine = commits.where(F.col("c.table").isin(*tables)).select("run_id", "c.table", "c.month").orderBy("c.version").collect()
+    visible = job.seen.writers | {place: {job.run_id} for place in job.seen.own}
+    writers = {(r["table"], r["month"]): r["run_id"] for r in mine if r["run_id"] in visible.get((r["table"], r["month"]), ())}
     told = earlier_accounts(job.catalog.read(INGEST_LEDGER), set(writers.values())) if writers else {}
     made: dict[tuple[str, str], list[Account]] = {place: [] for place in writers}
     for (run_id, label, month), of in told.items():
