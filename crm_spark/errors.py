@@ -31,7 +31,7 @@ class SourceError(CrmError):
 
 
 class NotPublishedError(CrmError):
-    """A job needs (table, month) that neither its own run nor a published one has written."""
+    """A job needs (table, month) that neither its own run nor a published one has written, or a version that is kept no more."""
 
 
 class LockedError(CrmError):

@@ -167,13 +167,13 @@ class Job:
         self.append(literal_frame(self.spark, [row], RUN_LEDGER.struct), RUN_LEDGER)
 
 
-def entry(run: Run, arguments: Arguments | None = None) -> Main:
-    """The `main` of a job file: its docstring is the help, `run` the work, the result the exit code."""
+def entry(run: Run, arguments: Arguments | None = None, alone: bool = False) -> Main:
+    """The `main` of a job file: its docstring is the help, `run` the work (`alone`: while no other job runs), the result the exit code."""
     file = Path(run.__code__.co_filename)
     doc = run.__globals__.get("__doc__") or ""
 
     def main(argv: Sequence[str] | None = None) -> int:
-        code = _guarded(lambda: _main(run, file.stem, doc, arguments, argv))
+        code = _guarded(lambda: _main(run, file.stem, doc, arguments, argv, alone))
         if code and on_databricks():
             raise RuntimeError(f"{file.stem} ended with exit code {code}")
         return code
@@ -234,14 +234,14 @@ def new_run_id(month: str) -> str:
     return f"{month}-{datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}"
 
 
-def carry_out(job: Job, run: Run) -> float:
-    """Run one job under its lock and record how it ended; returns its seconds."""
+def carry_out(job: Job, run: Run, alone: bool = False) -> float:
+    """Run one job under its lock (`alone`: while no other job runs) and record how it ended; returns its seconds."""
     start = time.monotonic()
     if getattr(job.options, "dry_run", False):
         run(job)
         return 0.0
     before = work_so_far(job.spark)
-    with job.locks.job(job.name, job.month, job.cities), described(job.spark, f"{job.name} {job.month}"):
+    with job.locks.job(job.name, job.month, job.cities, alone), described(job.spark, f"{job.name} {job.month}"):
         try:
             run(job)
             job.flush_coverage()
@@ -270,12 +270,12 @@ def set_up_log(verbose: bool = False) -> None:
     logging.getLogger("SQLQueryContextLogger").disabled = True  # PySpark prints every analysis error with its stack, handled or not
 
 
-def _main(run: Run, name: str, doc: str, arguments: Arguments | None, argv: Sequence[str] | None) -> int:
+def _main(run: Run, name: str, doc: str, arguments: Arguments | None, argv: Sequence[str] | None, alone: bool) -> int:
     options = parser(name, doc, arguments).parse_args(argv)
     set_up_log(options.verbose)
     job = open_job(name, options)
     job.log.info("%s %s, run %s", name, job.month, job.run_id)
-    seconds = carry_out(job, run)
+    seconds = carry_out(job, run, alone)
     job.log.info("%s done in %.1f s (publish with: jobs/publish.py --run-id %s)", name, seconds, job.run_id)
     return 0
 

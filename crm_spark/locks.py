@@ -1,6 +1,7 @@
 """Locks between processes: held by an open file, so a dead holder's lock is free at once.
 
 A lock has a scope of cities: a run of named cities shares the month with runs of other cities; a run of all cities has it alone.
+A job that must have the tables to itself shares them with no other job, of whatever month.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import IO
 from crm_spark.errors import LockedError
 
 _POLL_SECONDS = 0.05
+_TABLES = "tables"
 
 
 class Locks:
@@ -29,9 +31,9 @@ class Locks:
         self._held: dict[str, IO[str]] = {}
 
     @contextmanager
-    def job(self, name: str, month: str, cities: Sequence[str] | None) -> Iterator[None]:
-        """Hold (job, city, month) for the block; LockedError (exit 75) names the holder if another has it."""
-        wanted = [(f"{name}.{month}", cities is None)] + [(f"{name}.{month}.{c}", True) for c in cities or ()]
+    def job(self, name: str, month: str, cities: Sequence[str] | None, alone: bool = False) -> Iterator[None]:
+        """Hold (job, city, month) for the block, and the tables with other jobs or `alone`; LockedError (exit 75) names the holder."""
+        wanted = [(_TABLES, alone), (f"{name}.{month}", cities is None)] + [(f"{name}.{month}.{c}", True) for c in cities or ()]
         with ExitStack() as taken:  # what was taken before a refusal is let go too
             for key, exclusive in wanted:
                 if self._take(key, exclusive):

@@ -25,15 +25,22 @@ def publish(job: Job) -> int:
     if not job.seen.own:
         raise NotPublishedError(f"run {job.run_id} has written nothing; give the --run-id of a run that finished its jobs")
     known = job.cities or _known_cities(job)
-    with job.locks.commit(PUBLICATION.full_name):  # two publications at once must not take the same sequence
-        sequence, now = next_sequence(job.catalog), datetime.now().astimezone()
-        rows = [
-            (city, month, table, job.run_id, written.version, sequence, now)
+    return append_pins(
+        job,
+        [
+            (city, month, table, job.run_id, written.version)
             for (table, month), written in sorted(job.seen.own.items())
             for city in written.cities or known
-        ]
-        job.append(literal_frame(job.spark, rows, PUBLICATION.struct), PUBLICATION)
-    return len(rows)
+        ],
+    )
+
+
+def append_pins(job: Job, pins: Sequence[tuple[str, str, str, str, int | None]]) -> int:
+    """Readers see these (city, month, table, run, version) from now on, in one commit; without a version nothing. Returns their number."""
+    with job.locks.commit(PUBLICATION.full_name):  # two publications at once must not take the same sequence
+        sequence, now = next_sequence(job.catalog), datetime.now().astimezone()
+        job.append(literal_frame(job.spark, [(*pin, sequence, now) for pin in pins], PUBLICATION.struct), PUBLICATION)
+    return len(pins)
 
 
 def _known_cities(job: Job) -> Sequence[str]:

@@ -31,12 +31,24 @@ class Written:
     cities: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Pin:
+    """What is published of a (table, month, city): the run that wrote it, and the Delta version to read."""
+
+    run_id: str
+    version: int
+
+
 @dataclass
 class Versions:
-    """Visible versions per (table, month): the own run's commits, else the published ones, never the latest."""
+    """Visible versions per (table, month): the own run's commits, else the published ones, never the latest.
+
+    `writers` are the runs that wrote what is published: the version to read may be a later one that holds the same rows.
+    """
 
     own: dict[tuple[str, str], Written] = field(default_factory=dict)
     published: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    writers: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def months(self, table: Table) -> tuple[str, ...]:
         """Months with a visible version, ascending."""
@@ -76,7 +88,11 @@ class Versions:
 
 def load_versions(catalog: Catalog, run_id: str) -> Versions:
     """Versions as the run `run_id` sees them now."""
-    versions = Versions(published=published_versions(catalog))
+    pins = published_pins(catalog)
+    versions = Versions(
+        published={place: {city: pin.version for city, pin in of.items()} for place, of in pins.items()},
+        writers={place: {pin.run_id for pin in of.values()} for place, of in pins.items()},
+    )
     for row in finished_jobs(catalog, run_id):
         versions.own.update({(c["table"], c["month"]): Written(int(c["version"]), _named(c["cities"])) for c in row["commits"] or ()})
     return versions
@@ -94,15 +110,15 @@ def finished_jobs(catalog: Catalog, run_id: str) -> list[Row]:
     return list(ledger.orderBy("recorded_at").collect())
 
 
-def published_versions(catalog: Catalog) -> dict[tuple[str, str], dict[str, int]]:
-    """The latest published version per (table, month) and city."""
+def published_pins(catalog: Catalog) -> dict[tuple[str, str], dict[str, Pin]]:
+    """What is published per (table, month) and city: the latest row counts, and one without a version withdraws it."""
     if not catalog.exists(PUBLICATION):
         return {}
-    latest = catalog.read(PUBLICATION).groupBy("table", "month", "city").agg(F.max_by("version", "sequence").alias("version"))
-    found: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for row in latest.collect():
-        if row["version"] is not None:
-            found[row["table"], row["month"]][row["city"]] = int(row["version"])
+    latest = F.max_by(F.struct("run_id", "version"), "sequence").alias("pin")
+    found: dict[tuple[str, str], dict[str, Pin]] = defaultdict(dict)
+    for row in catalog.read(PUBLICATION).groupBy("table", "month", "city").agg(latest).collect():
+        if row["pin"]["version"] is not None:
+            found[row["table"], row["month"]][row["city"]] = Pin(row["pin"]["run_id"], int(row["pin"]["version"]))
     return dict(found)
 
 

@@ -12,6 +12,7 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from crm_spark.errors import CrmError
+from crm_spark.tables.contract import FILE_BYTES
 
 TRIED_SPARK = ("4.1.1",)
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
@@ -37,6 +38,7 @@ SETTINGS: Mapping[str, str] = {
     "spark.sql.redaction.string.regex": REDACTED,
     "spark.redaction.string.regex": REDACTED,
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
+    "spark.databricks.delta.optimize.maxFileSize": str(FILE_BYTES),
     "spark.databricks.delta.allFilesInCrc.enabled": "false",  # outside UTC each commit would read its table's whole log to check them
 }
 

@@ -116,10 +116,10 @@ def _before(job: Job) -> Before:
     if not (job.catalog.exists(INGEST_LEDGER) and job.catalog.exists(RUN_LEDGER)):
         return {}
     tables = {m.table: job.config.source.table_of(m) for m in job.config.source.mappings}
-    visible = {(name, m, v) for name, table in tables.items() for m, v in job.versions(table).items()}
     commits = job.catalog.read(RUN_LEDGER).where(F.col("status") == "finished").select("run_id", F.explode("commits").alias("c"))
-    mine = commits.where(F.col("c.table").isin(*tables)).select("run_id", "c.table", "c.month", "c.version").collect()
-    writers = {(r["table"], r["month"]): r["run_id"] for r in mine if (r["table"], r["month"], r["version"]) in visible}
+    mine = commits.where(F.col("c.table").isin(*tables)).select("run_id", "c.table", "c.month").orderBy("c.version").collect()
+    visible = job.seen.writers | {place: {job.run_id} for place in job.seen.own}
+    writers = {(r["table"], r["month"]): r["run_id"] for r in mine if r["run_id"] in visible.get((r["table"], r["month"]), ())}
     told = earlier_accounts(job.catalog.read(INGEST_LEDGER), set(writers.values())) if writers else {}
     made: dict[tuple[str, str], list[Account]] = {place: [] for place in writers}
     for (run_id, label, month), of in told.items():
@@ -225,7 +225,7 @@ def _write_refused(job: Job, fed: Mapping[str, Sequence[Feed]], outcomes: Mappin
             kept = job.read(table, kept_months, all_cities=True).where(F.col("city").isin(*cities) if cities else F.lit(True)) if kept_months else None
             old = [kept.join(pairs, on=["mapping", "month"], how="left_anti")] if kept is not None else []
             rows = reduce(DataFrame.unionByName, [f.select(*table.columns) for f in (*fresh, *old)])
-            job.write(rows.hint("rebalance"), table, months, cities=cities)  # few rows of many small frames: one file a partition
+            job.write(rows, table, months, cities=cities)
     for frame in fresh:
         frame.unpersist()
 

@@ -187,6 +187,42 @@ def test_a_run_of_one_city_writes_that_city_alone_and_tells_so(spark, tmp_path):
     assert [r[1] for r in rows(operator, QUARANTINE, "city", "line_number")] == [7, 6, 8]
 
 
+def touched(operator, before):
+    """(table, city, month) of the files that commits not among `before` have added or removed, by the Delta logs."""
+    found = set()
+    for log in logs(operator) - before:
+        actions = [json.loads(line) for line in log.read_text().splitlines()]
+        of = [a[kind]["partitionValues"] for a in actions for kind in ("add", "remove") if kind in a]
+        found |= {(f"{log.parts[-4]}.{log.parts[-3]}", place["city"], place["month"]) for place in of if place}
+    return found
+
+
+def logs(operator):
+    return set((operator.folder / "tables").glob("*/*/_delta_log/*.json"))
+
+
+def test_a_late_file_and_a_new_city_touch_the_files_of_their_city_and_month_alone(ingested):
+    operator, before = ingested, logs(ingested)
+    operator.deliver({"users/2024-02/late.csv": f"{HEADER}\n7|13800000007|old|A\n"})
+    operator.ingest("late", cities=["A"])
+    of_users = ("raw.user_info", "vault.subscriber_number")
+    assert touched(operator, before) == {(table, "A", "2024-02") for table in of_users}
+    assert len(rows(operator, USER_INFO, "user_id", month="2024-02")) == 2
+
+    before = logs(operator)
+    operator.deliver({"users/2024-03/new.csv": f"{HEADER}\n8|13800000008|go|C\n"})
+    operator.ingest("new", cities=["C"])
+    assert touched(operator, before) == {(table, "C", "2024-03") for table in of_users}
+    assert {c for c, in rows(operator, USER_INFO, "city")} == {"A", "B", "C", "_UNKNOWN"}
+
+    before = logs(operator)
+    operator.ingest("whole")
+    assert "raw.billing" not in {table for table, *_ in touched(operator, before)}
+    before = logs(operator)
+    operator.ingest("again", cities=["A"])
+    assert touched(operator, before) == set(), "what a run of all cities has read is nothing new to a run of one"
+
+
 def test_the_money_that_is_loaded_must_be_the_money_that_was_read():
     account = Account("raw.billing", "2024-03", "a.csv", "f", "m", "loaded", lines=2, loaded=2, money_total=Decimal(3), money_loaded=Decimal(3))
     assert replace(account, money_booked=Decimal("3.00")).imbalance is None

@@ -25,7 +25,6 @@ from crm_spark.bench.indicators import call_indicators
 from crm_spark.bench.measure import Measured, bytes_moved
 from crm_spark.bench.report import chart, growth, releases, table
 from crm_spark.bench.stage import Place, Record, Stage, measure
-from crm_spark.config.strict import read_yaml
 from crm_spark.session import event_log_settings, open_session
 
 LOG = logging.getLogger("crm_spark")
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def _measured(options: argparse.Namespace) -> list[Record]:
     events = options.out / "events"
     own = {"spark.master": "local[*]", "spark.driver.memory": options.memory, **event_log_settings(events)}
-    spark = open_session("bench", {**read_yaml(options.conf_dir / "base.yml")["spark"], **own})
+    spark = open_session("bench", own)
     log = events / str(spark.sparkContext.applicationId)
     place = Place(options.conf_dir, options.out)
     found: list[tuple[Record, Measured]] = []

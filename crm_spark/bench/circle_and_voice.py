@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.bench.data import calls_of
 from crm_spark.bench.duck import build
-from crm_spark.bench.stage import Place, Work
+from crm_spark.bench.stage import Place, Work, save
 from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.voice import build_voice_summary
@@ -35,13 +35,13 @@ def circle_and_voice(spark: SparkSession, size: int, place: Place, shape: str = 
     def run() -> None:
         totals = call_totals(_shaped(calls, shape), register).persist()
         told = months_told(totals)
-        made = {VOICE_SUMMARY.name: build_voice_summary(totals, told), CONTACT_CIRCLE.name: build_contact_circle(totals, told)}
-        at_once(spark, lambda name: _save(made[name], out[name]), out)
+        made = (build_voice_summary(totals, told), build_contact_circle(totals, told))
+        at_once(spark, lambda of: save(*of), zip(made, _TABLES, out.values(), strict=True))
         totals.unpersist()
 
     def floor() -> None:
         calls.select(*READ).write.format("noop").mode("overwrite").save()
-        at_once(spark, lambda path: _save(spark.read.format("delta").load(path), f"{path}_again"), out.values())
+        at_once(spark, lambda of: save(spark.read.format("delta").load(of[1]), of[0], f"{of[1]}_again"), zip(_TABLES, out.values(), strict=True))
 
     def rival() -> None:
         build(_files(calls), _files(register), place.tables(size), os.cpu_count() or 1)
@@ -75,7 +75,3 @@ def _shaped(calls: DataFrame, shape: str) -> DataFrame:
 
 def _files(frame: DataFrame) -> list[str]:
     return [plain_path(file) for file in frame.inputFiles()]
-
-
-def _save(rows: DataFrame, path: str) -> None:
-    rows.write.format("delta").mode("overwrite").partitionBy("city", "month").save(path)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from crm_spark.bench.stage import save
 from crm_spark.config.province import ProvinceConfig, load_province
 from crm_spark.ingest.pseudonym import PseudonymKey, number_id, subscriber_id
 from crm_spark.province.calls import voice_cdr
@@ -33,9 +34,7 @@ def calls_of(spark: SparkSession, size: int, conf: Path, folder: Path) -> tuple[
     if not (place / _DONE).exists():
         province = Province(busier(load_province(conf).between(MONTH, MONTH)), SEED, size)
         parts = 1 + size * 60 // CALLS_A_PART
-        _contract(voice_cdr(told_lives(true_lives(spark, province, parts), province), province)).write.format("delta").mode(
-            "overwrite"
-        ).partitionBy(*VOICE_CDR.partitioned_by).save(calls)
+        save(_contract(voice_cdr(told_lives(true_lives(spark, province, parts), province), province)), VOICE_CDR, calls)
         made = spark.read.format("delta").load(calls)
         made.groupBy("month", "user_id").agg(F.min("city").alias("city")).select(*KEY).write.format("delta").mode("overwrite").save(register)
         (place / _DONE).touch()

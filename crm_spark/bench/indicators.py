@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from crm_spark.bench.data import calls_of
-from crm_spark.bench.stage import Place, Work
+from crm_spark.bench.stage import Place, Work, save
 from crm_spark.customer.indicators import build_call_indicators
 from crm_spark.tables.indicators import CALL_INDICATORS
 
@@ -20,11 +20,11 @@ def call_indicators(spark: SparkSession, size: int, place: Place) -> Work:
     sites = _sites(calls).localCheckpoint()
 
     def run() -> None:
-        _save(CALL_INDICATORS.conform(build_call_indicators(calls, register, sites)), out)
+        save(build_call_indicators(calls, register, sites), CALL_INDICATORS, out)
 
     def floor() -> None:
         calls.select(*READ).write.format("noop").mode("overwrite").save()
-        _save(spark.read.format("delta").load(out), f"{out}_again")
+        save(spark.read.format("delta").load(out), CALL_INDICATORS, f"{out}_again")
 
     def rows_out() -> int:
         return spark.read.format("delta").load(out).count()
@@ -36,7 +36,3 @@ def _sites(calls: DataFrame) -> DataFrame:
     """A place for each cell, spread over a degree."""
     degrees = [((F.xxhash64(F.lit(axis), "cell_id") % 1000) / 2000 + middle).alias(axis) for axis, middle in (("latitude", 30), ("longitude", 120))]
     return calls.select("month", "cell_id").distinct().select("month", "cell_id", *degrees)
-
-
-def _save(rows: DataFrame, path: str) -> None:
-    rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").partitionBy("city", "month").save(path)

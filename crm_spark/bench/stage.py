@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from crm_spark.bench.measure import Measured, best_of, peak_mb
+from crm_spark.tables.catalog import laid_out
+from crm_spark.tables.contract import Table
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,10 @@ def measure(spark: SparkSession, name: str, size: int, work: Work, with_rival: b
     if with_rival and work.rival and work.agrees:
         record.duckdb_seconds, record.equals_duckdb = round(best_of(work.rival).seconds, 2), work.agrees()
     return record, best
+
+
+def save(rows: DataFrame, table: Table, path: str) -> None:
+    """Write rows of a table as a run does."""
+    writer = laid_out(table.conform(rows), table).write.format("delta").mode("overwrite")
+    writer = writer.option("maxRecordsPerFile", table.rows_per_file).option("overwriteSchema", "true")
+    writer.partitionBy(*table.partitioned_by).save(path)

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from crm_spark.config.models import MlflowConfig, load_experiment_settings
 from crm_spark.config.strict import merge, parse, read_yaml
 from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.tables.declared import TABLES
 
+LEAST_MONTHS = 13
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -38,6 +40,7 @@ class EnvConfig:
     """One environment: `conf/base.yml` with `conf/env/<name>.yml` laid over it.
 
     `lock_folder` is for a `var` without file locks; empty: a folder of `var`.
+    `keep_months` says how many months of a layer's tables `jobs/maintain.py` keeps; those of a layer that is not named stay for good.
     """
 
     source: str
@@ -48,6 +51,7 @@ class EnvConfig:
     pseudonym: PseudonymConfig = field(default_factory=PseudonymConfig)
     spark: dict[str, str] = field(default_factory=dict)
     lock_folder: str = ""
+    keep_months: dict[str, int] = field(default_factory=dict)
 
     @property
     def locks(self) -> Path:
@@ -63,7 +67,17 @@ def load_env(conf_dir: Path, name: str) -> EnvConfig:
         raise ConfigError(f"--env {name}: {path} does not exist{did_you_mean(name, known)}")
     raw = merge(read_yaml(conf_dir / "base.yml"), read_yaml(path))
     env = parse(EnvConfig, _filled(raw, str(path)), str(path))
+    _refuse_short_memory(env, str(path))
     return replace(env, mlflow=_checked(env.mlflow, conf_dir))
+
+
+def _refuse_short_memory(env: EnvConfig, where: str) -> None:
+    """Whatever a run or a replay may read is kept."""
+    layers = {table.schema for table in TABLES.values() if table.partitioned_by}
+    unknown = [f"{where}: keep_months.{layer}: no such layer{did_you_mean(layer, layers)}" for layer in sorted({*env.keep_months} - layers)]
+    short = [f"{where}: keep_months.{layer}: at least {LEAST_MONTHS} are needed" for layer, n in env.keep_months.items() if n < LEAST_MONTHS]
+    if unknown or short:
+        raise ConfigError([*unknown, *short])
 
 
 def _checked(mlflow: MlflowConfig, conf_dir: Path) -> MlflowConfig:

@@ -19,11 +19,12 @@ SAME_CONTENT = "same content as {}"
 
 @dataclass(frozen=True)
 class Feed:
-    """One mapping with the files it reads, for the months of the run."""
+    """One mapping with the files it reads, for the months of the run; `whole_hash` is the mapping's hash in a run of all cities."""
 
     label: str
     mapping: MappingConfig
     mapping_hash: str
+    whole_hash: str
     layout: Layout
     months: tuple[str, ...]
     files: tuple[Surveyed, ...]
@@ -64,7 +65,8 @@ def feeds(
     for mapping in source.mappings:
         for layout, files in ((a, f) for a, f in surveyed if any(m is mapping for m in a.mappings)):
             months = tuple(m for m in source.months_of(mapping) if m in layout.months)
-            feed = Feed(source.label_of(mapping), mapping, mapping_hash(source, mapping, key, cities), layout, months, tuple(files))
+            own, whole = (mapping_hash(source, mapping, key, scope) for scope in (cities, None))
+            feed = Feed(source.label_of(mapping), mapping, own, whole, layout, months, tuple(files))
             found.setdefault(mapping.table, []).append(feed)
     return found
 
@@ -80,9 +82,11 @@ def is_settled(label: str, key: PseudonymKey, before: Sequence[Account]) -> bool
 
 
 def is_unchanged(month: str, fed: Sequence[Feed], before: Sequence[Account]) -> bool:
-    """True if the visible table's month was made of exactly these files by these mappings (`before`)."""
+    """True if the visible table's month was made of exactly these files by these mappings (`before`), in the same run of cities or in one of all."""
     was = {(a.mapping, a.file, a.fingerprint, a.mapping_hash) for a in before}
-    return bool(was) and was == {(f.label, s.file.name, s.fingerprint, f.mapping_hash) for f in fed for s in f.files_of(month)}
+    same = {(f.label, s.file.name, s.fingerprint, f.mapping_hash) for f in fed for s in f.files_of(month)}
+    whole = {(f.label, s.file.name, s.fingerprint, f.whole_hash) for f in fed for s in f.files_of(month)}
+    return bool(was) and was in (same, whole)
 
 
 def mapping_hash(source: SourceConfig, mapping: MappingConfig, key: PseudonymKey, cities: Sequence[str] | None) -> str:

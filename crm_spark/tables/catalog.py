@@ -13,11 +13,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.readwriter import DataFrameWriterV2
 
 from crm_spark.config.env import CatalogConfig
-from crm_spark.errors import ContractError
+from crm_spark.errors import ContractError, NotPublishedError
 from crm_spark.locks import Locks
 from crm_spark.tables.contract import Table
 
 _NOT_THERE = ("TABLE_OR_VIEW_NOT_FOUND", "SCHEMA_NOT_FOUND", "PATH_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE")
+_KEPT_NO_MORE = ("DELTA_VERSION_NOT_FOUND", "DELTA_NO_RECREATABLE_HISTORY_FOUND")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,12 @@ class Catalog:
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """All rows at a Delta version; only ops tables are read without one."""
         at = "" if version is None else f" VERSION AS OF {version}"
-        return self._spark.sql(f"SELECT * FROM {self.reference(table)}{at}")
+        try:
+            return self._spark.sql(f"SELECT * FROM {self.reference(table)}{at}")
+        except AnalysisException as error:
+            if error.getCondition() in _KEPT_NO_MORE:
+                raise NotPublishedError(f"{table.full_name}: version {version} is kept no more (400 days); run its month again") from error
+            raise
 
     def replace(self, frame: DataFrame, table: Table, where: Mapping[str, Sequence[str]], note: Mapping[str, str]) -> Commit:
         """Replace exactly the rows for which every column of `where` is among its values, in one commit."""
@@ -83,7 +89,8 @@ class Catalog:
             writer.append()
 
     def _writer(self, frame: DataFrame, table: Table, note: Mapping[str, str]) -> DataFrameWriterV2:
-        return table.conform(frame).writeTo(self.reference(table)).option("userMetadata", json.dumps(note, sort_keys=True))
+        writer = laid_out(table.conform(frame), table).writeTo(self.reference(table)).option("maxRecordsPerFile", table.rows_per_file)
+        return writer.option("userMetadata", json.dumps(note, sort_keys=True))
 
     def _last_commit(self, table: Table, note: Mapping[str, str]) -> Commit:
         """The commit that carries `note`; an empty write over no rows makes none, then the newest version says the same."""
@@ -115,6 +122,14 @@ class Catalog:
         new = [f"`{f.name}` {f.sql_type}" for f in table.fields if f.name not in there]
         if new:
             self._spark.sql(f"ALTER TABLE {self.reference(table)} ADD COLUMNS ({', '.join(new)})")
+
+
+def laid_out(rows: DataFrame, table: Table) -> DataFrame:
+    """Rows of a partition side by side in the order they are looked up by (docs/adr/0008)."""
+    if not table.partitioned_by:
+        return rows
+    order = [*table.partitioned_by, *([table.looked_up_by] if table.looked_up_by else [])]
+    return rows.repartition(*table.partitioned_by).sortWithinPartitions(*order)
 
 
 def _absolute(root: str) -> str:

@@ -13,6 +13,9 @@ from pyspark.sql import types as T
 from crm_spark.errors import ContractError, did_you_mean
 
 _WITH_STATISTICS = (T.StringType, T.NumericType, T.DateType, T.TimestampType)  # what Delta can skip data on
+KEPT = "interval 400 days"  # thirteen months, and some days to publish in
+FILE_BYTES = 256 * 2**20
+_PSEUDONYM_BYTES, _VALUE_BYTES = 40, 4  # in a compressed file: about right for every table, and nothing but the size of files hangs on it
 Pseudonym = Literal["subscriber", "number", "person", "household", "bucket"]
 
 
@@ -70,6 +73,16 @@ class Table:
     def struct(self) -> T.StructType:
         return T.StructType([T.StructField(f.name, f.type, True) for f in self.fields])
 
+    @property
+    def looked_up_by(self) -> str | None:
+        """The column by which rows of a partition are looked up: the first of the key that has statistics."""
+        return next(iter(self._stats_columns()), None)
+
+    @property
+    def rows_per_file(self) -> int:
+        """About so many rows make a file of FILE_BYTES."""
+        return FILE_BYTES // sum(_PSEUDONYM_BYTES if f.pseudonym else _VALUE_BYTES for f in self.fields)
+
     def __getitem__(self, name: str) -> Field:
         found = next((f for f in self.fields if f.name == name), None)
         if found is None:
@@ -94,7 +107,7 @@ class Table:
         lines = [f"  `{f.name}` {f.sql_type}{' NOT NULL' * (f.name in self.not_null)} COMMENT {_text(f.comment)}" for f in self.fields]
         properties = {f"delta.constraints.{name}": check for name, check in self.checks.items()}
         properties["delta.dataSkippingStatsColumns"] = ",".join(self._stats_columns())
-        properties["delta.deletedFileRetentionDuration"] = properties["delta.logRetentionDuration"] = "interval 400 days"
+        properties["delta.deletedFileRetentionDuration"] = properties["delta.logRetentionDuration"] = KEPT
         properties["crm.key"] = ",".join(self.key)
         return (
             f"CREATE TABLE IF NOT EXISTS {reference} (\n"
