@@ -5,6 +5,7 @@ it while it is imported. Nothing of bandicoot itself is changed.
 """
 
 import inspect
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from unittest.mock import patch
@@ -24,6 +25,7 @@ def _formatargspec(args, varargs=None, varkw=None, defaults=None, formatvalue=la
 
 
 with (
+    patch.object(logging.getLogger(), "handlers", [*logging.getLogger().handlers]),  # it would print every message of everybody
     patch.object(inspect, "getargspec", _getargspec, create=True),
     patch.object(inspect, "formatargspec", _formatargspec, create=True),
 ):

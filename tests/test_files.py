@@ -144,6 +144,7 @@ def test_what_is_too_large_for_a_file_is_cut_between_subscribers_and_a_look_up_r
         assert (files_read(found), found.count()) == (1, 1)
 
 
+@pytest.mark.slow
 def test_many_files_are_written_together_readers_gain_and_no_answer_changes(spark, place):
     with one_row_a_file():
         place.publish("r1", "2023-01")
@@ -162,13 +163,14 @@ def test_many_files_are_written_together_readers_gain_and_no_answer_changes(spar
     assert place.digest("2023-01") == before[0], "a replay of the run reads its own version"
 
 
+@pytest.mark.slow
 def test_a_second_maintenance_and_a_dry_run_change_nothing(spark, place, caplog):
     with one_row_a_file():
         place.publish("r1", "2023-01")
     version, published = place.version(), place.job().catalog.read(PUBLICATION).count()
     with caplog.at_level("INFO", logger="crm_spark"):
         place.maintain("2023-01", dry_run=True)
-    told = next(r.getMessage() for r in caplog.records if SEGMENT.full_name in r.getMessage())
+    told = next(r.getMessage() for r in caplog.records if f"    {SEGMENT.full_name}" in r.getMessage())
     assert "would be: written together 2, pinned anew 2, deleted 0 (city, month); removed 0 files" in told
     assert (place.version(), place.job().catalog.read(PUBLICATION).count()) == (version, published)
     place.maintain("2023-01")
@@ -177,6 +179,7 @@ def test_a_second_maintenance_and_a_dry_run_change_nothing(spark, place, caplog)
     assert (place.version(), place.job().catalog.read(PUBLICATION).count(), place.files("2023-01")) == (version, published, files)
 
 
+@pytest.mark.slow
 def test_what_no_run_published_is_not_what_readers_get(spark, place):
     place.publish("r1", "2023-01")
     before = place.digest("2023-01")
@@ -190,6 +193,7 @@ def test_what_no_run_published_is_not_what_readers_get(spark, place):
     assert {r.group_number // 100 for r in place.read("2023-01").collect()} == {2}
 
 
+@pytest.mark.slow
 def test_thirteen_months_stay_readable_and_what_is_older_goes_unless_it_is_what_readers_see(spark, place):
     place.publish("r1", "2023-01", number=1)
     place.publish("quiet", "2023-02", number=7)
@@ -212,6 +216,7 @@ def test_thirteen_months_stay_readable_and_what_is_older_goes_unless_it_is_what_
     assert {m: place.digest(m) for m in digests} == digests
 
 
+@pytest.mark.slow
 def test_a_published_month_outlives_the_log_of_the_version_it_was_written_in(spark, place):
     place.publish("r1", "2023-01")
     place.publish("r2", "2023-02")
@@ -227,6 +232,7 @@ def test_a_published_month_outlives_the_log_of_the_version_it_was_written_in(spa
         place.job().catalog.read(SEGMENT, written)
 
 
+@pytest.mark.slow
 def test_months_beyond_what_the_environment_keeps_are_withdrawn_and_deleted(place):
     for month in ("2023-01", "2023-02", "2024-02"):
         place.publish(f"run of {month}", month)
