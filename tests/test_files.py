@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,8 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from crm_spark.config.env import CatalogConfig
-from crm_spark.errors import LockedError, NotPublishedError
+from crm_spark.config.env import CatalogConfig, load_env
+from crm_spark.errors import ConfigError, LockedError, NotPublishedError
 from crm_spark.job import Job, carry_out
 from crm_spark.locks import Locks
 from crm_spark.months import month_range
@@ -27,6 +28,7 @@ from crm_spark.tables.ops import PUBLICATION, RUN_LEDGER
 from crm_spark.tables.score import SEGMENT
 
 KEY = "city string, month string, user_id string, segmentation string, group_number int, class_number int, group_name string, class_name string"
+ROOT = Path(__file__).resolve().parents[1]
 USERS = 6
 AGEING = ("modificationTime", "deletionTimestamp", "timestamp", "inCommitTimestamp", "createdTime")
 
@@ -91,7 +93,7 @@ class Upkept:
 
 
 def _maintain():
-    spec = importlib.util.spec_from_file_location("maintain_job", Path(__file__).resolve().parents[1] / "jobs" / "maintain.py")
+    spec = importlib.util.spec_from_file_location("maintain_job", ROOT / "jobs" / "maintain.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.run
@@ -246,6 +248,20 @@ def test_months_beyond_what_the_environment_keeps_are_withdrawn_and_deleted(plac
     with pytest.raises(NotPublishedError):
         place.read("2023-01")
     assert place.digest("2023-02") == before
+
+
+def test_a_memory_that_is_too_short_or_of_no_layer_is_refused(tmp_path):
+    for part in ("conf", "mlflow"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    base = tmp_path / "conf" / "base.yml"
+    base.write_text(base.read_text().replace("keep_months: {}", "keep_months: {mart: 12, raws: 24, vault: 13}"))
+    with pytest.raises(ConfigError) as error:
+        load_env(tmp_path / "conf", "demo")
+    where = tmp_path / "conf" / "env" / "demo.yml"
+    assert error.value.problems == [
+        f"{where}: keep_months.raws: no such layer (did you mean 'raw'?)",
+        f"{where}: keep_months.mart: at least 13 are needed",
+    ]
 
 
 HOLDER = textwrap.dedent("""
