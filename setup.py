@@ -39,6 +39,7 @@ setup(
             "hypothesis>=6.100",
             "mypy>=1.11",
             "pandas-stubs",
+            "pyspark[connect]",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.6",
