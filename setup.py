@@ -41,6 +41,7 @@ setup(
             "mypy>=1.11",
             "openpyxl>=3.1",
             "pandas-stubs",
+            "pyspark[connect]",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.6",

@@ -202,7 +202,7 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
     month = asked_month(options.month)
     if month is None:
         raise ConfigError(f"--month {options.month}: yyyy-MM is wanted, as in 2025-03, or before:yyyy-MM-dd")
-    cities = _asked_cities(options.city)
+    cities = asked_cities(options.city)
     config = load_settings(options.conf_dir, options.env)
     matrices = matrices_of(config)  # a wrong cell stops any job, not the ninth of the month
     locks = Locks(config.env.locks)
@@ -221,7 +221,8 @@ def explain(frame: DataFrame, table: Table) -> None:
     frame.explain("formatted")
 
 
-def _asked_cities(given: Sequence[str] | None) -> tuple[str, ...] | None:
+def asked_cities(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The cities of --city, given once or again, with commas or without; None for all, also where a scheduler passes an empty text."""
     cities = {city for text in given or () if text for city in text.split(",")}
     wrong = sorted(city for city in cities if not re.fullmatch(CITY_CODE, city))
     if wrong:

@@ -21,6 +21,7 @@ JARS_FOLDER = Path(".jars")
 # A keyed hash without a UDF puts the padded key into the plan as a 64-byte literal: it must never be shown.
 REDACTED = r"(?i)(0x[0-9a-f]{120,}|X'[0-9a-f]{120,}'|\[([0-9a-f]{2} ?){64,}\])"
 
+_REMOTE = "spark.remote"
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 _COLLECTOR = "-XX:+UseParallelGC"  # a tenth less time than the default on two cores; throughput counts here, not pauses
 
@@ -55,13 +56,18 @@ LOCAL_SETTINGS: Mapping[str, str] = {
 
 
 def open_session(name: str, settings: Mapping[str, str]) -> SparkSession:
-    """The session of a job: the running one on Databricks, else one with Delta; `settings` win over the defaults, and options of Java add up.
+    """The session of a job: the running one on Databricks, one of the Spark Connect server that `spark.remote` or SPARK_REMOTE names, else
+    one with Delta; `settings` win over the defaults, and options of Java add up.
 
     A master given by spark-submit stays; without one the job runs on the local cores, with Java's parallel collector unless another is
-    named. The running session of Databricks takes the settings that may change while it runs; the others are the cluster's own (README).
+    named. A session of Databricks or of a server takes the settings that may change while it runs; the others are the cluster's own
+    (docs/databricks.md) or the server's (docs/connect.md).
     """
     if on_databricks():
         return _with_settings(SparkSession.builder.getOrCreate(), {**SETTINGS, **settings})
+    if remote := settings.get(_REMOTE) or os.environ.get("SPARK_REMOTE"):
+        _refuse_untried_spark()
+        return _with_settings(SparkSession.builder.remote(remote).getOrCreate(), {**SETTINGS, **settings})
     _refuse_untried_spark()
     local = {} if _submitted() else _local()
     java = [given[_JAVA_OPTIONS] for given in (local, settings) if _JAVA_OPTIONS in given]

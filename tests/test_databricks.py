@@ -10,7 +10,7 @@ from databricks.bundles.jobs import Job
 
 from crm_spark.config.env import load_env
 from crm_spark.config.strict import parse, read_yaml
-from crm_spark.job import _asked_cities, parser
+from crm_spark.job import asked_cities, parser
 from crm_spark.months import asked_month
 from crm_spark.session import SETTINGS
 from tests.tiny import load_job
@@ -113,7 +113,7 @@ def test_every_task_understands_its_arguments(month, given, cities):
     for task in month["tasks"]:
         told = [filled(text, values) for text in task["python_wheel_task"]["parameters"]]
         options = parser(task["task_key"], "").parse_args(told)  # what every job takes
-        assert (options.env, asked_month(options.month), _asked_cities(options.city)) == ("databricks", "2025-03", cities)
+        assert (options.env, asked_month(options.month), asked_cities(options.city)) == ("databricks", "2025-03", cities)
         assert options.run_id == "databricks-4711"
 
 

@@ -1,4 +1,4 @@
-"""The running session of Databricks takes what may change while it runs, and no job stops at what may not."""
+"""Which session a job gets; a running one takes what may change while it runs, and no job stops at what may not."""
 
 from crm_spark.session import SETTINGS, open_session
 
@@ -46,3 +46,14 @@ def test_java_options_of_the_environment_add_up_and_only_one_collector_is_named(
     assert [o for o in java_options(monkeypatch, {mine: "-XX:+UseG1GC"}) if o.endswith("GC")] == ["-XX:+UseG1GC"]
     assert not [o for o in java_options(monkeypatch, {}, JAVA_TOOL_OPTIONS="-XX:+UseZGC") if o.endswith("GC")]
     assert not [o for o in java_options(monkeypatch, {"spark.driver.defaultJavaOptions": "-XX:+UseSerialGC"}) if o.endswith("GC")]
+
+
+def test_a_server_is_asked_for_the_session_where_one_is_named(spark, monkeypatch):
+    builder = _Builder(spark)
+    asked = []
+    builder.remote = lambda address: asked.append(address) or builder
+    monkeypatch.setattr("crm_spark.session.SparkSession", builder)
+    assert open_session("any", {"spark.remote": "sc://one"}) is spark
+    monkeypatch.setenv("SPARK_REMOTE", "sc://two")
+    assert open_session("any", {}) is spark
+    assert asked == ["sc://one", "sc://two"]

@@ -1,0 +1,58 @@
+"""The month over Spark Connect: a server of its own, a client without a JVM, and the digests of the classic run."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import KEY, MONTH, ROOT, Tiny
+
+pytestmark = pytest.mark.slow
+STARTS_WITHIN = 120  # seconds
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server on loopback."""
+    port = free_port()
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("w") as told, subprocess.Popen(["bash", ROOT / ".ci/connect_server", str(port)], stdout=told, stderr=told) as process:
+        try:
+            wait_for(port, process, log)
+            yield f"sc://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(2 * STARTS_WITHIN):
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.5)
+    pytest.fail(log.read_text())
+
+
+def test_the_month_over_spark_connect_has_the_digests_of_the_classic_run(server: str, tiny: Tiny) -> None:
+    over = tiny.folder / "connect"
+    tiny.environment("connect", over, {"spark.remote": server}, train="never")
+    arguments = ["--conf-dir", tiny.conf, "--env", "connect", "--month", MONTH]
+    environment = {**os.environ, "CRM_SPARK_PSEUDONYM_KEY": KEY, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, ROOT / "jobs/run_month.py", *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    digests = json.loads((over / "summary.json").read_text(encoding="utf-8"))["digests"]
+    assert digests == tiny.summary["digests"]
