@@ -206,9 +206,12 @@ def test_thirteen_months_stay_readable_and_what_is_older_goes_unless_it_is_what_
     assert {p.name for p in place.path.rglob("*.parquet")} == names
     publish(place.job("r1", "2023-01"))
     assert {r.group_number // 100 for r in place.read("2023-01").collect()} == {1}, "a replay after thirteen months"
-    publish(place.job("r3", "2023-01"))
-
     place.age(10)
+    place.maintain("2023-02")
+    assert {p.name for p in place.path.rglob("*.parquet")} == names, "what was rolled back to is what readers see"
+    assert {r.group_number // 100 for r in place.read("2023-01").collect()} == {1}
+
+    publish(place.job("r3", "2023-01"))
     place.maintain("2023-02")
     left = {p.name for p in place.path.rglob("*.parquet")}
     assert left == place.files("2023-01") | place.files("2023-01", "B") | place.files("2023-02") | place.files("2023-02", "B")
