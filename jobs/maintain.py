@@ -5,7 +5,8 @@ Per table, for the months up to --month:
 - what is published is pinned to the newest version where that holds the same files, so that no pin outlives its log, and readers
   gain from files written together again;
 - months beyond `keep_months` of the environment (default: none) are withdrawn from publication and deleted;
-- files that were deleted longer ago than the table keeps them (400 days: thirteen months stay replayable) are removed.
+- files that were deleted longer ago than the table keeps them (400 days: thirteen months stay replayable) are removed, unless
+  something is published that only an older version holds: a month rolled back, or written anew by a run that was not published.
 No answer of any published month changes. Exit codes: 0 done, 1 failed, 2 bad arguments or configuration, 75 another job is
 running: this one has the tables to itself.
 
@@ -43,7 +44,7 @@ def run(job: Job) -> None:
     for table in TABLES.values():
         if job.catalog.exists(table):
             of_table = ((month, of) for (name, month), of in published.items() if name == table.full_name)
-            pins = {(city, month): pin for month, of in of_table for city, pin in of.items() if _in_scope(job, (city, month))}
+            pins = {(city, month): pin for month, of in of_table for city, pin in of.items()}
             rows += _tend(job, upkeep, table, pins)
     if rows and not job.options.dry_run:
         append_pins(job, rows)
@@ -53,13 +54,14 @@ def _tend(job: Job, upkeep: Upkeep, table: Table, pins: Pins) -> list[PinRow]:
     """Do, or on a dry run tell, what one table needs; returns what is to be published of it."""
     live, size = upkeep.files(table) or {}, upkeep.size(table)
     old = _beyond(job, table, {*live, *pins})
-    held = _held(job, upkeep, table, {p: pin for p, pin in pins.items() if p not in old}, live)
-    crowded = upkeep.crowded(table, {p: live[p] for p in {*held, NOWHERE} & set(live)})
-    dead = upkeep.dead_files(table)
+    held, apart = _held(job, upkeep, table, {p: pin for p, pin in pins.items() if p not in old}, live)
+    mine = [p for p in held if _in_scope(job, p)]
+    crowded = upkeep.crowded(table, {p: live[p] for p in {*mine, NOWHERE} & set(live)})
+    dead = 0 if apart else upkeep.dead_files(table)
     if not job.options.dry_run:
         _act(upkeep, table, [p for p in old if p in live], crowded, dead)
     newest = upkeep.version(table)
-    stale = [p for p in held if pins[p].version != newest or p in crowded]
+    stale = [p for p in mine if pins[p].version != newest or p in crowded]
     _tell(job, table, (len(crowded), len(stale), len(old), dead), size, upkeep.size(table))
     withdrawn: list[PinRow] = [(*place, table.full_name, job.run_id, None) for place in old if place in pins]
     return [*withdrawn, *((*place, table.full_name, pins[place].run_id, newest) for place in stale)]
@@ -86,16 +88,22 @@ def _beyond(job: Job, table: Table, places: Collection[Place]) -> list[Place]:
     return sorted(p for p in places if p != NOWHERE and p[1] < oldest and _in_scope(job, p))
 
 
-def _held(job: Job, upkeep: Upkeep, table: Table, pins: Pins, live: Files) -> list[Place]:
-    """Places of which the newest version holds just the files of the published one.
-
-    Of the others the published version must do: a run has written them anew and was not published.
-    """
+def _held(job: Job, upkeep: Upkeep, table: Table, pins: Pins, live: Files) -> tuple[list[Place], list[Place]]:
+    """Places of which the newest version holds just the files of the published one, and those of which only the published one does."""
     at = {version: upkeep.files(table, version) for version in sorted({pin.version for pin in pins.values()})}
     for version in (v for v, files in at.items() if files is None):
         job.log.warning("    %s: version %d is published but kept no more; run its months again", table.full_name, version)
     known = {p: files for p, pin in pins.items() if (files := at[pin.version]) is not None}
-    return sorted(p for p, files in known.items() if files.get(p, set()) == live.get(p, set()))
+    held = sorted(p for p, files in known.items() if files.get(p, set()) == live.get(p, set()))
+    apart = sorted(set(known) - set(held))
+    if apart:
+        job.log.warning("    %s: the newest version is not the published one of %s; run it again", table.full_name, _some(apart))
+    return held, apart
+
+
+def _some(places: Collection[Place]) -> str:
+    told = [" ".join(p) for p in places]
+    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
 
 
 def _tell(job: Job, table: Table, done: tuple[int, int, int, int], before: tuple[int, int], after: tuple[int, int]) -> None:

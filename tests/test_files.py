@@ -135,6 +135,7 @@ def test_a_city_and_month_lies_in_one_file_in_the_order_of_look_ups_whatever_the
     assert users == [f"A{u}" for u in range(USERS)]
 
 
+@pytest.mark.slow
 def test_what_is_too_large_for_a_file_is_cut_between_subscribers_and_a_look_up_reads_one(place, monkeypatch):
     monkeypatch.setattr(Table, "rows_per_file", 2)
     place.publish("r1", "2023-01")
@@ -161,8 +162,6 @@ def test_many_files_are_written_together_readers_gain_and_no_answer_changes(spar
     assert slice_.version == place.version(), "one version of all months is read, the one of few files"
     assert seen.writers[SEGMENT.full_name, "2023-01"] == {"r1"}, "whose run it was stays known"
     assert files_read(place.read("2023-01").where("city = 'A' AND user_id = 'A3'")) == 1
-    publish(place.job("r1", "2023-01"))
-    assert place.digest("2023-01") == before[0], "a replay of the run reads its own version"
 
 
 @pytest.mark.slow
@@ -208,9 +207,12 @@ def test_thirteen_months_stay_readable_and_what_is_older_goes_unless_it_is_what_
     assert {p.name for p in place.path.rglob("*.parquet")} == names
     publish(place.job("r1", "2023-01"))
     assert {r.group_number // 100 for r in place.read("2023-01").collect()} == {1}, "a replay after thirteen months"
-    publish(place.job("r3", "2023-01"))
-
     place.age(10)
+    place.maintain("2023-02")
+    assert {p.name for p in place.path.rglob("*.parquet")} == names, "what was rolled back to is what readers see"
+    assert {r.group_number // 100 for r in place.read("2023-01").collect()} == {1}
+
+    publish(place.job("r3", "2023-01"))
     place.maintain("2023-02")
     left = {p.name for p in place.path.rglob("*.parquet")}
     assert left == place.files("2023-01") | place.files("2023-01", "B") | place.files("2023-02") | place.files("2023-02", "B")
