@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crm_spark.customer import indicators as packing
 from crm_spark.customer.indicators import build_call_indicators, indicator_partitions
 from crm_spark.frames import literal_frame
 from crm_spark.tables.common import KEY
@@ -22,7 +21,7 @@ from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.places import CELL_SITE
 from crm_spark.tables.raw import VOICE_CDR
 from tests.bandicoot_oracle import Call, indicators
-from tests.customer_support import CITY, all_rows, by_user, rows_of, shuffles
+from tests.customer_support import CITY, by_user, rows_of, shuffles
 from tests.real import DATA
 from tests.tiny import load_job
 
@@ -75,16 +74,32 @@ def nodobo():
     return found
 
 
+def by_bandicoot(told, logs, sites):
+    """The users and months of which a column differs."""
+    assert set(told) == set(logs)
+    return {key: found for key, calls in logs.items() if (found := differences(told[key], calls, sites))}
+
+
+needs_nodobo = pytest.mark.skipif(not NODOBO.exists(), reason=f"{NODOBO.name} is not in CRM_SPARK_REAL_DATA")
+
+
 @pytest.mark.real
-@pytest.mark.skipif(not NODOBO.exists(), reason=f"{NODOBO.name} is not in CRM_SPARK_REAL_DATA")
-def test_every_month_of_every_student_is_what_bandicoot_says_in_every_column(spark):
+@needs_nodobo
+def test_every_month_of_every_student_is_what_bandicoot_says_in_every_column():
     logs = nodobo()
     assert sum(map(len, logs.values())) == 13_035 and len({user for user, _ in logs}) == 27
-    made = build_call_indicators(cdr(spark, logs), register(spark, logs), sites_of(spark, {m for _, m in logs}, SITES))
-    told = {(row["user_id"], row["month"]): row for row in made.collect()}
-    assert set(told) == set(logs)
+    told = in_one_partition(logs, SITES)
     assert sum(row["ignored_calls__direction"] for row in told.values()) == 1_824, "the missed calls"
-    assert {key: found for key, calls in logs.items() if (found := differences(told[key], calls, SITES))} == {}
+    assert by_bandicoot(told, logs, SITES) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@needs_nodobo
+def test_so_it_is_in_spark(spark):
+    logs = nodobo()
+    made = build_call_indicators(cdr(spark, logs), register(spark, logs), sites_of(spark, {m for _, m in logs}, SITES))
+    assert by_bandicoot({(row["user_id"], row["month"]): row for row in made.collect()}, logs, SITES) == {}
 
 
 MOMENTS = st.one_of(
@@ -100,33 +115,52 @@ CALLS = st.builds(
     st.sampled_from(["c0", "c1", "c2", "c3", None]),
 )  # fmt: skip
 FEW_SITES = {"c0": (30.0, 120.0), "c1": (30.5, 121.0), "c2": (30.0, 120.0)}
+LOGS = st.lists(st.lists(CALLS, max_size=30).map(lambda calls: sorted(calls, key=lambda c: (c.at, c.cell or ""))), min_size=1, max_size=4).map(
+    lambda logs: {(f"u{i}", "2025-03"): calls for i, calls in enumerate(logs)}  # calls of one second: by cell
+)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
-@given(st.lists(st.lists(CALLS, max_size=30), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(LOGS)
 def test_any_few_calls_are_what_bandicoot_says(logs):
-    logs = [sorted(calls, key=lambda c: (c.at, c.cell or "")) for calls in logs]  # calls of one second: by cell
-    told = {row["user_id"]: row for batch in indicator_partitions(batches(logs)) for row in batch.to_pylist()}
-    assert [differences(told[f"u{i}"], calls, FEW_SITES) for i, calls in enumerate(logs)] == [{}] * len(logs)
+    assert by_bandicoot(in_one_partition(logs, FEW_SITES), logs, FEW_SITES) == {}
 
 
-def batches(logs):
-    """What one partition is given: the register's row of each user and its calls, texts told by small numbers."""
-    users = [dict.fromkeys(("started_at", "seconds", "is_out", "contact", "cell", "latitude", "longitude")) for _ in logs]
-    register = [{**row, "subscriber": i, "subscriber_too": i, "key": f"{CITY}\t2025-03\tu{i}"} for i, row in enumerate(users)]
-    rows = [
-        {
-            "subscriber": i, "subscriber_too": i, "started_at": c.at, "seconds": c.seconds, "is_out": c.direction and c.direction == "out",
-            "contact": c.contact and ord(c.contact), "cell": c.cell and ord(c.cell[1]), "key": None,
-            "latitude": FEW_SITES.get(c.cell, (None, None))[0], "longitude": FEW_SITES.get(c.cell, (None, None))[1],
-        }
-        for i, calls in enumerate(logs) for c in calls
-    ]  # fmt: skip
-    types = {
-        "subscriber": pa.int64(), "subscriber_too": pa.int64(), "started_at": pa.timestamp("us"), "seconds": pa.int32(), "is_out": pa.bool_(),
-        "contact": pa.int64(), "cell": pa.int64(), "latitude": pa.float64(), "longitude": pa.float64(), "key": pa.string(),
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(LOGS, st.randoms(use_true_random=False))
+def test_the_answer_depends_neither_on_the_order_of_calls_nor_on_who_shares_the_partition(logs, chance):
+    shuffled = {key: chance.sample(calls, len(calls)) for key, calls in reversed(logs.items())}
+    alone = {key: row for key, calls in logs.items() for row in in_one_partition({key: calls}, FEW_SITES).values()}
+    assert alone == in_one_partition(shuffled, FEW_SITES), "to the last bit"
+
+
+def in_one_partition(logs, sites):
+    """The rows made of one partition's calls and register, by user and month; cells and contacts as numbers in the order of their names."""
+    number = {name: i for i, name in enumerate(sorted({name for calls in logs.values() for c in calls for name in (c.cell, c.contact) if name}))}
+    rows = []
+    for i, ((user, month), calls) in enumerate(logs.items()):
+        rows += [{**who(i), **packed(call, number, sites)} for call in calls]
+        rows.append({**who(i), "key": f"{CITY}\t{month}\t{user}"})
+    made = indicator_partitions(pa.Table.from_pylist(rows, PACKED).to_batches())
+    return {(row["user_id"], row["month"]): row for batch in made for row in batch.to_pylist()}
+
+
+def who(number):
+    return {"subscriber": number, "subscriber_too": number}
+
+
+def packed(call, number, sites):
+    latitude, longitude = sites.get(call.cell, (None, None))
+    return {
+        "started_at": call.at, "seconds": call.seconds, "is_out": None if call.direction is None else call.direction == "out",
+        "contact": number.get(call.contact), "cell": number.get(call.cell), "latitude": latitude, "longitude": longitude,
     }  # fmt: skip
-    return pa.Table.from_pylist([*rows, *register], pa.schema(types)).to_batches()
+
+
+PACKED = pa.schema({
+    "subscriber": pa.int64(), "subscriber_too": pa.int64(), "started_at": pa.timestamp("us"), "seconds": pa.int32(), "is_out": pa.bool_(),
+    "contact": pa.int64(), "cell": pa.int64(), "latitude": pa.float64(), "longitude": pa.float64(), "key": pa.string(),
+})  # fmt: skip
 
 
 def at(text):
@@ -212,12 +246,8 @@ def test_a_silent_subscriber_has_a_row_of_nulls_and_no_ignored_call(known):
     assert {row[name] for name in COLUMNS if name.startswith("ignored")} == {0}
 
 
-def test_the_answer_does_not_depend_on_partitions_and_calls_are_shuffled_once(frames, known, monkeypatch):
-    calls, basic, sites = frames
+def test_calls_and_register_are_shuffled_once(frames):
     assert shuffles(build_call_indicators(*frames)) == 1
-    monkeypatch.setattr(packing, "CALLS_A_PARTITION", 1)
-    again = build_call_indicators(calls.repartition(3, "seconds"), basic.repartition(2), sites)
-    assert all_rows(again) == sorted(map(str, known.values()))
 
 
 def test_the_docs_tell_a_family_in_one_line():
@@ -226,18 +256,19 @@ def test_the_docs_tell_a_family_in_one_line():
     assert len(lines) < len(FAMILIES)
 
 
-def test_the_job_reads_calls_of_all_cities_and_tells_that_cells_have_no_place(frames):
-    calls, basic, _ = frames
-    told, written = [], {}
-    visible = {VOICE_CDR.full_name: calls, USER_BASIC.full_name: basic, CELL_SITE.full_name: sites_of(calls.sparkSession, [], {})}
+def test_the_job_reads_calls_of_all_cities_and_the_register_of_its_own_and_tells_that_cells_have_no_place(frames):
+    visible = dict(zip((VOICE_CDR.full_name, USER_BASIC.full_name, CELL_SITE.full_name), frames, strict=True))
+    asked, told, written = {}, [], {}
 
     def read(table, optional=False, all_cities=False):
-        return visible[table.full_name] if all_cities else visible[table.full_name].where(f"city = '{CITY}'")
+        asked[table.full_name] = all_cities
+        return visible[table.full_name]
 
     def write(frame, table):
-        written[table.full_name] = table.conform(frame).count()
+        written[table.full_name] = table.conform(frame).schema == table.struct
 
     job = SimpleNamespace(month="2025-03", read=read, write=write, months_of=lambda table: (), cover=lambda *what: told.append(what))
     load_job("build_call_indicators").run(job)
-    assert written == {"middle.call_indicators": len(KNOWN)}
+    assert asked == {"raw.voice_cdr": True, "middle.user_basic": False, "raw.cell_site": True}
+    assert written == {"middle.call_indicators": True}
     assert [(kind, subject, status) for kind, subject, status, _ in told] == [("column", "middle.call_indicators.radius_of_gyration_km", "skipped")]
