@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from crm_spark.config.province import ProvinceConfig, load_province
-from crm_spark.province.calls import voice_cdr
 from crm_spark.province.defects import DEFECTS, with_bad_rows
 from crm_spark.province.deliveries import DELIVERIES, EXTRA, told_lives, true_lives
 from crm_spark.province.files import NOTE, is_made, make, make_room
+from crm_spark.province.skew import with_skew
 from crm_spark.province.world import Province
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -218,10 +217,10 @@ def test_no_column_of_the_truth_is_delivered_but_keys_and_what_the_register_tell
     assert planted & delivered == {"month", "subscriber_id", "household"}
 
 
-def test_every_table_can_be_spoilt_and_only_the_months_tables_are_asked_of_the_source(spark: SparkSession, config: ProvinceConfig) -> None:
-    province = Province(config, 7, 60)
-    told = told_lives(true_lives(spark, province, 2), province)
-    tables = {d.name: d.rows(told, province).columns for d in (*DELIVERIES, *EXTRA)}
+def test_every_table_can_be_spoilt(read: Read, config: ProvinceConfig) -> None:
+    province = Province(config, 11, 400)
+    told = told_lives(read("truth/life"), province)
+    tables = {d.name: read(d.name).columns for d in DELIVERIES} | {d.name: d.rows(told, province).columns for d in EXTRA}
     assert len(tables) == len(DELIVERIES) + len(EXTRA) >= 20
     assert set(DEFECTS) == set(tables)
     for name, columns in tables.items():
@@ -229,21 +228,23 @@ def test_every_table_can_be_spoilt_and_only_the_months_tables_are_asked_of_the_s
 
 
 def test_skew_gives_one_subscriber_a_share_of_all_calls_and_leaves_the_others_what_they_had(spark: SparkSession, config: ProvinceConfig) -> None:
-    plain = Province(config.between("2025-01", "2025-01"), 7, 60)
-    skewed = replace(plain, config=plain.config.with_shares(skew=0.2))
-    told = told_lives(true_lives(spark, plain, 2).localCheckpoint(), plain)
-    before, after = (voice_cdr(told, province).localCheckpoint() for province in (plain, skewed))
-    counts = after.groupBy("subscriber_id").count().orderBy(F.desc("count")).first()
-    own = before.where(F.col("subscriber_id") == counts["subscriber_id"]).count()
-    everything = after.count()
-    assert everything > 1000
-    assert (counts["count"] - own) / everything == pytest.approx(0.2, abs=0.03)
+    province = Province(config.with_shares(skew=0.2), 7, 5000)
+    told = "direction 'out', call_kind 'inter_province', roaming_kind 'none', is_vpn false, is_on_net false, peer_province 'Anhui', region 'NINGBO'"
+    facts = [f"{value} AS {name}" for name, value in (fact.split() for fact in told.split(", "))]
+    ids = ["id % 4000 + 50 AS subscriber", "cast(id % 4000 AS string) AS subscriber_id", "cast(id AS string) AS peer_number", "id AS start_time"]
+    before = spark.range(20_000).selectExpr(*ids, *facts)
+    people = "(0, NULL, -90, 3, 'JINHUA'), (0, 4, -99, 2, 'NINGBO'), (0, NULL, -9, 1, 'NINGBO')"
+    lives = spark.sql(f"SELECT * FROM VALUES {people} AS lives(t, exit_t, activation_t, subscriber, city)")
+    after = with_skew(before, lives, province).cache()
+    busy, others = after.where("subscriber = 3"), after.where("subscriber != 3")
+    assert busy.count() / after.count() == pytest.approx(0.2, abs=0.01)
+    assert {tuple(r) for r in busy.select("region", "direction", "call_kind", "is_on_net").distinct().collect()} == {("JINHUA", "in", "local", True)}
     kept = [c for c in before.columns if c != "peer_number"]
-    assert before.select(kept).exceptAll(after.select(kept)).isEmpty()
-    others = after.where(F.col("subscriber_id") != counts["subscriber_id"])
-    peers = {r["peer_number"]: r["count"] / others.count() for r in others.groupBy("peer_number").count().collect()}
-    assert peers.pop(None) == pytest.approx(0.2, abs=0.03)
-    assert max(peers.values()) == pytest.approx(0.2, abs=0.03)
+    assert before.select(kept).exceptAll(others.select(kept)).isEmpty() and others.count() == before.count()
+    peers = {r["peer_number"]: r["count"] / others.count() for r in others.groupBy("peer_number").count().orderBy(F.desc("count")).limit(3).collect()}
+    assert peers.pop(None) == pytest.approx(0.2, abs=0.01)
+    everybodys, next_one = peers.values()
+    assert everybodys == pytest.approx(0.2, abs=0.01) and next_one == 1 / 20_000
 
 
 def test_as_many_rows_are_bad_as_are_asked_for(spark: SparkSession, config: ProvinceConfig) -> None:

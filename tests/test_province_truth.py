@@ -36,7 +36,6 @@ BEST_OUTSIDE = {
     "tone_sleep": ".68: what ends a spell, no model's question",
     "web_return": ".69: what ends a spell, no model's question",
     "tone_wake": ".73",
-    "tone_buy": ".747",
 }
 COLUMN_OUTSIDE = {"web_silence": "last month's volume: .75"}
 pytestmark = pytest.mark.slow
@@ -140,7 +139,8 @@ def test_complaints_and_answers_are_those_the_user_extension_counts(read: Callab
     counted = read("user_extension").where("subscriber_id IS NOT NULL AND complaints RLIKE '^[0-9]+$'").distinct()
     told = read("complaint").where("subscriber_id IS NOT NULL AND told_at != 'yesterday'").distinct()
     assert told.count() == counted.agg(F.sum(F.col("complaints").cast("int"))).first()[0]
-    assert read("survey").where("score BETWEEN 1 AND 5").select("month", "subscriber_id").distinct().count() == counted.where("satisfaction IS NOT NULL").count()
+    answers = read("survey").where("score BETWEEN 1 AND 5 AND subscriber_id IS NOT NULL")
+    assert answers.select("month", "subscriber_id").distinct().count() == counted.where("satisfaction IS NOT NULL").count()
 
 
 def test_every_member_has_a_group_and_every_group_and_key_account_a_manager(read: Callable[[str], DataFrame]) -> None:

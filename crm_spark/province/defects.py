@@ -36,7 +36,7 @@ DEFECTS: Mapping[str, Sequence[Defect]] = {
     "tariff": ({"rental": "-1"},),
     "voice_cdr": ({"seconds": "-5"}, {"direction": "sideways"}, {"start_time": None}, {}),
 }
-IS_BAD = "is_bad"
+IS_BAD, _DEFECT = "is_bad", "which_defect"
 
 
 def with_bad_rows(rows: DataFrame, table: str, province: Province) -> DataFrame:
@@ -45,9 +45,9 @@ def with_bad_rows(rows: DataFrame, table: str, province: Province) -> DataFrame:
     dice, row = province.dice, F.xxhash64(*rows.columns)
     spoilt = dice.happens(province.config.bad_row_share, f"bad {table}", row)
     copies = F.when(spoilt, F.array(F.lit(False), F.lit(True))).otherwise(F.array(F.lit(False)))
-    copied = rows.withColumn("kind", dice.below(len(defects), f"defect {table}", row)).withColumn(IS_BAD, F.explode(copies))
+    copied = rows.withColumn(_DEFECT, dice.below(len(defects), f"defect {table}", row)).withColumn(IS_BAD, F.explode(copies))
     broken = {c: _broken(copied, c, defects) for c in sorted({c for defect in defects for c in defect})}
-    return copied.withColumns(broken).drop("kind")
+    return copied.withColumns(broken).drop(_DEFECT)
 
 
 def _broken(rows: DataFrame, column: str, defects: Sequence[Defect]) -> Column:
@@ -55,5 +55,5 @@ def _broken(rows: DataFrame, column: str, defects: Sequence[Defect]) -> Column:
     value = F.col(column)
     for number, defect in enumerate(defects):
         if column in defect:
-            value = F.when(F.col(IS_BAD) & (F.col("kind") == number), F.lit(defect[column]).cast(kind)).otherwise(value)
+            value = F.when(F.col(IS_BAD) & (F.col(_DEFECT) == number), F.lit(defect[column]).cast(kind)).otherwise(value)
     return value
