@@ -1,12 +1,12 @@
-"""A few rows of the driver as a frame."""
+"""A few rows of the driver as a frame, and a frame with more columns, if any."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import pandas as pd
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import types as T
 
 
@@ -19,3 +19,8 @@ def literal_frame(spark: SparkSession, rows: Sequence[tuple[object, ...]], schem
     held = rows or [(None,) * len(struct.fields)]  # pandas goes by Arrow only with a row in it
     frame = spark.createDataFrame(pd.DataFrame(held, columns=struct.names, dtype=object), struct)
     return frame if rows else frame.limit(0)
+
+
+def with_columns(frame: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
+    """`frame.withColumns`, but for no column too, which Spark Connect refuses."""
+    return frame.withColumns(dict(columns)) if columns else frame

@@ -47,9 +47,10 @@ def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
     pytest.fail(log.read_text())
 
 
-def test_the_month_over_spark_connect_has_the_digests_of_the_classic_run(server: str, tiny: Tiny) -> None:
+def test_the_month_with_its_training_over_spark_connect_has_the_digests_of_the_classic_run(server: str, tiny: Tiny) -> None:
     over = tiny.folder / "connect"
-    tiny.environment("connect", over, {"spark.remote": server}, train="never")
+    own = {"tracking_uri": f"sqlite:///{over}/mlflow.db", "artifacts": f"{over}/mlartifacts", "train": "always"}
+    tiny.environment("connect", over, {"spark.remote": server}, **own)
     arguments = ["--conf-dir", tiny.conf, "--env", "connect", "--month", MONTH]
     environment = {**os.environ, "CRM_SPARK_PSEUDONYM_KEY": KEY, "PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, ROOT / "jobs/run_month.py", *arguments], env=environment, capture_output=True, text=True, check=False)

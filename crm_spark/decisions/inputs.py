@@ -12,6 +12,7 @@ from pyspark.sql import types as T
 from crm_spark.config.decisions import DecisionSettings, DerivedSpec
 from crm_spark.decisions.table import MatrixSet, Skipped, kind_of
 from crm_spark.errors import ConfigError
+from crm_spark.frames import with_columns
 from crm_spark.tables.common import KEY
 from crm_spark.tables.contract import Table
 from crm_spark.tables.score import PERSONAL_INDEX
@@ -40,8 +41,8 @@ def decision_input(view: DataFrame, index: DataFrame, models: Iterable[str], gro
     grades = {f"{m}_grade": F.try_element_at("grades", F.lit(m)) for m in models}
     named = {g: F.try_element_at("groups", F.lit(g)) for g in groups}
     pivoted = index.select(*KEY, *_OF_INDEX, *(c.alias(name) for name, c in {**scores, **grades, **named}.items()))
-    joined = view.join(pivoted, on=list(KEY), how="left").withColumns(_meant(matrices.settings))
-    return with_derived(joined, matrices)
+    joined = view.join(pivoted, on=list(KEY), how="left")
+    return with_derived(with_columns(joined, _meant(matrices.settings)), matrices)
 
 
 def with_derived(customers: DataFrame, matrices: MatrixSet) -> DataFrame:
@@ -50,7 +51,7 @@ def with_derived(customers: DataFrame, matrices: MatrixSet) -> DataFrame:
     problems = [f"{path}: derived.{name}: {told}" for path, name, spec in derived if (told := _derived_problem(customers, spec))]
     if problems:
         raise ConfigError(problems)
-    return customers.withColumns({name: F.expr(spec.sql) for _, name, spec in derived})
+    return with_columns(customers, {name: F.expr(spec.sql) for _, name, spec in derived})
 
 
 def usable_matrices(customers: DataFrame, matrices: MatrixSet) -> tuple[MatrixSet, tuple[Skipped, ...]]:

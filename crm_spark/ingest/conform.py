@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from crm_spark.config.sources import MappingConfig
+from crm_spark.frames import with_columns
 from crm_spark.ingest.columnar import FILE_MONTH
 from crm_spark.ingest.fields import FieldReader, readers
 from crm_spark.ingest.lines import LINE
@@ -55,7 +56,7 @@ def conform(rows: DataFrame, mapping: MappingConfig, table: Table, door: Door) -
     raw = raw_values(dated, expressions(mapping, table, door.key, door.month or ""))
     fields = readers(raw, table, mapping)
     flags = [_Flag(r.field.name, f"crm__bad_{i}_{r.field.name}", *reason) for r in fields for i, reason in enumerate(r.problems)]
-    flagged = _values(raw, fields, table, mapping).withColumns({f.name: F.coalesce(f.holds, F.lit(False)) for f in flags})
+    flagged = with_columns(_values(raw, fields, table, mapping), {f.name: F.coalesce(f.holds, F.lit(False)) for f in flags})
     reasons = [(F.col(f.name), f"{f.field}: {f.rule}") for f in flags] + list(_rules(fields, flags, table, mapping))
     judged = flagged.withColumn(REASONS, F.coalesce(F.col(BROKEN), told(reasons)))
     finished = [_finished(f, door).alias(f.name) for f in table.fields]

@@ -22,9 +22,9 @@ import pyspark
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature, infer_signature
+from mlflow.models import Model, ModelSignature, infer_signature
 from pyspark.ml import PipelineModel
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, is_remote
 from pyspark.sql import types as T
 
 from crm_spark.config.models import MlflowConfig, load_experiment_settings
@@ -38,6 +38,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 _SHOWN = ("test_auc", "test_pr_auc", "test_lift_10", "test_ks", "test_calibration_error")
 _REQUIREMENTS = [f"pyspark=={pyspark.__version__}"]  # given, or MLflow starts a second Spark to infer them
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias
+_MODEL_DATA = "sparkml"  # where MLflow's flavour keeps Spark's own files
 _PICTURE_DPI = 110
 
 
@@ -77,8 +78,7 @@ class Registry:
         version = self.champion_version(model)
         if version is None:
             return None
-        pipeline = mlflow.spark.load_model(f"models:/{self._name(model)}/{version}", dfs_tmpdir=self._scratch())
-        return Champion(model, version, pipeline)
+        return Champion(model, version, self._loaded(f"models:/{self._name(model)}/{version}"))
 
     def record(
         self, trained: Trained, spark: SparkSession, versions: InputVersions, failures: Sequence[str], tags: Mapping[str, str]
@@ -93,7 +93,7 @@ class Registry:
             mlflow.log_params(_parameters(trained, versions))
             mlflow.log_metrics(dict(trained.metrics) | _base_rates(trained) | _validations(trained))
             _log_artifacts(trained, versions, failures)
-            version = self._log_model(trained, spark, name)
+            version = self._log_model(trained, spark, name, run.info.run_id)
         self._client.update_model_version(name, version, summary(trained))
         for tag, value in {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id}.items():
             self._client.set_model_version_tag(name, version, tag, value)
@@ -106,17 +106,43 @@ class Registry:
         found = self._client.get_run(str(run_id)).data.metrics
         return {name: found[name] for name in _SHOWN if name in found}
 
-    def _log_model(self, trained: Trained, spark: SparkSession, name: str) -> str:
+    def _loaded(self, uri: str) -> PipelineModel:
+        """The pipeline; a client of Spark Connect lays it into `scratch`, which the server sees."""
+        if not _is_client():
+            pipeline: PipelineModel = mlflow.spark.load_model(uri, dfs_tmpdir=self._scratch())
+            return pipeline
+        folder = self._scratch_folder()  # stays: Spark may read it at any time
+        return PipelineModel.load(f"{mlflow.artifacts.download_artifacts(uri, dst_path=folder)}/{_MODEL_DATA}")
+
+    def _scratch_folder(self) -> str:
+        """A new folder of the client's own in `scratch`."""
+        Path(self._scratch()).mkdir(parents=True, exist_ok=True)
+        return tempfile.mkdtemp(dir=self._scratch())
+
+    def _log_model(self, trained: Trained, spark: SparkSession, name: str, run_id: str) -> str:
         with _quiet():
+            signature = _signature(trained, spark)
+            if _is_client():
+                return self._log_written(trained.pipeline, signature, name, run_id)
             info = mlflow.spark.log_model(
                 trained.pipeline,
                 artifact_path="model",
                 registered_model_name=name,
-                signature=_signature(trained, spark),
+                signature=signature,
                 pip_requirements=_REQUIREMENTS,
                 dfs_tmpdir=self._scratch(),
             )
         return str(info.registered_model_version)
+
+    def _log_written(self, pipeline: PipelineModel, signature: ModelSignature, name: str, run_id: str) -> str:
+        """The same from a client of Spark Connect: the server writes Spark's own files into `scratch`, which both see."""
+        folder = self._scratch_folder()
+        pipeline.save(f"{folder}/{_MODEL_DATA}")
+        model = Model(artifact_path="model", run_id=run_id, signature=signature)
+        model.add_flavor("spark", pyspark_version=pyspark.__version__, model_data=_MODEL_DATA, code=None)
+        model.save(f"{folder}/MLmodel")
+        mlflow.log_artifacts(folder, "model")
+        return str(mlflow.register_model(f"runs:/{run_id}/model", name).version)
 
     def _set_alias(self, name: str, version: str, passed: bool) -> None:
         self._client.set_registered_model_alias(name, CHAMPION if passed else CHALLENGER, version)
@@ -158,6 +184,11 @@ def _make_folders(config: MlflowConfig) -> None:
         Path(config.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     if config.artifacts and "://" not in config.artifacts:
         Path(config.artifacts).mkdir(parents=True, exist_ok=True)
+
+
+def _is_client() -> bool:
+    """True under Spark Connect, where MLflow misses the Spark file system that it copies models by; on Databricks it copies by a volume."""
+    return is_remote() and "DATABRICKS_RUNTIME_VERSION" not in os.environ
 
 
 @contextmanager
