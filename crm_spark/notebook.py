@@ -34,7 +34,7 @@ def published(name: str) -> Job:
     """A job that only reads: what is published of the chosen environment and month."""
     env, month = parameter("env", "demo"), parameter("month", "")
     conf_dir = Path(parameter("conf_dir", "conf" if Path("conf").is_dir() else "../conf"))
-    options = argparse.Namespace(env=env, conf_dir=conf_dir, month=month or "0001-01", city=None, run_id="notebook")
+    options = argparse.Namespace(env=env, conf_dir=conf_dir, month=month or "0001-01", city=None, run_id="notebook", event_log=None)
     job = open_job(name, options)
     months = job.months_of(RECOMMENDATION)
     if not months:

@@ -21,6 +21,7 @@ from tests.test_voice import CALLS
 TOLD = [user for user in CALLS if user not in ("untold", "closed")]
 
 
+@pytest.mark.slow
 def test_duckdb_makes_the_same_rows_of_calls_that_tell_everything(spark, tmp_path):
     duck = pytest.importorskip("crm_spark.bench.duck")
     pytest.importorskip("duckdb")

@@ -161,6 +161,7 @@ def test_a_refused_file_keeps_what_the_table_had_and_tells_the_ledger(ingested):
     assert len(rows(operator, BILLING, "user_id")) == 2
 
 
+@pytest.mark.slow
 def test_one_content_under_two_names_is_loaded_once(spark, tmp_path):
     yaml = 'files:\n  u: {path: "{data}/*.csv", format: csv}\nmappings:\n  - {table: raw.user_info, file: u, columns: {user_id: id}}\n'
     operator = Operator(spark, tmp_path, yaml).deliver({"a.csv": "id\n1\n2\n", "b.csv": "id\n2\n1\n"})
@@ -172,6 +173,7 @@ def test_one_content_under_two_names_is_loaded_once(spark, tmp_path):
     assert operator.ingest("r2").commits == []
 
 
+@pytest.mark.slow
 def test_a_run_of_one_city_writes_that_city_alone_and_tells_so(spark, tmp_path):
     yaml = 'files:\n  u: {path: "{data}/u.csv", format: csv}\nmappings:\n  - {table: raw.user_info, file: u, city: c, columns: {user_id: id, tenure_months: t}}\n'
     operator = Operator(spark, tmp_path, yaml).deliver({"u.csv": "id,c,t\n1,A,1\n2,B,1\n"})
@@ -204,6 +206,7 @@ def logs(operator):
 OF_USERS = ("raw.user_info", "vault.subscriber_number")
 
 
+@pytest.mark.slow
 def test_a_late_file_touches_the_files_of_its_city_and_month_alone(ingested):
     operator, before = ingested, logs(ingested)
     operator.deliver({"users/2024-02/late.csv": f"{HEADER}\n7|13800000007|old|A\n"})
@@ -235,6 +238,7 @@ def test_the_money_that_is_loaded_must_be_the_money_that_was_read():
     assert replace(account, money_total=Decimal(4)).imbalance == "the money of the parts is not the money of the file"
 
 
+@pytest.mark.slow
 def test_files_of_published_months_may_be_gone_but_not_those_of_the_runs_month_or_of_another_key(ingested, tmp_path, caplog):
     operator = ingested
     (tmp_path / "data" / "bills_2024-02.csv").unlink()

@@ -174,6 +174,7 @@ def test_chances_are_chances_and_what_happens_follows_them(read: Read) -> None:
     assert 0.02 < left[0] < 0.06
 
 
+@pytest.mark.slow
 def test_the_same_province_whatever_the_partitions_and_another_one_for_another_seed(spark: SparkSession, config: ProvinceConfig) -> None:
     short = config.between("2024-12", "2025-01")
 
