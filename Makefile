@@ -30,8 +30,9 @@ province: setup ## raw files of a synthetic province and, apart, the truth plant
 	@$(BIN)/python jobs/make_province.py --size $(SIZE) --seed $(SEED) --out $(CRM_SPARK_VAR)/province/$(SIZE)-$(SEED)/raw --tables all $(ARGS)
 
 mlflow-ui: setup ## review the models of a run in the browser: make mlflow-ui RUN=demo
+	@test -f "$(CRM_SPARK_VAR)/$(or $(RUN),demo)/mlflow.db" || { echo "$(CRM_SPARK_VAR)/$(or $(RUN),demo)/mlflow.db not found: run it first, or name another run with RUN="; exit 2; }
 	@echo "open http://127.0.0.1:$(or $(PORT),5000)/#/experiments?workflowType=machine_learning"
-	@$(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri sqlite:///var/$(or $(RUN),demo)/mlflow.db --artifacts-destination var/$(or $(RUN),demo)/mlartifacts
+	@$(BIN)/mlflow server --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri sqlite:///$(CRM_SPARK_VAR)/$(or $(RUN),demo)/mlflow.db --artifacts-destination $(CRM_SPARK_VAR)/$(or $(RUN),demo)/mlartifacts
 
 cluster-demo: setup ## the demo's month on a Spark standalone cluster on this machine; prints both digests
 	@test -f var/demo/summary.json || $(MAKE) demo

@@ -141,6 +141,20 @@ def test_a_reviewer_finds_the_card_the_plots_the_rules_and_a_plain_signature(mon
     assert inputs["arpu_yuan"] == "double" and "user_id" not in inputs
 
 
+def test_every_model_tells_the_columns_it_reads_and_a_tree_that_can_be_followed(month):
+    client = MlflowClient(month.config.env.mlflow.tracking_uri)
+    nested = 0
+    for name in month.config.models:
+        champion = client.get_model_version_by_alias(name, "champion")
+        mlmodel = yaml.safe_load(Path(client.download_artifacts(champion.run_id, "model/MLmodel")).read_text(encoding="utf-8"))
+        inputs = {column["name"]: column["type"] for column in json.loads(mlmodel["signature"]["inputs"])}
+        assert len(inputs) > 20 and "any" not in inputs.values(), name
+        nested += inputs.get("services") == "map"
+        tree = Path(client.download_artifacts(champion.run_id, "rules/tree.txt")).read_text(encoding="utf-8")
+        assert tree.count(" have the label") >= 2 and "If (" in tree, name
+    assert nested > 0, "a model that reads services tells it as a map"
+
+
 def test_segments_have_names_and_classes(month):
     groups = (
         month.read(SEGMENT)

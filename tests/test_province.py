@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -134,6 +135,11 @@ def test_the_calls_are_the_calls_the_truth_counts(read: Read) -> None:
 
 def test_calls_lie_within_their_month(read: Read) -> None:
     assert read("voice_cdr").where("start_time IS NOT NULL AND substr(cast(start_time AS string), 1, 7) != month").isEmpty()
+
+
+def test_fractions_are_written_plainly(made: Path) -> None:
+    lines = [line for file in (made / "contact_circle").rglob("*.csv.gz") for line in gzip.decompress(file.read_bytes()).decode().splitlines()]
+    assert len(lines) > 500 and not [line for line in lines if re.search(r"\d[eE][-+]?\d", line.split(",", 3)[3])]
 
 
 def test_levels_agree_between_delivered_summaries_and_calls(read: Read) -> None:

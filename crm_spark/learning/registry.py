@@ -22,13 +22,13 @@ import pyspark
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, Map, Object, Property, Schema, TensorSpec
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession, is_remote
 from pyspark.sql import types as T
 
 from crm_spark.config.models import MlflowConfig, load_experiment_settings
-from crm_spark.frames import literal_frame
 from crm_spark.learning.card import InputVersions, model_card, summary, versions_told
 from crm_spark.learning.plots import figures
 from crm_spark.learning.rules import model_digest
@@ -93,7 +93,7 @@ class Registry:
             mlflow.log_params(_parameters(trained, versions))
             mlflow.log_metrics(dict(trained.metrics) | _base_rates(trained) | _validations(trained))
             _log_artifacts(trained, versions, failures)
-            version = self._log_model(trained, spark, name, run.info.run_id)
+            version = self._log_model(trained, name, run.info.run_id)
         self._client.update_model_version(name, version, summary(trained))
         for tag, value in {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id}.items():
             self._client.set_model_version_tag(name, version, tag, value)
@@ -119,9 +119,9 @@ class Registry:
         Path(self._scratch()).mkdir(parents=True, exist_ok=True)
         return tempfile.mkdtemp(dir=self._scratch())
 
-    def _log_model(self, trained: Trained, spark: SparkSession, name: str, run_id: str) -> str:
+    def _log_model(self, trained: Trained, name: str, run_id: str) -> str:
         with _quiet():
-            signature = _signature(trained, spark)
+            signature = _signature(trained)
             if _is_client():
                 return self._log_written(trained.pipeline, signature, name, run_id)
             info = mlflow.spark.log_model(
@@ -255,12 +255,24 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _signature(trained: Trained, spark: SparkSession) -> ModelSignature:
+def _signature(trained: Trained) -> ModelSignature:
     """Raw view columns in, prediction out. A decimal has no place in a signature; features are doubles anyway."""
-    inputs = T.StructType([T.StructField(f.name, _plain(f.dataType)) for f in trained.prepared.inputs.fields])
-    prediction = T.StructType([T.StructField("prediction", T.DoubleType())])
-    return infer_signature(literal_frame(spark, [], inputs), literal_frame(spark, [], prediction))
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(_signature_type(f.dataType), f.name, required=False) for f in trained.prepared.inputs.fields]
+    return ModelSignature(Schema(inputs), Schema([ColSpec(DataType.double, "prediction")]))
 
 
-def _plain(kind: T.DataType) -> T.DataType:
-    return T.DoubleType() if isinstance(kind, T.DecimalType) else kind
+def _signature_type(kind: T.DataType) -> DataType | Map | Array | Object:
+    """MLflow's name of a column's type; it infers none for a map of which it sees no row."""
+    if isinstance(kind, T.MapType):
+        return Map(_signature_type(kind.valueType))
+    if isinstance(kind, T.ArrayType):
+        return Array(_signature_type(kind.elementType))
+    if isinstance(kind, T.StructType):
+        return Object([Property(f.name, _signature_type(f.dataType), required=False) for f in kind.fields])
+    return _SIGNATURE_TYPES.get(type(kind), DataType.double)
+
+
+_SIGNATURE_TYPES: dict[type[T.DataType], DataType] = {
+    T.StringType: DataType.string, T.BooleanType: DataType.boolean, T.IntegerType: DataType.integer, T.LongType: DataType.long,
+    T.FloatType: DataType.float, T.DateType: DataType.datetime, T.TimestampType: DataType.datetime, T.TimestampNTZType: DataType.datetime,
+}  # fmt: skip

@@ -10,19 +10,24 @@ from typing import cast
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.classification import DecisionTreeClassificationModel, GBTClassificationModel, RandomForestClassificationModel
 from pyspark.ml.feature import SQLTransformer, StringIndexerModel, VectorAssembler
+from pyspark.ml.regression import DecisionTreeRegressionModel
 
 from crm_spark.learning.features import MISSING
 
 TreeModel = DecisionTreeClassificationModel | GBTClassificationModel | RandomForestClassificationModel
+ReadableTree = DecisionTreeRegressionModel  # its leaves are shares of customers with the label
 
 UNSEEN = "(unseen)"  # the level of a text that training never saw
 _NUMBER_TEST = re.compile(r"feature (\d+) (<=|>) (-?[\d.]+(?:E-?\d+)?)")
+_LEAF = re.compile(r"Predict: (-?[\d.]+(?:E-?\d+)?)")
 _LEVEL_TEST = re.compile(r"feature (\d+) (not in|in) \{([\d.,]*)\}")
 
 
-def tree_rules(model: TreeModel, names: Sequence[str], levels: Mapping[str, Sequence[str]]) -> str:
+def tree_rules(model: TreeModel | ReadableTree, names: Sequence[str], levels: Mapping[str, Sequence[str]]) -> str:
     """The model's trees as nested conditions, with feature names, level names and `is missing` in place of numbers."""
     text = _NUMBER_TEST.sub(lambda m: _number_test(names[int(m[1])], m[2], float(m[3])), _trees(model))
+    if isinstance(model, ReadableTree):
+        text = _LEAF.sub(lambda m: f"{float(m[1]):.1%} have the label", text)
     return _LEVEL_TEST.sub(lambda m: _level_test(names[int(m[1])], m[2], m[3], levels), text)
 
 
@@ -54,7 +59,7 @@ def _stage_text(stage: Transformer) -> str:
     return _trees(cast(TreeModel, stage))
 
 
-def _trees(model: TreeModel) -> str:
+def _trees(model: TreeModel | ReadableTree) -> str:
     """The debug text without its first line, which holds a random identifier."""
     return str(model.toDebugString).split("\n", 1)[1]
 

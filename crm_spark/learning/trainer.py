@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pyspark.ml import Pipeline, PipelineModel, Transformer
 from pyspark.ml.classification import DecisionTreeClassifier, GBTClassifier, RandomForestClassifier
+from pyspark.ml.regression import DecisionTreeRegressor
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -16,7 +17,7 @@ from crm_spark.config.models import Algorithm, Gate, ModelSpec, Point, Selection
 from crm_spark.errors import CrmError
 from crm_spark.learning import measures as m
 from crm_spark.learning.features import FeatureSet, candidate_features, input_columns, learnable_features, preparation_stages
-from crm_spark.learning.rules import TreeModel, importances, text_levels, tree_rules
+from crm_spark.learning.rules import ReadableTree, TreeModel, importances, text_levels, tree_rules
 from crm_spark.learning.split import EARLIER_HOLD_OUT, HOLD_OUT, TRAIN, VALIDATION, Count, Split, choose_split, label_counts, part, tally
 from crm_spark.learning.windows import LABEL_VALUE
 
@@ -111,8 +112,7 @@ def train(prepared: Prepared) -> Trained:
     chosen = choose(candidates, spec.selection)
     model = _refitted(prepared, chosen) if spec.refit else chosen.model
     tables = _hold_out_tables(prepared, model)
-    readable = {c.algorithm: c.model for c in candidates if c.algorithm == "tree"} | {chosen.algorithm: model}
-    rules = {algorithm: _rules(prepared, fitted) for algorithm, fitted in readable.items()}
+    rules = {**_readable(prepared, candidates), chosen.algorithm: _rules(prepared, model)}
     pipeline = PipelineModel(stages=[*prepared.stages, model])
     shares = importances(model, prepared.features.names)
     return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, tables), tables[HOLD_OUT], shares, rules)
@@ -180,11 +180,20 @@ def _refitted(prepared: Prepared, chosen: Candidate) -> TreeModel:
 
 
 def _fit(prepared: Prepared, algorithm: str, point: Point, parts: Sequence[str]) -> TreeModel:
-    levels = [len(names) for names in text_levels(prepared.stages).values()]
-    settings = {**point, "maxBins": max(int(point.get("maxBins", _DEFAULT_BINS)), *levels, 2)}
+    settings = {**point, "maxBins": _bins(prepared, point)}
     estimator = _CLASSIFIERS[algorithm](featuresCol="features", labelCol="label", seed=prepared.spec.seed, **settings)
-    model: TreeModel = estimator.fit(prepared.frame.where(F.col("part").isin(*parts)).select("label", "features"))
+    model: TreeModel = estimator.fit(_part(prepared, parts))
     return model
+
+
+def _bins(prepared: Prepared, point: Point) -> int:
+    """No fewer than a text has levels."""
+    levels = [len(names) for names in text_levels(prepared.stages).values()]
+    return max(int(point.get("maxBins", _DEFAULT_BINS)), *levels, 2)
+
+
+def _part(prepared: Prepared, parts: Sequence[str]) -> DataFrame:
+    return prepared.frame.where(F.col("part").isin(*parts)).select("label", "features")
 
 
 def _hold_out_tables(prepared: Prepared, model: TreeModel) -> dict[str, m.ScoreTable]:
@@ -200,7 +209,18 @@ def _metrics(chosen: Candidate, tables: Mapping[str, m.ScoreTable]) -> dict[str,
     return found | ({"validation_auc": chosen.validation} if chosen.validation is not None else {})
 
 
-def _rules(prepared: Prepared, model: TreeModel) -> str:
+def _readable(prepared: Prepared, candidates: Sequence[Candidate]) -> dict[str, str]:
+    """A single tree for planners, if the spec has one, fitted to shares: of a classifier's tree MLlib cuts every branch whose leaves
+    have the same majority, which of a rare label leaves nothing."""
+    trees = [c.point for c in candidates if c.algorithm == "tree"]
+    if not trees:
+        return {}
+    settings = {**trees[0], "maxBins": _bins(prepared, trees[0])}
+    regressor = DecisionTreeRegressor(featuresCol="features", labelCol="label", seed=prepared.spec.seed, **settings)  # type: ignore[arg-type]
+    return {"tree": _rules(prepared, regressor.fit(_part(prepared, (TRAIN,))))}
+
+
+def _rules(prepared: Prepared, model: TreeModel | ReadableTree) -> str:
     return tree_rules(model, prepared.features.names, text_levels(prepared.stages))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from crm_spark.province.bills import billing
 from crm_spark.province.calls import voice_cdr
@@ -48,8 +49,16 @@ class Delivery:
         if self.format == "parquet":
             return built
         placing = [c for c in PLACING if c in built.columns]
-        delivered = [c for c in built.columns if c not in PLACING]
-        return built.select(*placing, *[F.col(c).cast("string").alias(c) for c in delivered])
+        return built.select(*placing, *[_text(f).alias(f.name) for f in built.schema.fields if f.name not in PLACING])
+
+
+def _text(field: T.StructField) -> Column:
+    """A value as people write it: 0.000751, where Spark says 7.51E-4, which is no number to an operator's door."""
+    text = F.col(field.name).cast("string")
+    if not isinstance(field.dataType, T.DoubleType):
+        return text
+    plain = F.rtrim(F.col(field.name).try_cast("decimal(38,12)").cast("string"), F.lit("0"))
+    return F.when(text.contains("E"), F.coalesce(plain, text)).otherwise(text)
 
 
 DELIVERIES = (
