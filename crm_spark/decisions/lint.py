@@ -63,11 +63,13 @@ def _of_matrix(matrix: Matrix, matrices: MatrixSet, day: date) -> Iterator[Findi
 
 
 def _silent_rules(matrix: Matrix, whole: CompiledMatrix) -> Iterator[Finding]:
-    """Rules that never answer, because the hit policy prefers others wherever they fire."""
+    """Rules that never answer, because the hit policy prefers others wherever they fire; what is added up hears every rule."""
+    if matrix.aggregation != "LIST":
+        return
     fired = {o: tuple(matrix.rules[i] for i in whole.outcomes[o]) for o in np.unique(whole.outcome_of).tolist()}
-    answers = {o: () if matrix.aggregation != "LIST" else answer(matrix, rules) for o, rules in fired.items()}
+    answers = {o: answer(matrix, rules) for o, rules in fired.items()}
     heard = {rule.name for rules in answers.values() for rule in rules}
-    for rule in matrix.rules if matrix.aggregation == "LIST" else ():
+    for rule in matrix.rules:
         if rule.name not in heard:
             where = [o for o, rules in fired.items() if rule in rules]
             preferred = tuple(dict.fromkeys(other.name for o in where for other in answers[o]))
