@@ -36,8 +36,10 @@ SETTINGS: Mapping[str, str] = {
     "spark.sql.legacy.codingErrorAction": "true",  # a wrong byte becomes U+FFFD, which the door refuses, instead of killing the batch
     "spark.sql.optimizer.enableCsvExpressionOptimization": "false",  # pruning from_csv would hide lines with too many columns
     "spark.sql.codegen.hugeMethodLimit": "8000",
+    "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",  # months are told as constants; each join by month would copy one side's plan into the other's
     "spark.sql.redaction.string.regex": REDACTED,
     "spark.redaction.string.regex": REDACTED,
+    "spark.sql.requireAllClusterKeysForCoPartition": "false",  # rows that lie together by customer are joined by (month, customer) where they are
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
     "spark.databricks.delta.optimize.maxFileSize": str(FILE_BYTES),
     "spark.databricks.delta.allFilesInCrc.enabled": "false",  # outside UTC each commit would read its table's whole log to check them

@@ -144,14 +144,17 @@ def test_fractions_are_written_plainly(made: Path) -> None:
 
 def test_levels_agree_between_delivered_summaries_and_calls(read: Read) -> None:
     good = "total_minutes NOT LIKE '-%' AND subscriber_id IS NOT NULL"
-    before = read("voice_summary").where(good).groupBy("month").agg(F.avg("total_minutes").alias("m"), F.avg("local_out_minutes").alias("l"))
+    on_net = F.sum("on_net_minutes") / F.sum("total_minutes")
+    levels = (F.avg("total_minutes").alias("m"), F.avg("local_out_minutes").alias("l"), on_net.alias("n"))
+    before = read("voice_summary").where(good).groupBy("month").agg(*levels)
     calls = read("voice_cdr").where("direction IN ('out', 'in') AND seconds > 0 AND month = '2024-12'").distinct()
     local = F.when((F.col("direction") == "out") & (F.col("call_kind") == "local"), F.col("seconds"))
-    after = calls.agg(F.sum("seconds") / 60, F.sum(local) / 60).first()
+    after = calls.agg(F.sum("seconds") / 60, F.sum(local) / 60, F.sum(F.when(F.col("is_on_net"), F.col("seconds"))) / F.sum("seconds")).first()
     users = read("user_info").where("month = '2024-12'").select("subscriber_id").distinct().count()
     november = before.where("month = '2024-11'").first()
     assert after[0] / users == pytest.approx(november["m"], rel=0.15)
     assert after[1] / users == pytest.approx(november["l"], rel=0.2)
+    assert after[2] == pytest.approx(november["n"], abs=0.04)
 
 
 def test_a_bill_is_the_sum_of_its_items(read: Read) -> None:

@@ -30,7 +30,6 @@ from tests.truth import KEY, as_score, auc, delivered_columns
 
 SEED, SIZE = 90_210, 6_000
 CONF = ROOT / "conf"
-PLACES = ["signalling", "cell_site", "place", "event"]
 pytestmark = pytest.mark.slow
 
 
@@ -139,13 +138,14 @@ def test_every_member_has_a_group_and_every_group_and_key_account_a_manager(read
         assert read(name).join(read("account_manager"), ["month", "manager"], "left_anti").isEmpty()
 
 
-def test_the_door_lets_sightings_cells_places_and_events_in(spark: SparkSession, raw: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "jobs/ingest.py", "--env", "places", "--month", "2025-03"]
-    places = {"CRM_SPARK_DATA": str(raw), "CRM_SPARK_VAR": str(tmp_path), "CRM_SPARK_PSEUDONYM_KEY": KEY_OF_TESTS, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **places}, capture_output=True, text=True, check=False)
+def test_the_door_lets_every_further_table_in(spark: SparkSession, raw: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "jobs/ingest.py", "--env", "rest", "--month", "2025-03"]
+    rest = {"CRM_SPARK_DATA": str(raw), "CRM_SPARK_VAR": str(tmp_path), "CRM_SPARK_PSEUDONYM_KEY": KEY_OF_TESTS, "PYTHONPATH": str(ROOT)}
+    further = [d.name for d in EXTRA]
+    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **rest}, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    loaded, refused = ({t: spark.read.format("delta").load(f"{tmp_path}/places/tables/raw/{t}") for t in tables} for tables in (PLACES, ["quarantine"]))
-    assert {t: rows.where("month = '2025-03'").count() > 0 for t, rows in loaded.items()} == dict.fromkeys(PLACES, True)
+    loaded, refused = ({t: spark.read.format("delta").load(f"{tmp_path}/rest/tables/raw/{t}") for t in tables} for tables in (further, ["quarantine"]))
+    assert {t: rows.where("month = '2025-03'").count() > 0 for t, rows in loaded.items()} == dict.fromkeys(further, True)
     sightings = loaded["signalling"].select("month", "cell_id")
     assert sightings.join(loaded["cell_site"], ["month", "cell_id"], "left_anti").isEmpty()
     assert 0 < refused["quarantine"].count() < 0.01 * sightings.count()

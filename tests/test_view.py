@@ -199,3 +199,15 @@ def test_a_month_back_is_a_calendar_month_over_the_year_end(view):
     assert january["old"]["arpu_yuan_trend_3m"] == 10.0
     assert january["old"]["arpu_prior_3m_yuan"] == float(sum(revenue(add_months("2025-01", -n)) for n in (1, 2, 3)) / 3)
     assert set(january) == {"old", "city", "idle"}
+
+
+def test_each_middle_table_is_moved_once_to_its_subscribers_and_the_wide_rows_never(spark, tables, capsys):
+    spark.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")  # as when tables are large
+    try:
+        build_customer_view([MONTH], tables).explain()
+    finally:
+        spark.conf.unset("spark.sql.autoBroadcastJoinThreshold")
+    plan = capsys.readouterr().out
+    by_subscriber, by_month = plan.count("Exchange hashpartitioning(user_id"), plan.count("Exchange hashpartitioning(month")
+    assert (by_subscriber, by_month) == (7, 1)  # the seven tables; and per month, what its source tells of services
+    assert plan.count("Exchange ") == by_subscriber + by_month + plan.count("BroadcastExchange ")

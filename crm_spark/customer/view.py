@@ -78,16 +78,19 @@ def bundle_none_or_ending() -> Column:
 
 
 def _monthly(months: Sequence[str], tables: MiddleTables) -> DataFrame:
-    """One row per subscriber and month of the history: the middle tables side by side."""
+    """One row per subscriber and month of the history: the middle tables side by side, brought together once, by subscriber.
+
+    So neither the joins nor the history behind them moves the wide rows again.
+    """
     first, last = add_months(min(months), 1 - HISTORY_MONTHS), max(months)
     in_span = F.col("month").between(first, last)
     asked = F.col("month").isin(*months)
-    joined = tables.basic.where(in_span)
+    joined = tables.basic.where(in_span).repartition("user_id")
     for part in (
         tables.billing.where(in_span).withColumnRenamed("revenue_yuan", "arpu_yuan"),
         tables.voice.where(in_span),
         tables.circle.where(in_span),
-        _services(tables.vas.where(in_span), asked),
+        _services(tables.vas.where(in_span).repartition("user_id"), asked),
         tables.bundles.where(asked),
         tables.extension.where(asked),
     ):

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.province.bills import INTERNATIONAL_PRICE, PRICES, ROAMING_PRICES
 from crm_spark.province.numbers import whose
-from crm_spark.province.peers import partner, peer_number, peer_province, rank
+from crm_spark.province.peers import is_on_net, partner_met, peer_number, peer_province, rank
 from crm_spark.province.skew import with_skew
 from crm_spark.province.use import CALL_NOISE, DISTANCES, ROAMING, mean_minutes
 from crm_spark.province.world import Province, days_of_week, looked_up
@@ -75,10 +75,10 @@ def _kinds(province: Province) -> dict[str, Column]:
     is_out = F.col("direction") == "out"
     far = is_out & (F.col("outgoing_before") < F.col("long_distance"))
     at = {d: F.col("distance") == d for d in DISTANCES}
-    inside = F.when(at["local"], partner(province, F.col("subscriber"), F.col("tie")))
+    inside = F.when(at["local"], partner_met(province))
     return {
         "inside": inside,
-        "is_on_net": inside.isNotNull() | dice.happens(F.col("on_net_share"), "peer on net", "subscriber", "tie", F.xxhash64("distance")),
+        "is_on_net": is_on_net(province, inside, at["local"], "subscriber", "tie", F.xxhash64("distance")),
         "call_kind": F.when(at["local"] & far, "local_long_distance").otherwise(F.col("distance")),
         "is_vpn": at["local"] & ~far & dice.happens(F.col("vpn_share"), "peer in vpn", "subscriber", "tie"),
         "peer_province": peer_province(province, F.col("distance"), F.col("tie")),

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.province.calls import SKEW
 from crm_spark.province.numbers import whose
-from crm_spark.province.peers import partner, peer_number, rank
+from crm_spark.province.peers import is_on_net, partner_met, peer_number, rank
 from crm_spark.province.people import answer, hotline_calls
 from crm_spark.province.traits import RENTALS
 from crm_spark.province.world import Province, small_frame
@@ -46,8 +46,8 @@ def message_cdr(lives: DataFrame, province: Province) -> DataFrame:
     delivered = lives.where(F.col("month").isin(*province.config.call_months) & (F.col("peers_local") > 0))
     count = F.least(F.floor(F.col("calls") * _MESSAGES * F.exp(dice.bell("messages", "subscriber") * 0.8)), F.lit(_MOST))
     each = _each(delivered, count).withColumn("tie", rank(dice.uniform("message to", *_KEY), F.col("peers_local"), F.col("peers_local"), SKEW))
-    met = each.withColumn("inside", partner(province, F.col("subscriber"), F.col("tie")))
-    on_net = met["inside"].isNotNull() | dice.happens(F.col("on_net_share"), "message on net", "subscriber", "tie")
+    met = each.withColumn("inside", partner_met(province))
+    on_net = is_on_net(province, met["inside"], F.lit(True), "subscriber", "tie", F.xxhash64(F.lit("local")))
     return met.select(
         *whose(province), peer_number(province, F.lit("local"), F.col("tie"), F.col("inside"), on_net).alias("peer_number"),
         _moment(province, "message").alias("sent_at"), F.when(dice.happens(0.55, "sends", *_KEY), "out").otherwise("in").alias("direction"),

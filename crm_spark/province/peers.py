@@ -34,6 +34,19 @@ def partner(province: Province, subscriber: Column, tie: Column) -> Column:
     return F.when(inside & (activation(other, province) <= F.col("t")), other)
 
 
+def partner_met(province: Province) -> Column:
+    """`partner` at the row's tie; who has a lower on-net share than ties lead inside meets only so many of them."""
+    met = province.dice.happens(F.col("on_net_share") / INSIDE_SHARE, "tie met", "subscriber", "tie")
+    return F.when(met, partner(province, F.col("subscriber"), F.col("tie")))
+
+
+def is_on_net(province: Province, inside: Column, is_local: Column, *keys: Column | str) -> Column:
+    """Ties inside are on-net; of the others so many that all together come to the subscriber's share."""
+    among_inside = is_local & (F.col("tie") < min(province.config.network.community - 1, INSIDE_LIMIT))
+    left = (F.col("on_net_share") - INSIDE_SHARE) / (1 - INSIDE_SHARE)
+    return inside.isNotNull() | province.dice.happens(F.when(among_inside, left).otherwise(F.col("on_net_share")), "peer on net", *keys)
+
+
 def peer_number(province: Province, distance: Column, tie: Column, inside: Column, on_net: Column) -> Column:
     """The peer's number; numbers outside the province's books stay the same from month to month."""
     dice = province.dice
