@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,9 +11,12 @@ from pyspark.sql import functions as F
 from crm_spark.columns import rounded
 from crm_spark.config.choosing import GOALS, Choosing
 from crm_spark.config.policies import Policy
+from crm_spark.decisions.eligibility import constant_map
 from crm_spark.frames import with_columns
 
 OFFER = ("goal", "policy_id", "candidate_rank", "matrix", "rule")  # of a recommendation; a candidate adds a channel and what it is worth
+
+_TERMS = "struct<takes:double,anyway:double,subsidy:double,lever:double,model:string,channels:array<string>>"
 
 
 def net_value(propensity: Column, margin: Column, anyway: Column, subsidy: Column, cost: Column) -> Column:
@@ -76,29 +79,27 @@ def with_candidates(customers: DataFrame, policies: Mapping[str, Policy], choosi
 
 
 def _by_channel(offer: Column, terms: Mapping[str, Terms], choosing: Choosing) -> Column:
-    policy, goal = offer["policy_id"], offer["goal"]
-
-    def of(name: str) -> Column:
-        return F.try_element_at(_map({key: F.lit(getattr(t, name)) for key, t in terms.items()}), policy)
-
+    goal = offer["goal"]
+    of = F.try_element_at(constant_map({policy: asdict(t) for policy, t in terms.items()}, _TERMS), offer["policy_id"])
+    costs = constant_map({name: channel.cost_yuan for name, channel in choosing.channels.items()}, "double")
     margin = F.try_element_at(_map({g: F.col(f"__margin_{g}") for g in GOALS}), goal)
-    chance = F.coalesce(F.try_element_at(F.col("__chances"), of("model")), of("takes"))
+    chance = F.coalesce(F.try_element_at(F.col("__chances"), of["model"]), of["takes"])
     place = F.array_position("priority", goal).cast("int")
     context = F.get(F.array(*map(F.lit, choosing.weights.priority)).cast("array<double>"), F.when(place > 0, place - 1))
 
     def by(channel: Column) -> Column:
-        cost = F.try_element_at(_map({name: F.lit(c.cost_yuan) for name, c in choosing.channels.items()}), channel)
-        value = net_value(chance, margin, of("anyway"), of("subsidy"), cost)
+        cost = F.try_element_at(costs, channel)
+        value = net_value(chance, margin, of["anyway"], of["subsidy"], cost)
         return F.struct(
             *(offer[part].alias(part) for part in OFFER),
             channel.alias("channel"),
             rounded(chance).alias("propensity"),
             rounded(value).alias("net_value_yuan"),
-            rounded(priority_score(value, [context, of("lever")])).alias("score"),
-            rounded(cost + chance * of("subsidy")).alias("spend_yuan"),
+            rounded(priority_score(value, [context, of["lever"]])).alias("score"),
+            rounded(cost + chance * of["subsidy"]).alias("spend_yuan"),
         )
 
-    return F.transform(of("channels"), by)
+    return F.transform(of["channels"], by)
 
 
 def _map(entries: Mapping[str, Column]) -> Column:

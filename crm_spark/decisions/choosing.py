@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -17,6 +17,7 @@ from crm_spark.config.policies import Policy
 from crm_spark.decisions import contact, holdout
 from crm_spark.decisions.arbitration import OFFER, with_candidates
 from crm_spark.decisions.contact import send_hours, with_contact_reasons, within_caps
+from crm_spark.decisions.eligibility import constant_map
 from crm_spark.decisions.holdout import EXPLORE, HELD_OUT, TARGET, control_groups, explores, is_universal, uniform
 from crm_spark.decisions.limits import Space
 from crm_spark.decisions.prices import Capacities, Ints
@@ -228,14 +229,14 @@ def _dropping(judged: DataFrame, reason: Callable[[Column], Column], stage: str)
 
 def _hours(plans: Plans) -> Column:
     """Begin and end of the hours of each policy by each pushed channel."""
-    choosing, entries = plans.choosing, []
+    choosing, entries = plans.choosing, {}
     for policy in plans.policies.values():
         for name in policy.channels:
             channel = choosing.channels[name]
             hours = send_hours(choosing.windows.get(policy.policy_id), channel, choosing.contact) if channel.pushed else None
             if hours:
-                entries += [F.lit(f"{policy.policy_id} {name}"), F.struct(F.lit(hours.begin).alias("begin"), F.lit(hours.end).alias("end"))]
-    return F.create_map(*entries) if entries else F.lit(None).cast("map<string,struct<begin:string,end:string>>")
+                entries[f"{policy.policy_id} {name}"] = asdict(hours)
+    return constant_map(entries, "struct<begin:string,end:string>")
 
 
 def _why(stage: str, reason: str) -> Column:

@@ -68,8 +68,8 @@ def fits(contacts: Column, day: Column, channel: str | Column, caps: Sequence[Ca
 def days_of(channel: str, rules: Channel, contact: Contact, days: Sequence[date]) -> Column:
     """The days of `days` on which a person (columns `contacts`, `refusals`) may be contacted by a pushed channel."""
     usable = F.array(*[F.lit(day) for day in days if day.isoweekday() in rules.weekdays]).cast("array<date>")
-    rested = F.coalesce(rests_until(F.col("refusals"), contact.rest), F.lit(date.min))
-    allowed = F.filter(usable, lambda day: (day > rested) & fits(F.col("contacts"), day, channel, contact.caps))
+    rests = rests_until(F.col("refusals"), contact.rest)
+    allowed = F.filter(usable, lambda day: F.coalesce(day > rests, F.lit(True)) & fits(F.col("contacts"), day, channel, contact.caps))
     return F.when(F.col("contacts").isNull(), usable).otherwise(allowed)
 
 
@@ -117,15 +117,14 @@ def with_contact_reasons(
     never = F.coalesce(*[F.when(F.expr(sql), F.lit(reason)) for reason, sql in contact.never.items()], F.lit(None).cast("string"))
     helpers = {"__never": never, "__days": _map({name: days_of(name, rules, contact, days) for name, rules in pushed.items()}, "array<date>")}
     closed = [f"{policy} {name}" for policy, hours in windows.items() for name, rules in pushed.items() if send_hours(hours, rules, contact) is None]
-    rested = F.coalesce(rests_until(F.col("refusals"), contact.rest), F.lit(date.min))
-    nobody_asked = F.lit(days[-1]) if days else F.lit(date.max)
+    rests = rests_until(F.col("refusals"), contact.rest)
 
     def judged(candidate: Column) -> Column:
         channel, policy = candidate["channel"], candidate["policy_id"]
         is_pushed = channel.isin(*pushed)
         allowed = F.try_element_at(F.col("__days"), channel)
         draw = F.pmod(F.xxhash64(F.lit("day"), "user_id", "month", channel), F.size(allowed).cast("bigint")).cast("int")
-        idle = F.when(rested >= nobody_asked, RESTING).when(F.size(F.coalesce("contacts", F.array().cast(_CONTACTS))) > 0, FREQUENCY_CAP).otherwise(NO_DAY)
+        idle = F.when(rests >= F.lit(days[-1]), RESTING).when(F.size(F.coalesce("contacts", F.array().cast(_CONTACTS))) > 0, FREQUENCY_CAP).otherwise(NO_DAY)
         purpose = F.coalesce(F.try_element_at(_map({g: F.lit(p) for g, p in contact.purposes.items()}, "string"), candidate["goal"]), F.lit(MARKETING))
         of_contact = F.coalesce(
             consent_reason(channel, purpose, consent_is_known),

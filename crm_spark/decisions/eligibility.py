@@ -91,9 +91,9 @@ def unmet(conditions: Sequence[Condition], policies: Mapping[str, Policy]) -> Co
     return F.create_map(*entries).cast("map<string,string>") if entries else F.lit(None).cast("map<string,string>")
 
 
-def constant_map(entries: Mapping[str, str]) -> Column:
-    """A map of texts as one constant."""
-    return F.from_json(F.lit(json.dumps(entries, ensure_ascii=False)), "map<string,string>")
+def constant_map(entries: Mapping[str, object], kind: str = "string") -> Column:
+    """A map from texts to values of a SQL type as one constant, which a plan holds as one node."""
+    return F.from_json(F.lit(json.dumps(entries, ensure_ascii=False)), f"map<string,{kind}>")
 
 
 def _by_rule(matrix: str, hits: Column) -> Column:

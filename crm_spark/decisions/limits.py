@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.config.choosing import Dimension, Limit
 from crm_spark.config.policies import Policy
+from crm_spark.decisions.eligibility import constant_map
 from crm_spark.decisions.prices import Capacities, Family, Ints
 
 NO_DAY = ""
@@ -113,4 +114,4 @@ def _concerned(limit: Limit, options: Space) -> npt.NDArray[np.bool_]:
 
 
 def _places(names: Sequence[str]) -> Column:
-    return F.create_map(*(part for place, name in enumerate(names) for part in (F.lit(name), F.lit(place))))
+    return constant_map({name: place for place, name in enumerate(names)}, "int")
