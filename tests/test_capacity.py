@@ -122,7 +122,7 @@ def random_problem(seed: int) -> tuple[Block, Capacities]:
     return block, Capacities(tuple(families))
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 60))])
 def test_small_random_problems_are_solved_within_a_thousandth_of_the_best(seed):
     block, capacities = random_problem(seed)
     assert checked(block, capacities)[0] >= best_possible(block, capacities) * (1 - 1e-3)

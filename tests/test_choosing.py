@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from dataclasses import replace
 from datetime import date
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Campaign, Hours, Limit, load_choosing
+from crm_spark.config.choosing import Campaign, Holdout, Hours, Limit, load_choosing
 from crm_spark.config.settings import load_settings
-from crm_spark.decisions.allocation import Effort, allocate
-from crm_spark.decisions.capacity import Customers, allotted
-from crm_spark.decisions.choosing import Plans, check_expressions, choice_exclusions, choice_rows, choices, judged_candidates, packed
-from crm_spark.decisions.contact import contacts_by_person
+from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.limits import capacities, space
 from crm_spark.errors import ConfigError
-from crm_spark.tables.decision import CHOICE, EXCLUSION
-from crm_spark.tables.raw import CONTACT_CONSENT
+from crm_spark.frames import literal_frame
+from crm_spark.tables.decision import CHOICE, EXCLUSION, OFFER, RECOMMENDATION
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.raw import CONTACT_CONSENT, CONTACT_HISTORY
+from crm_spark.tables.score import PERSONAL_INDEX
 from tests.decision_support import CONF, customers
+from tests.tiny import load_job
 
 MODELS = ("newspaper_response", "ring_tone_silent", "ring_tone_change")
 
@@ -103,13 +106,13 @@ def test_the_number_of_an_option_is_its_place_among_the_names(frame, shipped):
 # --- from end to end ---
 
 PEOPLE = {
-    "plain": {"newspaper_response_score": 30.0},
-    "second number": {"person_id": "plain", "newspaper_response_score": 20.0},
+    "plain": {"paper": 30.0},
+    "second number": {"person_id": "plain", "paper": 20.0},
     "no consent": {"consent_marketing": False},
     "child": {"age_years": 12},
     "tired": {},
     "refused the paper": {},
-    "reader": {"newspaper_response_score": 60.0},
+    "reader": {"paper": 60.0},
     "unvalued": {},
 }
 OFFERED = {name: ["NEWSPAPER_TRIAL", "FETION_START"] for name in PEOPLE} | {"unvalued": ["VPN_GROUP"]}
@@ -122,31 +125,41 @@ HISTORY = [
 
 @pytest.fixture(scope="module")
 def made(spark, shipped):
-    """(choices by customer, exclusions by customer) of the literal people, with two newspapers to give."""
-    choosing = replace(shipped.choosing, holdout=replace(shipped.choosing.holdout, universal_share=0.0, explore_share=0.0), campaigns={})
-    plans = Plans("2025-03", replace(choosing, contact=replace(choosing.contact, caps=())), shipped.matrices.policies, True)
-    rows = [{"user_id": name, "person_id": name, "consent_marketing": True, **row} for name, row in PEOPLE.items()]
-    people = customers(spark, *rows).withColumns({"priority": F.expr("array('new_service', 'traffic', 'retention')"), "ext_complaints": F.lit(0)})
+    """(choices by customer, all exclusions, use of capacities) of the literal people, with two newspapers to give, by the job itself."""
+    contact = replace(shipped.choosing.contact, caps=())
+    choosing = replace(
+        shipped.choosing, contact=contact, holdout=Holdout("none"), campaigns={}, limits=(Limit("paper", most=2, policies=("NEWSPAPER_TRIAL",)),)
+    )
+    place = {"city": "HANGZHOU", "month": "2025-03"}
     goals = {p.policy_id: p.goal for p in shipped.matrices.policies.values()}
-    offers = spark.createDataFrame(
-        [("HANGZHOU", "2025-03", name, goals[p], p, rank, "m", "r") for name, found in OFFERED.items() for rank, p in enumerate(found, 1)],
-        "city string, month string, user_id string, goal string, policy_id string, candidate_rank int, matrix string, rule string",
-    )
-    history = spark.createDataFrame(
-        [(name, None, day, "sms", policy, outcome) for name, day, outcome, policy in HISTORY],
-        "user_id string, person_id string, day date, channel string, policy_id string, outcome string",
-    )
-    contacts = contacts_by_person(history, people.select("user_id", "person_id"), plans.days[0], 180)
-    judged = judged_candidates(people, offers, contacts, spark.createDataFrame([], CONTACT_CONSENT.struct), plans).persist()
-    limits = (Limit("paper", most=2, policies=("NEWSPAPER_TRIAL",)),)
-    options = space(["HANGZHOU"], plans.policies, tuple(choosing.channels), [str(d) for d in plans.days], limits)
-    packs = packed(judged, options).coalesce(1).persist()
-    allocation = allocate(Customers(packs), capacities(limits, options)[0], Effort(iterations=1, rounds=1))
-    chosen = choices(judged, contacts, allotted(packs, allocation), plans).persist()
-    told = CHOICE.conform(choice_rows(chosen, plans)).collect(), EXCLUSION.conform(choice_exclusions(chosen)).collect()
-    for frame in (judged, packs, chosen):
-        frame.unpersist()
-    return {row["user_id"]: row for row in told[0]}, told[1]
+
+    def rows(table, *found):
+        return literal_frame(spark, [tuple({**place, **row}.get(c) for c in table.columns) for row in found], table.struct)
+
+    told_of = ("consent_marketing", "age_years")
+    offers = [(n, rank, p) for n, found in OFFERED.items() for rank, p in enumerate(found, 1)]
+    contacts = [{"user_id": n, "day": day, "channel": "sms", "policy_id": policy, "outcome": outcome} for n, day, outcome, policy in HISTORY]
+    old = {"user_id": "plain", "goal": "traffic", "policy_id": "OLD", "stage": "eligibility", "reason": "expired"}
+    view = [{"user_id": n, "person_id": n, "consent_marketing": True, **{c: row[c] for c in told_of if c in row}} for n, row in PEOPLE.items()]
+    frames = {
+        "customer_view": rows(CUSTOMER_VIEW, *view).withColumn("ext_complaints", F.lit(0)),
+        "personal_index": rows(PERSONAL_INDEX, *({"user_id": n, "scores": {"newspaper_response": p["paper"]}} for n, p in PEOPLE.items() if "paper" in p)),
+        "recommendation": rows(RECOMMENDATION, *({"user_id": n, "priority": ["new_service", "traffic", "retention"]} for n in PEOPLE)),
+        "offer": rows(OFFER, *({"user_id": n, "goal": goals[p], "policy_id": p, "candidate_rank": r, "matrix": "m", "rule": "r"} for n, r, p in offers)),
+        "exclusion": rows(EXCLUSION, old, {**old, "policy_id": "OLDER", "stage": "capacity"}),
+        "contact_history": rows(CONTACT_HISTORY, *contacts),
+        "contact_consent": rows(CONTACT_CONSENT),
+        "choice": rows(CHOICE),
+    }
+    written, told = {}, []
+    job = SimpleNamespace(
+        config=replace(shipped, choosing=choosing), month="2025-03", cities=None, log=logging.getLogger("test"), spark=spark,
+        read=lambda table, *_, **__: frames[table.name], months_of=lambda table: ("2025-03",) if table.name == "contact_history" else (),
+        write=lambda frame, table, **_: written.update({table.name: table.conform(frame).collect()}), cover=lambda kind, subject, *_: told.append(subject),
+    )  # fmt: skip
+    load_job("choose").run(job)
+    assert told == ["capacity"], "consent and contacts are told, no minimum is missed"
+    return {row["user_id"]: row for row in written["choice"]}, written["exclusion"], written["capacity_use"]
 
 
 def why(made, name):
@@ -154,15 +167,16 @@ def why(made, name):
 
 
 def test_every_customer_has_one_row_and_every_offer_is_chosen_or_told_why_not(made):
-    chosen, dropped = made
+    chosen, dropped, _ = made
     assert set(chosen) == set(PEOPLE)
-    seen = Counter((row["user_id"], row["policy_id"]) for row in dropped)
+    seen = Counter((row["user_id"], row["policy_id"]) for row in dropped if row["stage"] != "eligibility")
     seen.update((name, row["policy_id"]) for name, row in chosen.items() if row["policy_id"])
     assert seen == Counter((name, policy) for name, found in OFFERED.items() for policy in found)
 
 
 def test_a_scarce_offer_goes_to_whom_it_is_worth_most_and_the_others_have_the_next(made):
-    chosen, _ = made
+    chosen, _, (paper,) = made
+    assert (paper["capacity"], paper["of"], paper["most"], paper["used"]) == ("paper", "", 2.0, 2.0) and paper["price"] > 0
     assert {name for name, row in chosen.items() if row["policy_id"] == "NEWSPAPER_TRIAL"} == {"plain", "reader"}
     row = chosen["reader"]
     assert (row["arm"], row["channel"], row["send_from"], row["send_until"]) == ("target", "sms", "09:00", "20:00")
@@ -170,6 +184,10 @@ def test_a_scarce_offer_goes_to_whom_it_is_worth_most_and_the_others_have_the_ne
     assert why(made, "reader") == {"FETION_START": ("arbitration", "outscored")}
     assert chosen["second number"]["policy_id"] == "FETION_START"
     assert why(made, "second number") == {"NEWSPAPER_TRIAL": ("capacity", "no_room")}
+
+
+def test_what_was_not_eligible_stays_told_and_an_earlier_choice_is_forgotten(made):
+    assert why(made, "plain")["OLD"] == ("eligibility", "expired") and "OLDER" not in why(made, "plain")
 
 
 def test_contact_rules_drop_with_their_reason_and_the_counter_is_no_contact(made):

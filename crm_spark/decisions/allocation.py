@@ -106,22 +106,26 @@ def allocate(population: Population, capacities: Capacities, effort: Effort = EF
     extent = population.extent()
     if not extent.customers:
         return Allocation(Plan(np.zeros(capacities.size)), capacities, 0.0, 0.0, 0, 0, np.zeros(capacities.size, dtype=np.int64))
-    if not capacities.size:
-        return _unlimited(population, capacities)
+    free = _freely(population, capacities)
+    if free:
+        return free
     search, ceiling, iterations = priced(population, capacities, extent, effort)
     plan = Plan(search.prices)
-    for _ in range(effort.rounds):
+    for number in range(effort.rounds):
         plan = with_round(population.total, capacities, plan, extent.highest)
-        if not np.isfinite(plan.rounds[-1].cut).any():
+        if number and not np.isfinite(plan.rounds[-1].cut).any():
             break  # everybody has got what they asked for
     return _polished(population, capacities, plan, extent, effort, ceiling, iterations)
 
 
-def _unlimited(population: Population, capacities: Capacities) -> Allocation:
-    """Everybody gets what is best for them."""
-    plan = Plan(np.zeros(0), (Round(np.zeros(0, dtype=bool), np.zeros(0)),))
-    value, offers = population.total(lambda block: spent(block, capacities, chosen(block, capacities, plan)))
-    return Allocation(plan, capacities, value / VALUE_UNITS, value / VALUE_UNITS, int(offers), 0, np.zeros(0, dtype=np.int64))
+def _freely(population: Population, capacities: Capacities) -> Allocation | None:
+    """Everybody gets what is best for them, if that is within the capacities."""
+    size = capacities.size
+    plan = Plan(np.zeros(size), (Round(np.ones(size, dtype=bool), np.full(size, -np.inf)),))
+    done = population.total(lambda block: spent(block, capacities, chosen(block, capacities, plan)))
+    if (done[:size] > capacities.most).any() or (done[:size] < capacities.least).any():
+        return None
+    return Allocation(plan, capacities, done[size] / VALUE_UNITS, done[size] / VALUE_UNITS, int(done[size + 1]), 0, done[:size])
 
 
 def priced(population: Population, capacities: Capacities, extent: Extent, effort: Effort) -> tuple[Search, float, int]:

@@ -9,6 +9,7 @@ capacity.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -93,7 +94,7 @@ class Block:
         """How many customers."""
         return len(self.starts)
 
-    @property
+    @cached_property
     def owner(self) -> Ints:
         """Whose candidate it is."""
         return np.repeat(np.arange(self.customers), np.diff(self.starts, append=len(self.option)))
