@@ -20,6 +20,7 @@ from pyspark.sql import types as T
 
 from crm_spark import __version__
 from crm_spark.config.settings import Settings, load_settings
+from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.inputs import with_derived
 from crm_spark.decisions.load import input_columns, matrices_of
 from crm_spark.errors import ConfigError, CrmError, NotPublishedError
@@ -209,7 +210,8 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
     warehouse = {"spark.sql.warehouse.dir": str(Path(config.env.var).resolve() / "warehouse")} if config.env.catalog.by == "path" else {}
     log = event_log_settings(options.event_log) if options.event_log else {}
     spark = open_session(f"{name} {month}", {**warehouse, **config.env.spark, **log})
-    with_derived(literal_frame(spark, [], T.StructType([T.StructField(*c) for c in input_columns(config).items()])), matrices)
+    declared = literal_frame(spark, [], T.StructType([T.StructField(*c) for c in input_columns(config).items()]))
+    check_expressions(with_derived(declared, matrices), config.choosing)
     catalog = Catalog(spark, config.env.catalog, locks)
     run_id = options.run_id or new_run_id(month)
     return Job(name, month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from crm_spark.config.choosing import Choosing, load_choosing
 from crm_spark.config.decisions import MatrixConfig, load_decisions
 from crm_spark.config.env import EnvConfig, load_env
 from crm_spark.config.models import ModelSpec, load_models
@@ -31,6 +32,7 @@ class Settings:
     models: dict[str, ModelSpec]
     segmentations: dict[str, SegmentationSpec]
     matrices: MatrixConfig
+    choosing: Choosing
     fingerprint: str
 
 
@@ -53,9 +55,11 @@ def load_settings(conf_dir: Path, env_name: str) -> Settings:
 
     source, value, models = section(load_source), section(load_value), section(load_models)
     segmentations, matrices = section(load_segments), load_decisions(conf_dir, env.source)
-    if not (source and value and models is not None and segmentations is not None):
+    known = {path.stem for path in (conf_dir / "models").glob("*.yml")}  # also those a source leaves out: their scores are null
+    choosing = section(lambda folder, name: load_choosing(folder, name, matrices.policies, known))
+    if not (source and value and choosing and models is not None and segmentations is not None):
         raise ConfigError([*problems, *matrices.problems])
-    return Settings(env_name, conf_dir, env, source, value, models, segmentations, matrices, fingerprint(conf_dir))
+    return Settings(env_name, conf_dir, env, source, value, models, segmentations, matrices, choosing, fingerprint(conf_dir))
 
 
 def fingerprint(conf_dir: Path) -> str:

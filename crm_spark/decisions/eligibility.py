@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from crm_spark.config.choosing import Condition
 from crm_spark.config.policies import Policy
 from crm_spark.decisions.outputs import CANDIDATES, NONE
 
@@ -57,18 +58,18 @@ def each_policy_once(candidates: Column) -> Column:
     return F.filter(candidates, lambda c, i: F.array_position(policies, c["policy_id"]) == i + 1)
 
 
-def judged(candidates: Column, terms: PolicyTerms, bundles: Column, services: Column, mode: Column) -> Column:
+def judged(candidates: Column, terms: PolicyTerms, bundles: Column, services: Column, mode: Column, failed: Column) -> Column:
     """The candidates with `candidate_rank` from 1 and `reason`: null if the policy may be offered.
 
-    `bundles` are the policies of running bundles, `services` the state per service, `mode` the goal's offer mode; each may be null
-    and then excludes nothing.
+    `bundles` are the policies of running bundles, `services` the state per service, `mode` the goal's offer mode, `failed` what
+    `unmet` tells; each may be null and then excludes nothing.
     """
 
     def reason(policy: Column) -> Column:
         service = F.try_element_at(services, F.try_element_at(terms.services, policy))
         is_held = F.coalesce(F.array_contains(bundles, policy), F.lit(False)) | F.coalesce(service["is_held"], F.lit(False))
         retrieval = F.when(mode == NONE, F.lit(NOT_RETRIEVED))
-        return F.coalesce(F.try_element_at(terms.out_of_date, policy), F.when(is_held, F.lit(HELD)), retrieval)
+        return F.coalesce(F.try_element_at(terms.out_of_date, policy), F.when(is_held, F.lit(HELD)), F.try_element_at(failed, policy), retrieval)
 
     return F.transform(
         candidates,
@@ -82,9 +83,17 @@ def judged(candidates: Column, terms: PolicyTerms, bundles: Column, services: Co
     )
 
 
-def constant_map(entries: Mapping[str, str]) -> Column:
-    """A map of texts as one constant."""
-    return F.from_json(F.lit(json.dumps(entries, ensure_ascii=False)), "map<string,string>")
+def unmet(conditions: Sequence[Condition], policies: Mapping[str, Policy]) -> Column:
+    """Per policy the reason of the first of its conditions that a customer does not meet; one that is not known is met."""
+    fails = [(one, F.when(~F.coalesce(F.expr(one.requires), F.lit(True)), F.lit(one.reason))) for one in conditions]
+    concerned = {p.policy_id: [reason for one, reason in fails if one.concerns(p)] for p in policies.values()}
+    entries = [part for policy, reasons in concerned.items() if reasons for part in (F.lit(policy), F.coalesce(*reasons))]
+    return F.create_map(*entries).cast("map<string,string>") if entries else F.lit(None).cast("map<string,string>")
+
+
+def constant_map(entries: Mapping[str, object], kind: str = "string") -> Column:
+    """A map from texts to values of a SQL type as one constant, which a plan holds as one node."""
+    return F.from_json(F.lit(json.dumps(entries, ensure_ascii=False)), f"map<string,{kind}>")
 
 
 def _by_rule(matrix: str, hits: Column) -> Column:

@@ -9,6 +9,7 @@ from typing import get_args
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from crm_spark.config.choosing import Condition
 from crm_spark.config.decisions import OutputKind
 from crm_spark.config.policies import Goal, Policy
 from crm_spark.decisions.compile import CompiledMatrix
@@ -22,6 +23,7 @@ from crm_spark.decisions.eligibility import (
     policy_terms,
     proposals,
     speaking,
+    unmet,
 )
 from crm_spark.decisions.explain import reason
 from crm_spark.decisions.match import match
@@ -29,7 +31,7 @@ from crm_spark.decisions.outputs import GOALS
 from crm_spark.decisions.table import Matrix
 from crm_spark.months import add_months, first_day
 from crm_spark.tables.common import KEY
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.decision import EXCLUSION, OFFER, RECOMMENDATION
 
 EVERY_GOAL: tuple[Goal, ...] = get_args(Goal)
 ONE_RULE_SPEAKS: tuple[Goal, ...] = ("retention", "virtual_network")  # at most one policy each; the other goals get lists
@@ -37,17 +39,19 @@ PROPOSING: tuple[OutputKind, ...] = ("policy", "policy_group", "policy_list")
 Compiled = Sequence[CompiledMatrix]
 
 
-def decide(customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str) -> DataFrame:
+def decide(
+    customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str, conditions: Sequence[Condition] = ()
+) -> DataFrame:
     """One row per customer: priority, judged candidates and offers per goal, offer modes, wording, rules and reasons. No shuffle.
 
     Recommendations and exclusions are both made from it: a job that writes both keeps it in between.
 
-    A policy may be offered if it is valid on the last day of `month`, neither it nor its service is held, and the goal's retrieval
-    matrix does not say none.
+    A policy may be offered if it is valid on the last day of `month`, neither it nor its service is held, its `conditions` are met, and
+    the goal's retrieval matrix does not say none.
     """
     terms = policy_terms(policies, _last_day(month))
     matrices = [one.matrix for one in compiled]
-    matched = customers.select(*_read_columns(matrices))
+    matched = customers.withColumn("unmet", unmet(conditions, policies)).select(*_read_columns(matrices))
     for one in compiled:
         matched = match(matched, one, _hits(one.matrix))
     read = matched.withColumns(
@@ -88,11 +92,17 @@ def exclusions(decided: DataFrame) -> DataFrame:
     return dropped.withColumn("stage", F.lit(STAGE)).select(*EXCLUSION.columns)
 
 
+def offers(decided: DataFrame) -> DataFrame:
+    """`decision.offer`: one row per customer, goal and policy that may be offered."""
+    kept = decided.select(*KEY, F.inline(F.concat(*(_kept(goal) for goal in EVERY_GOAL))))
+    return kept.select(*OFFER.columns)
+
+
 def _offered(read: DataFrame, terms: PolicyTerms) -> DataFrame:
     """Each step a projection of its own, so that Spark computes an array once however often it is read."""
     bundles, services = F.col("bundle_policies"), F.col("services")
     once = {f"candidates_{g}": each_policy_once(F.col(f"candidates_{g}")) for g in EVERY_GOAL}
-    judgement = {f"candidates_{g}": judged(F.col(f"candidates_{g}"), terms, bundles, services, F.col(f"mode_{g}")) for g in EVERY_GOAL}
+    judgement = {f"candidates_{g}": judged(F.col(f"candidates_{g}"), terms, bundles, services, F.col(f"mode_{g}"), F.col("unmet")) for g in EVERY_GOAL}
     offers = {f"offers_{g}": _eligible(F.col(f"candidates_{g}")) for g in EVERY_GOAL}
     return read.withColumns(once).withColumns(judgement).withColumns(offers).withColumn("wording", _wording(terms))
 
@@ -100,7 +110,7 @@ def _offered(read: DataFrame, terms: PolicyTerms) -> DataFrame:
 def _read_columns(matrices: Sequence[Matrix]) -> list[str]:
     """What is read of a customer; the view is wide, and every step carries its columns along."""
     read = {column for m in matrices for column in (*m.tested_columns, *m.placeholders)}
-    return sorted(read | {*KEY, "value_grade", "model_versions", "bundle_policies", "services"})
+    return sorted(read | {*KEY, "value_grade", "model_versions", "bundle_policies", "services", "unmet"})
 
 
 def _eligible(candidates: Column) -> Column:
@@ -108,8 +118,15 @@ def _eligible(candidates: Column) -> Column:
 
 
 def _dropped(goal: Goal) -> Column:
-    refused = F.filter(F.col(f"candidates_{goal}"), lambda c: c["reason"].isNotNull())
-    return F.transform(refused, lambda c: F.struct(F.lit(goal).alias("goal"), *(c[part].alias(part) for part in JUDGED)))
+    return _of_goal(goal, F.filter(F.col(f"candidates_{goal}"), lambda c: c["reason"].isNotNull()))
+
+
+def _kept(goal: Goal) -> Column:
+    return _of_goal(goal, F.filter(F.col(f"candidates_{goal}"), lambda c: c["reason"].isNull()))
+
+
+def _of_goal(goal: Goal, candidates: Column) -> Column:
+    return F.transform(candidates, lambda c: F.struct(F.lit(goal).alias("goal"), *(c[part].alias(part) for part in JUDGED)))
 
 
 def _wording(terms: PolicyTerms) -> Column:

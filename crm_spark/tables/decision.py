@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import types as T
 
-from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, text, whole
+from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, count, day, number, text, whole
 from crm_spark.tables.contract import Field, Table
 
 _TEXTS = T.ArrayType(T.StringType())
@@ -66,10 +66,75 @@ EXCLUSION = Table(
         whole("candidate_rank", "Its place among the goal's candidates, from 1."),
         text("matrix", "Matrix that proposed it."),
         text("rule", "Rule that proposed it."),
-        text("stage", "eligibility (later: contact, holdout, arbitration, capacity)."),
-        text("reason", "held, expired, not_yet_valid, not_retrieved."),
+        text("stage", "eligibility, contact, holdout, arbitration or capacity."),
+        text("reason", "held, expired, not_retrieved, opted_out, frequency_cap, universal, outscored, no_room, ... (docs/choosing.md)."),
     ),
     (*KEY, "goal", "policy_id"),
 )
 
-DECISION_TABLES = (MATRIX_CELL, RECOMMENDATION, EXCLUSION)
+OFFER = Table(
+    "decision",
+    "offer",
+    "One row per customer, goal and policy that may be offered: what the choice is made of.",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        text("goal", "Goal."),
+        text("policy_id", "Policy."),
+        whole("candidate_rank", "Its place among the goal's candidates, from 1."),
+        text("matrix", "Matrix that proposed it."),
+        text("rule", "Rule that proposed it."),
+    ),
+    (*KEY, "goal", "policy_id"),
+)
+
+CHOICE = Table(
+    "decision",
+    "choice",
+    "One row per customer of the view: the one offer of the month, by which channel on which day, or none.",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        Field("person_id", T.StringType(), "Pseudonym of the person, else the user_id: contacts are counted by it."),
+        text("arm", "target, explore (an offer drawn at random) or holdout (never contacted)."),
+        Field("controls", _TEXTS, "Campaigns whose control group the person belongs to."),
+        text("goal", "Goal of the offer; null without one."),
+        text("policy_id", "Policy offered; decision.exclusion tells why each other one was not."),
+        text("channel", "Channel."),
+        day("day", "Day of the contact; null where the customer comes to us."),
+        text("send_from", "Local time from which it may be sent, as 09:00."),
+        text("send_until", "Local time at which it expires that day."),
+        number("propensity", "Calibrated chance that the offer is taken."),
+        number("net_value_yuan", "What it is expected to bring more than no offer, subsidy and contact paid."),
+        number("score", "Net value with the weights of priority and lever."),
+        number("spend_yuan", "What it is expected to cost: contact and subsidy."),
+        count("candidates", "Policies by channel that could have been chosen."),
+        number("selection_probability", "Chance that just this was chosen: for off-policy evaluation; null without an offer."),
+        text("runner_up_policy", "The next best; null if there was none."),
+        text("runner_up_channel", "Its channel."),
+        number("lost_by", "By how much it lost, after the prices of scarce capacities."),
+    ),
+    KEY,
+)
+
+CAPACITY_USE = Table(
+    "decision",
+    "capacity_use",
+    "One row per limit of conf/choosing.yml and city, channel, ... it is for: how far it is used, and what one more would be worth.",
+    (
+        CITY,
+        MONTH,
+        text("capacity", "Name of the limit."),
+        text("of", "For which city, channel, policy, day; empty for all together."),
+        text("unit", "offers or yuan."),
+        number("least", "Minimum."),
+        number("most", "Maximum; null for none."),
+        number("used", "Used by the choices of this run and of cities that were not run."),
+        number("price", "What one more would bring, in the units of the score; below zero what the minimum costs."),
+    ),
+    ("city", "month", "capacity", "of"),
+)
+
+DECISION_TABLES = (MATRIX_CELL, RECOMMENDATION, EXCLUSION, OFFER, CHOICE, CAPACITY_USE)

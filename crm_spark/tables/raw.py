@@ -232,6 +232,42 @@ QUARANTINE = Table(
     ("city", "month", "mapping", "file", "line_number"),
 )
 
+CONTACT_HISTORY = Table(
+    "raw",
+    "contact_history",
+    "One row per contact with a subscriber; it belongs whole to the month of its day.",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        PERSON_ID,
+        Field("day", T.DateType(), "Day of the contact, local time.", required=True),
+        Field("contacted_at", T.TimestampNTZType(), "Moment of the contact, operator's local time; null if only the day is told.", nullable=True),
+        Field("channel", T.StringType(), "Channel, as in conf/choosing.yml.", required=True),
+        text("campaign", "Campaign."),
+        Field("policy_id", T.StringType(), "What was offered; null if nothing.", nullable=True),
+        text("outcome", "What came of it.", "outcome IN ('sent', 'reached', 'refused', 'accepted', 'ordered')"),
+        text("clerk", "Who made it, as a pseudonym of the operator's own."),
+        money("cost_yuan", "What it cost."),
+    ),
+    (*KEY, "day", "contacted_at", "channel", "policy_id"),
+)
+
+CONTACT_CONSENT = Table(
+    "raw",
+    "contact_consent",
+    "One row per subscriber, channel and purpose of which a consent or a refusal is known at month end.",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        text("channel", "Channel, as in conf/choosing.yml; all for every channel."),
+        text("purpose", "What for: marketing, care, ...; all for every purpose."),
+        Field("is_given", T.BooleanType(), "True: consents; false: has opted out.", required=True),
+    ),
+    (*KEY, "channel", "purpose"),
+)
+
 RAW_TABLES = (
     USER_INFO,
     USER_EXTENSION,
@@ -243,4 +279,6 @@ RAW_TABLES = (
     BUNDLE_CONTRACT,
     OUTCOME,
     QUARANTINE,
+    CONTACT_HISTORY,
+    CONTACT_CONSENT,
 )

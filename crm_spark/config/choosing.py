@@ -1,0 +1,250 @@
+"""`conf/choosing.yml`: what offers are worth, whom to contact how often, who is held out, and how many offers there are to give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from crm_spark.config.policies import Goal, Policy
+from crm_spark.config.strict import merge, parse, read_yaml
+from crm_spark.errors import ConfigError, did_you_mean
+
+Dimension = Literal["city", "channel", "policy", "group", "goal", "day"]
+Unit = Literal["offers", "yuan"]
+Goals = tuple[Goal, ...]
+GOALS: Goals = get_args(Goal)
+_CLOCK = re.compile(r"([01]\d|2[0-4]):[0-5]\d")
+EVERY_DAY = (1, 2, 3, 4, 5, 6, 7)
+
+
+@dataclass(frozen=True)
+class Hours:
+    """A span of the day, `begin` included and `end` excluded, local time of the city, as "09:00"."""
+
+    begin: str
+    end: str
+
+    def __post_init__(self) -> None:
+        wrong = [text for text in (self.begin, self.end) if not _CLOCK.fullmatch(text) or text > "24:00"]
+        if wrong:
+            raise ValueError(f"'{wrong[0]}' is no time of the day (as in 09:00)")
+        if self.begin >= self.end:
+            raise ValueError(f"begin {self.begin} must lie before end {self.end}")
+
+    def within(self, other: Hours) -> Hours | None:
+        """What both spans share; None if nothing."""
+        begin, end = max(self.begin, other.begin), min(self.end, other.end)
+        return Hours(begin, end) if begin < end else None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How customers are reached. Only a channel that is `pushed` counts as a contact, needs consent and keeps to days and hours.
+
+    `weekdays` are those of use, 1 is Monday.
+    """
+
+    cost_yuan: float
+    pushed: bool = True
+    weekdays: tuple[int, ...] = EVERY_DAY
+    hours: Hours | None = None
+
+    def __post_init__(self) -> None:
+        if self.cost_yuan < 0:
+            raise ValueError(f"cost_yuan {self.cost_yuan} is negative")
+        if not self.weekdays or set(self.weekdays) - set(EVERY_DAY):
+            raise ValueError(f"weekdays {list(self.weekdays)}: some of 1 (Monday) to 7 are wanted")
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What an offer of a goal brings: the share of those offered that take it, the share of these who would have anyway, what one brings.
+
+    `margin_yuan` is SQL over the columns matrices may read.
+    """
+
+    takes: float
+    anyway: float
+    margin_yuan: str
+
+    def __post_init__(self) -> None:
+        for name in ("takes", "anyway"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Percent by which an offer counts more: by the place of its goal in the customer's priority, and by goal or policy (`levers`)."""
+
+    priority: tuple[float, ...] = ()
+    levers: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if any(weight <= -100 for weight in (*self.priority, *self.levers.values())):
+            raise ValueError("a weight of -100 or less would leave nothing of an offer")
+
+
+@dataclass(frozen=True)
+class Cap:
+    """At most so many contacts of a person within any so many days, by one channel or over all."""
+
+    most: int
+    days: int
+    channel: str = ""
+
+    def __post_init__(self) -> None:
+        if self.most < 0 or self.days < 1:
+            raise ValueError("most is at least 0, days at least 1")
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Who refuses so often within so many days is left alone for `days` from the last of these refusals on."""
+
+    refusals: int = 2
+    within_days: int = 15
+    days: int = 30
+
+    def __post_init__(self) -> None:
+        if min(self.refusals, self.within_days, self.days) < 1:
+            raise ValueError("refusals, within_days and days are at least 1")
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Whom to contact, when and how often. `never` are reasons with SQL over the columns matrices may read: true keeps from every contact."""
+
+    hours: Hours
+    caps: tuple[Cap, ...] = ()
+    rest: Rest = Rest()
+    refused_days: int = 180
+    purposes: dict[str, str] = field(default_factory=dict)
+    never: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A policy is offered only to whom `requires` (SQL over the columns matrices may read) is true or not known."""
+
+    reason: str
+    requires: str
+    policies: tuple[str, ...] = ()
+    goals: Goals = ()
+    services: tuple[str, ...] = ()
+
+    def concerns(self, policy: Policy) -> bool:
+        """True of the policies named, and of those that serve a goal or bring a service named."""
+        return policy.policy_id in self.policies or policy.goal in self.goals or policy.service in self.services
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Shares of persons by keyed hash: never contacted for a year, and offered something at random."""
+
+    salt: str
+    universal_share: float = 0.0
+    explore_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.universal_share < 1 and 0 <= self.explore_share < 1):
+            raise ValueError("universal_share and explore_share are shares from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Policies whose effect is measured together, on a share of those who could have had one of them."""
+
+    policies: tuple[str, ...]
+    control_share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.control_share < 1:
+            raise ValueError("control_share is a share from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At least and at most so many offers, or yuan, of those that the lists name (an empty list: all), for each of `per` apart."""
+
+    name: str
+    most: float | None = None
+    least: float = 0.0
+    unit: Unit = "offers"
+    per: tuple[Dimension, ...] = ()
+    cities: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    goals: Goals = ()
+
+    def __post_init__(self) -> None:
+        if self.most is None and self.least == 0:
+            raise ValueError(f"{self.name}: `most` or `least` is wanted")
+        if self.least < 0 or (self.most is not None and self.most < self.least):
+            raise ValueError(f"{self.name}: 0 <= least <= most is wanted")
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """All of it. `propensities` name, per policy, the model whose score is the chance that it is taken; `windows` the hours of a policy."""
+
+    channels: dict[str, Channel]
+    worth: dict[str, Worth]
+    contact: Contact
+    holdout: Holdout
+    weights: Weights = Weights()
+    propensities: dict[str, str] = field(default_factory=dict)
+    windows: dict[str, Hours] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
+    campaigns: dict[str, Campaign] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+
+    def problems(self, policies: dict[str, Policy], models: Iterable[str]) -> Iterator[str]:
+        """Every name that nothing stands behind; without policies (their sheet has problems of its own) those of policies are left."""
+        groups = {p.group for p in policies.values() if p.group}
+        services = {p.service for p in policies.values() if p.service}
+        known: dict[str, Collection[str]] = {"policies": policies, "channels": self.channels, "groups": groups, "services": services}
+        for place, kind, names in self._names():
+            wanted = known.get(kind, sorted(models))
+            if policies or kind not in ("policies", "groups", "services"):
+                yield from (f"{place}: unknown {kind} '{name}'{did_you_mean(name, wanted)}" for name in names if name not in wanted)
+        used = {channel for p in policies.values() for channel in p.channels}
+        yield from (f"channels: '{c}' is a channel of policies, but not told of here" for c in sorted(used - set(self.channels)))
+        yield from (f"worth.{goal}: is missing" for goal in GOALS if goal not in self.worth)
+        yield from (f"worth: unknown goal '{goal}'{did_you_mean(goal, GOALS)}" for goal in self.worth if goal not in GOALS)
+        levers = {*policies, *GOALS}
+        yield from (f"weights.levers: '{k}' is no goal and no policy{did_you_mean(k, levers)}" for k in self.weights.levers if policies and k not in levers)
+        names = [limit.name for limit in self.limits]
+        yield from (f"limits: '{name}' stands twice" for name in sorted({n for n in names if names.count(n) > 1}))
+
+    def _names(self) -> Iterator[tuple[str, str, Iterable[str]]]:
+        """(place, kind, names) of everything that is named."""
+        yield "propensities", "policies", self.propensities
+        yield "propensities", "models", self.propensities.values()
+        yield "windows", "policies", self.windows
+        yield "contact.caps", "channels", [cap.channel for cap in self.contact.caps if cap.channel]
+        for place, one in [(f"limits.{limit.name}", limit) for limit in self.limits]:
+            yield place, "policies", one.policies
+            yield place, "channels", one.channels
+            yield place, "groups", one.groups
+        for number, condition in enumerate(self.conditions):
+            yield f"conditions[{number}]", "policies", condition.policies
+            yield f"conditions[{number}]", "services", condition.services
+        for name, campaign in self.campaigns.items():
+            yield f"campaigns.{name}", "policies", campaign.policies
+
+
+def load_choosing(conf_dir: Path, source: str, policies: dict[str, Policy], models: Iterable[str]) -> Choosing:
+    """`conf/choosing.yml` with `conf/sources/<source>/choosing.yml` laid over it; ConfigError tells every problem together."""
+    path, over = conf_dir / "choosing.yml", conf_dir / "sources" / source / "choosing.yml"
+    raw = merge(read_yaml(path), read_yaml(over)) if over.exists() else read_yaml(path)
+    where = f"{path} with {over}" if over.exists() else str(path)
+    config = parse(Choosing, raw, where)
+    problems = [f"{where}: {problem}" for problem in config.problems(policies, sorted(models))]
+    if problems:
+        raise ConfigError(problems)
+    return config

@@ -1,0 +1,258 @@
+"""From what may be offered to the one offer: contact policy, holdout, arbitration, capacity. Whatever is dropped says at which stage and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
+
+import numpy as np
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from crm_spark.columns import rounded
+from crm_spark.config.choosing import Choosing
+from crm_spark.config.policies import Policy
+from crm_spark.decisions import contact, holdout
+from crm_spark.decisions.arbitration import OFFER, with_candidates
+from crm_spark.decisions.contact import send_hours, with_contact_reasons, within_caps
+from crm_spark.decisions.eligibility import constant_map
+from crm_spark.decisions.holdout import EXPLORE, HELD_OUT, TARGET, control_groups, explores, is_universal, uniform
+from crm_spark.decisions.limits import Space
+from crm_spark.decisions.prices import Capacities, Ints
+from crm_spark.errors import ConfigError
+from crm_spark.months import add_months, first_day, last_day
+from crm_spark.tables.common import KEY
+from crm_spark.tables.decision import CHOICE, EXCLUSION
+
+ARBITRATION, CAPACITY = "arbitration", "capacity"
+VALUE_UNKNOWN, NO_NET_VALUE, OUTSCORED, NOT_DRAWN, NO_ROOM = "value_unknown", "no_net_value", "outscored", "not_drawn", "no_room"
+TIE = 1e-5  # share of a score by which a customer's own hash parts equal ones
+
+
+@dataclass(frozen=True)
+class Plans:
+    """What a choice is made by: the month of the view, its configuration, its policies, and whether anybody's consent is known."""
+
+    month: str
+    choosing: Choosing
+    policies: Mapping[str, Policy]
+    consent_is_known: bool
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """The days on which is contacted: those of the month after the view's."""
+        first, end = first_day(add_months(self.month, 1)), last_day(add_months(self.month, 1))
+        return tuple(first + timedelta(days=i) for i in range((end - first).days + 1))
+
+
+def check_expressions(customers: DataFrame, choosing: Choosing) -> None:
+    """ConfigError names each SQL of conf/choosing.yml that does not hold for the columns of `customers`, or gives another type."""
+    asked = {
+        **{f"worth.{goal}.margin_yuan": (one.margin_yuan, "double") for goal, one in choosing.worth.items()},
+        **{f"contact.never.{reason}": (sql, "boolean") for reason, sql in choosing.contact.never.items()},
+        **{f"conditions[{i}].requires": (one.requires, "boolean") for i, one in enumerate(choosing.conditions)},
+    }
+    problems = [f"choosing.yml: {place}: {told}" for place, (sql, kind) in asked.items() if (told := _problem(customers, sql, kind))]
+    if problems:
+        raise ConfigError(problems)
+
+
+def judged_candidates(customers: DataFrame, offers: DataFrame, contacts: DataFrame, consents: DataFrame, plans: Plans) -> DataFrame:
+    """One row per customer with its `offers`, its `arm`, the campaigns it is held out of (`controls`), and its `candidates`: each offer by each channel.
+
+    A candidate has the `stage` and `reason` it was dropped at, both null if it may be chosen. `customers` are rows of the decision input
+    with the recommendation's `priority`; `contacts` as `contacts_by_person` makes them; `consents` rows of raw.contact_consent.
+    """
+    choosing = plans.choosing
+    offered = offers.groupBy(*KEY).agg(F.sort_array(F.collect_list(F.struct(*OFFER))).alias("offers"))
+    given = consents.groupBy("user_id").agg(F.collect_list(F.struct("channel", "purpose", "is_given")).alias("consents"))
+    people = customers.withColumn("person_id", F.coalesce("person_id", "user_id"))
+    known = people.join(offered, on=list(KEY), how="left").join(given, on="user_id", how="left").join(contacts, on="person_id", how="left")
+    known = known.withColumn("offers", F.coalesce("offers", F.array().cast(offered.schema["offers"].dataType.simpleString())))
+    valued = with_candidates(known, plans.policies, choosing)
+    told = with_contact_reasons(valued, choosing.channels, choosing.contact, choosing.windows, plans.days, plans.consent_is_known)
+    is_held = is_universal(F.col("person_id"), plans.month, choosing.holdout)
+    is_explored = explores(F.col("person_id"), plans.month, choosing.holdout)
+    arm = F.when(is_held, HELD_OUT).when(is_explored, EXPLORE).otherwise(TARGET)
+    narrow = told.select(*KEY, "person_id", "value_grade", "offers", "candidates").withColumn("arm", arm)
+    staged = narrow.withColumn("candidates", F.transform("candidates", lambda c: c.withField("stage", F.when(c["reason"].isNotNull(), contact.STAGE))))
+    return _valued(_held_out(staged, plans))
+
+
+def packed(judged: DataFrame, options: Space) -> DataFrame:
+    """The customers who may be chosen for, as `capacity.Customers` reads them; `open` are their candidates in the order of `options`.
+
+    A customer who explores has `drawn`, the place of the candidate that its hash draws.
+    """
+    is_open = F.filter("candidates", lambda c: c["stage"].isNull())
+    numbered = F.transform(
+        is_open,
+        lambda c: F.struct(options.number(F.col("city"), c["policy_id"], c["channel"], c["day"]).alias("number"), c.alias("candidate")),
+    )
+    ordered = judged.withColumn("__open", F.sort_array(numbered)).where(F.size("__open") > 0)
+    broken = F.transform("__open", lambda o: o["candidate"]["score"] * (F.lit(1.0) - F.lit(TIE) * _hash(o["candidate"])))
+    drawn = F.floor(uniform("drawn", F.col("month"), F.col("user_id")) * F.size("__open")).cast("int")
+    return ordered.select(
+        *KEY, "arm",
+        F.concat_ws("|", *KEY).alias("customer"),
+        F.transform("__open", lambda o: o["candidate"]).alias("open"),
+        F.transform("__open", lambda o: o["number"]).alias("options"),
+        broken.alias("values"),
+        F.transform("__open", lambda o: o["candidate"]["spend_yuan"]).alias("spends"),
+        F.when(F.col("arm") == EXPLORE, drawn).alias("drawn"),
+    )  # fmt: skip
+
+
+def drawn_alone(packs: DataFrame) -> DataFrame:
+    """Those who explore, each with the one candidate that was drawn."""
+    exploring = packs.where(F.col("arm") == EXPLORE)
+    return exploring.withColumns({c: F.slice(c, F.col("drawn") + 1, 1) for c in ("options", "values", "spends")})
+
+
+def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plans) -> DataFrame:
+    """One row per customer: `judged` beside its `choice` (null: no offer) and `dropped` (chosen, but one contact too many for the person).
+
+    `made` has, per customer with open candidates, the places `chosen`, `runner_up`, `best` and `lost_by` (`capacity.allotted`).
+    """
+    share = plans.choosing.holdout.explore_share
+    size = F.size("open")
+    at_random = F.lit(share) / size
+    is_greedy = (F.col("arm") != EXPLORE) | (F.col("chosen") == F.col("best"))
+    told = made.select(
+        *KEY,
+        F.get("open", F.col("chosen")).alias("choice"),
+        F.get("open", F.col("runner_up")).alias("runner_up"),
+        rounded(F.col("lost_by")).alias("lost_by"),
+        size.cast("bigint").alias("open_candidates"),
+        rounded(F.when(F.col("chosen").isNotNull(), at_random + F.when(is_greedy, 1 - share).otherwise(0.0))).alias("selection_probability"),
+    )
+    both = judged.join(told, on=list(KEY), how="left")
+    planned = both.where(F.col("choice.day").isNotNull()).select(*KEY, "person_id", F.col("choice.day").alias("day"), F.col("choice.channel").alias("channel"))
+    admitted = within_caps(planned, contacts, plans.choosing.contact.caps).select(*KEY, "is_admitted")
+    judged_twice = both.join(admitted, on=list(KEY), how="left")
+    is_dropped = F.coalesce(~F.col("is_admitted"), F.lit(False))
+    return judged_twice.withColumns({"dropped": F.when(is_dropped, F.col("choice.policy_id")), "asked": F.col("choice")}).withColumn(
+        "choice", F.when(~is_dropped, F.col("choice"))
+    )
+
+
+def choice_rows(chosen: DataFrame, plans: Plans) -> DataFrame:
+    """`decision.choice`: one row per customer."""
+    hours = F.try_element_at(_hours(plans), F.concat_ws(" ", "choice.policy_id", "choice.channel"))
+    parts = ("goal", "policy_id", "channel", "day", "propensity", "net_value_yuan", "score", "spend_yuan")
+    is_made = F.col("choice").isNotNull()
+    return chosen.select(
+        *KEY, "person_id", "arm", "controls",
+        *(F.col(f"choice.{part}").alias(part) for part in parts),
+        hours["begin"].alias("send_from"),
+        hours["end"].alias("send_until"),
+        F.coalesce("open_candidates", F.lit(0)).alias("candidates"),
+        F.when(is_made, F.col("selection_probability")).alias("selection_probability"),
+        F.when(is_made, F.col("runner_up.policy_id")).alias("runner_up_policy"),
+        F.when(is_made, F.col("runner_up.channel")).alias("runner_up_channel"),
+        F.when(is_made, F.col("lost_by")).alias("lost_by"),
+    ).select(*CHOICE.columns)  # fmt: skip
+
+
+def choice_exclusions(chosen: DataFrame) -> DataFrame:
+    """Rows of `decision.exclusion`: one per customer and policy that could be offered and was not chosen.
+
+    A policy that was dropped by every channel tells the reason of its first; one that had a better score than the choice lacked room.
+    """
+    asked = F.col("asked.score")
+
+    def told(offer: Column) -> Column:
+        own = F.filter("candidates", lambda c: c["policy_id"] == offer["policy_id"])
+        is_open = F.filter(own, lambda c: c["stage"].isNull())
+        best = F.array_max(F.transform(is_open, lambda c: c["score"]))
+        lacked_room = asked.isNull() | ((F.col("arm") != EXPLORE) & (best > asked))
+        lost = F.when(lacked_room, _why(CAPACITY, NO_ROOM)).when(F.col("arm") == EXPLORE, _why(ARBITRATION, NOT_DRAWN))
+        first = F.get(own, F.lit(0))
+        why = (
+            F.when(offer["policy_id"] == F.col("dropped"), _why(contact.STAGE, contact.FREQUENCY_CAP))
+            .when(F.size(is_open) == 0, F.struct(first["stage"].alias("stage"), first["reason"].alias("reason")))
+            .otherwise(F.coalesce(lost, _why(ARBITRATION, OUTSCORED)))
+        )
+        return F.struct(*(offer[part].alias(part) for part in OFFER), why["stage"].alias("stage"), why["reason"].alias("reason"))
+
+    others = F.filter("offers", lambda offer: ~offer["policy_id"].eqNullSafe(F.col("choice.policy_id")))
+    return chosen.select(*KEY, F.inline(F.transform(others, told))).select(*EXCLUSION.columns)
+
+
+def less(capacities: Capacities, used: Ints) -> Capacities:
+    """What is left of capacities."""
+    parts = zip(capacities.families, capacities.parts(used), strict=True)
+    return Capacities(tuple(replace(f, least=np.maximum(f.least - own / f.unit, 0), most=np.maximum(f.most - own / f.unit, 0)) for f, own in parts))
+
+
+def _held_out(judged: DataFrame, plans: Plans) -> DataFrame:
+    """Drops what the persons never contacted and the control groups of campaigns do not get."""
+    campaigns = {name: c for name, c in plans.choosing.campaigns.items() if c.control_share > 0}
+    staged = _dropping(judged, lambda _: F.when(F.col("arm") == HELD_OUT, F.lit(holdout.UNIVERSAL)), holdout.STAGE)
+    if not campaigns:
+        return staged.withColumn("controls", F.array().cast("array<string>"))
+    open_policies = F.explode(F.array_distinct(F.transform(F.filter("candidates", lambda c: c["stage"].isNull()), lambda c: c["policy_id"])))
+    stratum = F.concat_ws("|", "city", "value_grade").alias("stratum")
+    groups = control_groups(staged.select("person_id", stratum, open_policies.alias("policy_id")), campaigns, plans.choosing.holdout)
+    grouped = staged.join(groups, on="person_id", how="left").withColumn("controls", F.coalesce("controls", F.array().cast("array<string>")))
+
+    def control(candidate: Column) -> Column:
+        cases = [
+            F.when(F.array_contains("controls", name) & candidate["policy_id"].isin(*c.policies), F.lit(f"control: {name}")) for name, c in campaigns.items()
+        ]
+        return F.coalesce(*cases)
+
+    return _dropping(grouped, control, holdout.STAGE)
+
+
+def _valued(judged: DataFrame) -> DataFrame:
+    """Drops what brings nothing, or nobody knows what."""
+
+    def worthless(candidate: Column) -> Column:
+        return F.when(candidate["net_value_yuan"].isNull(), F.lit(VALUE_UNKNOWN)).when(candidate["net_value_yuan"] <= 0, F.lit(NO_NET_VALUE))
+
+    return _dropping(judged, worthless, ARBITRATION)
+
+
+def _dropping(judged: DataFrame, reason: Callable[[Column], Column], stage: str) -> DataFrame:
+    """The same customers; candidates still open that have a `reason` are dropped at `stage`."""
+
+    def of(candidate: Column) -> Column:
+        why = F.when(candidate["stage"].isNull(), reason(candidate))
+        dropped = candidate.withField("stage", F.when(why.isNotNull(), F.lit(stage)).otherwise(candidate["stage"]))
+        return dropped.withField("reason", F.coalesce(why, candidate["reason"]))
+
+    return judged.withColumn("candidates", F.transform("candidates", of))
+
+
+def _hours(plans: Plans) -> Column:
+    """Begin and end of the hours of each policy by each pushed channel."""
+    choosing, entries = plans.choosing, {}
+    for policy in plans.policies.values():
+        for name in policy.channels:
+            channel = choosing.channels[name]
+            hours = send_hours(choosing.windows.get(policy.policy_id), channel, choosing.contact) if channel.pushed else None
+            if hours:
+                entries[f"{policy.policy_id} {name}"] = asdict(hours)
+    return constant_map(entries, "struct<begin:string,end:string>")
+
+
+def _why(stage: str, reason: str) -> Column:
+    return F.struct(F.lit(stage).alias("stage"), F.lit(reason).alias("reason"))
+
+
+def _hash(candidate: Column) -> Column:
+    """A number in [0, 1) of the customer and the candidate."""
+    drawn = F.xxhash64(F.col("user_id"), candidate["policy_id"], candidate["channel"])
+    return F.pmod(drawn, F.lit(1 << 40)).cast("double") / F.lit(float(1 << 40))
+
+
+def _problem(customers: DataFrame, sql: str, kind: str) -> str | None:
+    try:
+        found = customers.select(F.expr(sql).alias("x")).schema["x"].dataType.simpleString()
+    except AnalysisException as error:
+        return str(error).splitlines()[0]
+    numeric = found in ("double", "float", "int", "bigint", "smallint", "tinyint") or found.startswith("decimal")
+    return None if found == kind or (kind == "double" and numeric) else f"{'a number' if kind == 'double' else 'true or false'} is wanted, its SQL gives {found}"

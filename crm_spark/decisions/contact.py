@@ -1,0 +1,178 @@
+"""Contact policy: who may be contacted by which channel on which day. Persons are counted, over all their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from crm_spark.config.choosing import Cap, Channel, Contact, Hours, Rest
+from crm_spark.frames import with_columns
+from crm_spark.tables.common import KEY
+
+STAGE = "contact"
+MARKETING, ALL = "marketing", "all"
+OPTED_OUT, NO_CONSENT, RESTING, FREQUENCY_CAP, NO_DAY, NO_HOUR = (
+    "opted_out", "no_consent", "resting", "frequency_cap", "no_contact_day", "no_contact_hour",
+)  # fmt: skip
+REFUSED_BEFORE, TAKEN_BEFORE = "refused_before", "taken_before"
+REFUSED, TAKEN = "refused", ("accepted", "ordered")
+_CONTACTS = "array<struct<day:date,channel:string>>"
+
+
+def contacts_by_person(history: DataFrame, persons: DataFrame, begins: date, refused_days: int) -> DataFrame:
+    """One row per person that was contacted: `contacts` (day and channel, by day), `refusals` (days), `refused` and `taken` (policies).
+
+    `history` are contacts with `person_id` (null: as in `persons`, by user_id), `persons` the person of each user_id. A policy counts as
+    refused for `refused_days` before `begins`.
+    """
+    known = persons.select("user_id", F.col("person_id").alias("__person"))
+    each = history.join(known, on="user_id", how="left").withColumn("person_id", F.coalesce("person_id", "__person", "user_id"))
+    is_refused = F.col("outcome") == REFUSED
+    counts = is_refused & (F.datediff(F.lit(begins), "day") <= refused_days)
+    return each.groupBy("person_id").agg(
+        F.sort_array(F.collect_list(F.struct("day", "channel"))).alias("contacts"),
+        F.sort_array(F.collect_list(F.when(is_refused, F.col("day")))).alias("refusals"),
+        F.collect_set(F.when(counts, F.col("policy_id"))).alias("refused"),
+        F.collect_set(F.when(F.col("outcome").isin(*TAKEN), F.col("policy_id"))).alias("taken"),
+    )
+
+
+def rests_until(refusals: Column, rest: Rest) -> Column:
+    """The last day on which a person is left alone, by the days of its refusals in order; null if it need not be."""
+    last = rest.refusals - 1
+    ends = F.transform(
+        F.filter(
+            F.transform(refusals, lambda day, i: F.struct(day.alias("day"), F.get(refusals, i - last).alias("first"))),
+            lambda pair: pair["first"].isNotNull() & (F.datediff(pair["day"], pair["first"]) < rest.within_days),
+        ),
+        lambda pair: F.date_add(pair["day"], rest.days),
+    )
+    return F.array_max(ends)
+
+
+def fits(contacts: Column, day: Column, channel: str | Column, caps: Sequence[Cap]) -> Column:
+    """True if one contact more on `day` keeps every cap, given the contacts of that day and before; null contacts are none."""
+    by = F.lit(channel) if isinstance(channel, str) else channel
+    held = F.coalesce(contacts, F.array().cast(_CONTACTS))
+    kept = F.lit(True)
+    for cap in caps:
+        counted = _within(held, day, cap)
+        concerns = by == cap.channel if cap.channel else F.lit(True)
+        kept = kept & (~concerns | (F.size(counted) < cap.most))
+    return kept
+
+
+def days_of(channel: str, rules: Channel, contact: Contact, days: Sequence[date]) -> Column:
+    """The days of `days` on which a person (columns `contacts`, `refusals`) may be contacted by a pushed channel."""
+    usable = F.array(*[F.lit(day) for day in days if day.isoweekday() in rules.weekdays]).cast("array<date>")
+    rests = rests_until(F.col("refusals"), contact.rest)
+    allowed = F.filter(usable, lambda day: F.coalesce(day > rests, F.lit(True)) & fits(F.col("contacts"), day, channel, contact.caps))
+    return F.when(F.col("contacts").isNull(), usable).otherwise(allowed)
+
+
+def consent_reason(channel: Column, purpose: Column, is_known: bool) -> Column:
+    """Why consent keeps from a contact: `opted_out`, `no_consent`, or null. Columns `consents` and `consent_marketing`; a No goes before a Yes.
+
+    With nothing known of anybody's consent nothing is asked.
+    """
+
+    def concerns(one: Column) -> Column:
+        return ((one["channel"] == ALL) | (one["channel"] == channel)) & ((one["purpose"] == ALL) | (one["purpose"] == purpose))
+
+    def told(given: bool) -> Column:
+        matching = F.filter("consents", lambda one: concerns(one) & (one["is_given"] == given))
+        return F.coalesce(F.size(matching) > 0, F.lit(False))
+
+    is_given = told(True) | F.coalesce(F.col("consent_marketing"), F.lit(False))
+    missing = F.when(~is_given, F.lit(NO_CONSENT)) if is_known else F.lit(None).cast("string")
+    is_out = told(False) | (~F.coalesce(F.col("consent_marketing"), F.lit(True)) & ~told(True))
+    return F.when(is_out, F.lit(OPTED_OUT)).otherwise(missing)
+
+
+def send_hours(policy_hours: Hours | None, channel: Channel, contact: Contact) -> Hours | None:
+    """When a policy may be sent by a channel: the hours of contact, of the channel and of the policy together; None if they do not meet."""
+    hours: Hours | None = contact.hours
+    for narrower in (channel.hours, policy_hours):
+        hours = hours.within(narrower) if hours and narrower else hours
+    return hours
+
+
+def may_send(at: Column, day: Column, begin: Column, end: Column) -> Column:
+    """True for a local time on the planned day within the planned hours, the end excluded: a message that waited beyond them has expired."""
+    return (F.to_date(at) == day) & (F.date_format(at, "HH:mm") >= begin) & (F.date_format(at, "HH:mm") < end)
+
+
+def with_contact_reasons(
+    customers: DataFrame, channels: Mapping[str, Channel], contact: Contact, windows: Mapping[str, Hours], days: Sequence[date], consent_is_known: bool
+) -> DataFrame:
+    """`customers` with a `day` and a `reason` (null: may be contacted) in each of its `candidates`.
+
+    `customers` have `person_id`, `month`, their person's contacts (`contacts_by_person`), `consents`, and the columns that `contact.never`
+    reads. A pushed candidate has the day that the customer's own hash draws from the days allowed; the others have none.
+    """
+    pushed = {name: rules for name, rules in channels.items() if rules.pushed}
+    never = F.coalesce(*[F.when(F.expr(sql), F.lit(reason)) for reason, sql in contact.never.items()], F.lit(None).cast("string"))
+    helpers = {"__never": never, "__days": _map({name: days_of(name, rules, contact, days) for name, rules in pushed.items()}, "array<date>")}
+    closed = [f"{policy} {name}" for policy, hours in windows.items() for name, rules in pushed.items() if send_hours(hours, rules, contact) is None]
+    rests = rests_until(F.col("refusals"), contact.rest)
+
+    def judged(candidate: Column) -> Column:
+        channel, policy = candidate["channel"], candidate["policy_id"]
+        is_pushed = channel.isin(*pushed)
+        allowed = F.try_element_at(F.col("__days"), channel)
+        draw = F.pmod(F.xxhash64(F.lit("day"), "user_id", "month", channel), F.size(allowed).cast("bigint")).cast("int")
+        idle = F.when(rests >= F.lit(days[-1]), RESTING).when(F.size(F.coalesce("contacts", F.array().cast(_CONTACTS))) > 0, FREQUENCY_CAP).otherwise(NO_DAY)
+        purpose = F.coalesce(F.try_element_at(_map({g: F.lit(p) for g, p in contact.purposes.items()}, "string"), candidate["goal"]), F.lit(MARKETING))
+        of_contact = F.coalesce(
+            consent_reason(channel, purpose, consent_is_known),
+            F.when(F.concat_ws(" ", policy, channel).isin(*closed), F.lit(NO_HOUR)),
+            F.when(F.size(allowed) <= 0, idle),
+        )
+        reason = F.coalesce(
+            F.col("__never"),
+            F.when(F.array_contains("taken", policy), F.lit(TAKEN_BEFORE)),
+            F.when(F.array_contains("refused", policy), F.lit(REFUSED_BEFORE)),
+            F.when(is_pushed, of_contact),
+        )
+        day = F.when(is_pushed & (F.size(allowed) > 0), F.get(allowed, draw))
+        return candidate.withField("day", day).withField("reason", reason)
+
+    return with_columns(customers, helpers).withColumn("candidates", F.transform("candidates", judged)).drop(*helpers)
+
+
+def within_caps(planned: DataFrame, contacts: DataFrame, caps: Sequence[Cap]) -> DataFrame:
+    """`planned` contacts (person_id, day, channel and the key) with `is_admitted`: in the order of days, ties by user_id, each that keeps every cap
+    beside the person's earlier contacts and those admitted before."""
+    entry = F.struct("day", "user_id", "city", "month", "channel")
+    each = planned.groupBy("person_id").agg(F.sort_array(F.collect_list(entry)).alias("planned"))
+    start = F.struct(F.coalesce("contacts", F.array().cast(_CONTACTS)).alias("held"), F.array().cast("array<string>").alias("admitted"))
+
+    def step(state: Column, one: Column) -> Column:
+        held = F.array_append(state["held"], F.struct(one["day"].alias("day"), one["channel"].alias("channel")))
+        more = F.struct(held.alias("held"), F.array_append(state["admitted"], one["user_id"]).alias("admitted"))
+        return F.when(fits(state["held"], one["day"], one["channel"], caps), more).otherwise(state)
+
+    held = each.join(contacts.select("person_id", "contacts"), on="person_id", how="left")
+    folded = held.select("planned", F.aggregate("planned", start, step)["admitted"].alias("admitted"))
+    told = folded.select(F.explode("planned").alias("one"), "admitted")
+    judged = told.select(*(F.col(f"one.{c}").alias(c) for c in KEY), F.array_contains("admitted", F.col("one.user_id")).alias("is_admitted"))
+    return planned.join(judged, on=list(KEY), how="left")
+
+
+def _within(contacts: Column, day: Column, cap: Cap) -> Column:
+    """Contacts of the `cap.days` days that end with `day`."""
+
+    def is_counted(one: Column) -> Column:
+        recent = (one["day"] <= day) & (F.datediff(day, one["day"]) < cap.days)
+        return recent & (one["channel"] == cap.channel) if cap.channel else recent
+
+    return F.filter(contacts, is_counted)
+
+
+def _map(entries: Mapping[str, Column], kind: str) -> Column:
+    if not entries:
+        return F.lit(None).cast(f"map<string,{kind}>")
+    return F.create_map(*(part for key, value in entries.items() for part in (F.lit(key), value)))

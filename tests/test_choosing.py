@@ -1,0 +1,198 @@
+"""From offers to one offer: configuration told in full, limits spread out, and every candidate either chosen or told why not."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+from pyspark.sql import functions as F
+
+from crm_spark.config.choosing import Campaign, Holdout, Hours, Limit, load_choosing
+from crm_spark.config.settings import load_settings
+from crm_spark.decisions.choosing import check_expressions
+from crm_spark.decisions.limits import capacities, space
+from crm_spark.errors import ConfigError
+from crm_spark.frames import literal_frame
+from crm_spark.tables.decision import CHOICE, EXCLUSION, OFFER, RECOMMENDATION
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.raw import CONTACT_CONSENT, CONTACT_HISTORY
+from crm_spark.tables.score import PERSONAL_INDEX
+from tests.decision_support import CONF, customers
+from tests.tiny import load_job
+
+MODELS = ("newspaper_response", "ring_tone_silent", "ring_tone_change")
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_settings(CONF, "demo")
+
+
+def test_every_mistake_in_the_file_is_told_at_once(tmp_path, shipped):
+    shutil.copy(CONF / "choosing.yml", tmp_path)
+    (tmp_path / "sources/x").mkdir(parents=True)
+    (tmp_path / "sources/x/choosing.yml").write_text(
+        "propensities: {NEWSPAPER_TRAIL: newspaper_response, FETION_START: fetion}\n"
+        "weights: {levers: {retension: 5}}\n"
+        "limits: [{name: a, most: 5, channels: [smss]}, {name: a, most: 1, groups: ['77']}]\n"
+        "contact: {caps: [{most: 1, days: 7, channel: fax}]}\n"
+    )
+    with pytest.raises(ConfigError) as told:
+        load_choosing(tmp_path, "x", shipped.matrices.policies, MODELS)
+    text = "\n".join(told.value.problems)
+    for part in ("'NEWSPAPER_TRAIL' (did you mean 'NEWSPAPER_TRIAL'?)", "unknown models 'fetion'", "'retension'", "'smss' (did you mean 'sms'?)", "'77'",
+                 "unknown channels 'fax'", "'a' stands twice"):  # fmt: skip
+        assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: Hours("9:00", "20:00"), "no time of the day"),
+        (lambda: Hours("20:00", "09:00"), "must lie before"),
+        (lambda: Limit("x"), "`most` or `least` is wanted"),
+        (lambda: Limit("x", most=1, least=2), "0 <= least <= most"),
+        (lambda: Campaign(("A",), 1.0), "from 0 to below 1"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(made, told):
+    with pytest.raises(ValueError, match=told):
+        made()
+
+
+def test_sql_that_does_not_hold_is_told_with_its_place(spark, shipped):
+    broken = replace(shipped.choosing, contact=replace(shipped.choosing.contact, never={"poor": "arpu < 5", "rich": "arpu_yuan"}))
+    people = customers(spark, {"user_id": "a"})
+    check_expressions(people, replace(shipped.choosing, contact=replace(shipped.choosing.contact, never={})))
+    with pytest.raises(ConfigError) as error:
+        check_expressions(people, broken)
+    assert [p.split(": ")[1] for p in error.value.problems] == ["contact.never.poor", "contact.never.rich"]
+
+
+def test_a_limit_is_spread_over_what_it_is_for(shipped):
+    policies = {p: shipped.matrices.policies[p] for p in ("NEWSPAPER_TRIAL", "VPN_GROUP")}
+    limits = (
+        Limit("agents", most=3, per=("city", "day"), channels=("outbound",)),
+        Limit("goals", least=1, per=("goal",)),
+        Limit("budget", most=9.5, unit="yuan", cities=("A",)),
+    )
+    options = space(["B", "A"], policies, ["sms", "outbound"], ["2025-04-01", "2025-04-02"], limits)
+    assert options.shape == (2, 2, 2, 3)
+    made, named = capacities(limits, options)
+    assert [(n.limit.name, n.of) for n in named] == [
+        ("agents", "A / 2025-04-01"), ("agents", "A / 2025-04-02"), ("agents", "B / 2025-04-01"), ("agents", "B / 2025-04-02"),
+        ("goals", "new_service"), ("goals", "virtual_network"), ("budget", ""),
+    ]  # fmt: skip
+    city, policy, channel, day = 1, 0, 0, 2  # B, NEWSPAPER_TRIAL, outbound, the second day
+    number = ((city * 2 + policy) * 2 + channel) * 3 + day
+    assert [int(f.of[number]) for f in made.families] == [3, 0, -1]
+    assert list(made.most) == [3, 3, 3, 3, float("inf"), float("inf"), 95_000] and list(made.least)[4:6] == [1, 1]
+
+
+def test_the_number_of_an_option_is_its_place_among_the_names(frame, shipped):
+    policies = {p: shipped.matrices.policies[p] for p in ("NEWSPAPER_TRIAL", "VPN_GROUP")}
+    options = space(["B", "A"], policies, ["sms", "hall"], ["2025-04-01"], (Limit("x", most=1, per=("day",)),))
+    rows = frame("c string, p string, h string, d date", ("B", "VPN_GROUP", "sms", date(2025, 4, 1)), ("A", "NEWSPAPER_TRIAL", "hall", None))
+    numbers = [row[0] for row in rows.select(options.number(F.col("c"), F.col("p"), F.col("h"), F.col("d"))).collect()]
+    names = [[str(options.names(dimension)[n]) for dimension in ("city", "policy", "channel", "day")] for n in numbers]
+    assert names == [["B", "VPN_GROUP", "sms", "2025-04-01"], ["A", "NEWSPAPER_TRIAL", "hall", ""]]
+
+
+# --- from end to end ---
+
+PEOPLE = {
+    "plain": {"paper": 30.0},
+    "second number": {"person_id": "plain", "paper": 20.0},
+    "no consent": {"consent_marketing": False},
+    "child": {"age_years": 12},
+    "tired": {},
+    "refused the paper": {},
+    "reader": {"paper": 60.0},
+    "unvalued": {},
+}
+OFFERED = {name: ["NEWSPAPER_TRIAL", "FETION_START"] for name in PEOPLE} | {"unvalued": ["VPN_GROUP"]}
+HISTORY = [
+    ("tired", date(2025, 3, 25), "refused", "X"),
+    ("tired", date(2025, 3, 31), "refused", "X"),
+    ("refused the paper", date(2025, 2, 1), "refused", "NEWSPAPER_TRIAL"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(spark, shipped):
+    """(choices by customer, all exclusions, use of capacities) of the literal people, with two newspapers to give, by the job itself."""
+    contact = replace(shipped.choosing.contact, caps=())
+    choosing = replace(
+        shipped.choosing, contact=contact, holdout=Holdout("none"), campaigns={}, limits=(Limit("paper", most=2, policies=("NEWSPAPER_TRIAL",)),)
+    )
+    place = {"city": "HANGZHOU", "month": "2025-03"}
+    goals = {p.policy_id: p.goal for p in shipped.matrices.policies.values()}
+
+    def rows(table, *found):
+        return literal_frame(spark, [tuple({**place, **row}.get(c) for c in table.columns) for row in found], table.struct)
+
+    told_of = ("consent_marketing", "age_years")
+    offers = [(n, rank, p) for n, found in OFFERED.items() for rank, p in enumerate(found, 1)]
+    contacts = [{"user_id": n, "day": day, "channel": "sms", "policy_id": policy, "outcome": outcome} for n, day, outcome, policy in HISTORY]
+    old = {"user_id": "plain", "goal": "traffic", "policy_id": "OLD", "stage": "eligibility", "reason": "expired"}
+    view = [{"user_id": n, "person_id": n, "consent_marketing": True, **{c: row[c] for c in told_of if c in row}} for n, row in PEOPLE.items()]
+    frames = {
+        "customer_view": rows(CUSTOMER_VIEW, *view).withColumn("ext_complaints", F.lit(0)),
+        "personal_index": rows(PERSONAL_INDEX, *({"user_id": n, "scores": {"newspaper_response": p["paper"]}} for n, p in PEOPLE.items() if "paper" in p)),
+        "recommendation": rows(RECOMMENDATION, *({"user_id": n, "priority": ["new_service", "traffic", "retention"]} for n in PEOPLE)),
+        "offer": rows(OFFER, *({"user_id": n, "goal": goals[p], "policy_id": p, "candidate_rank": r, "matrix": "m", "rule": "r"} for n, r, p in offers)),
+        "exclusion": rows(EXCLUSION, old, {**old, "policy_id": "OLDER", "stage": "capacity"}),
+        "contact_history": rows(CONTACT_HISTORY, *contacts),
+        "contact_consent": rows(CONTACT_CONSENT),
+        "choice": rows(CHOICE),
+    }
+    written, told = {}, []
+    job = SimpleNamespace(
+        config=replace(shipped, choosing=choosing), month="2025-03", cities=None, log=logging.getLogger("test"), spark=spark,
+        read=lambda table, *_, **__: frames[table.name], months_of=lambda table: ("2025-03",) if table.name == "contact_history" else (),
+        write=lambda frame, table, **_: written.update({table.name: table.conform(frame).collect()}), cover=lambda kind, subject, *_: told.append(subject),
+    )  # fmt: skip
+    load_job("choose").run(job)
+    assert told == ["capacity"], "consent and contacts are told, no minimum is missed"
+    return {row["user_id"]: row for row in written["choice"]}, written["exclusion"], written["capacity_use"]
+
+
+def why(made, name):
+    return {row["policy_id"]: (row["stage"], row["reason"]) for row in made[1] if row["user_id"] == name}
+
+
+def test_every_customer_has_one_row_and_every_offer_is_chosen_or_told_why_not(made):
+    chosen, dropped, _ = made
+    assert set(chosen) == set(PEOPLE)
+    seen = Counter((row["user_id"], row["policy_id"]) for row in dropped if row["stage"] != "eligibility")
+    seen.update((name, row["policy_id"]) for name, row in chosen.items() if row["policy_id"])
+    assert seen == Counter((name, policy) for name, found in OFFERED.items() for policy in found)
+
+
+def test_a_scarce_offer_goes_to_whom_it_is_worth_most_and_the_others_have_the_next(made):
+    chosen, _, (paper,) = made
+    assert (paper["capacity"], paper["of"], paper["most"], paper["used"]) == ("paper", "", 2.0, 2.0) and paper["price"] > 0
+    assert {name for name, row in chosen.items() if row["policy_id"] == "NEWSPAPER_TRIAL"} == {"plain", "reader"}
+    row = chosen["reader"]
+    assert (row["arm"], row["channel"], row["send_from"], row["send_until"]) == ("target", "sms", "09:00", "20:00")
+    assert row["day"].strftime("%Y-%m") == "2025-04" and row["selection_probability"] == 1.0 and row["lost_by"] > 0
+    assert why(made, "reader") == {"FETION_START": ("arbitration", "outscored")}
+    assert chosen["second number"]["policy_id"] == "FETION_START"
+    assert why(made, "second number") == {"NEWSPAPER_TRIAL": ("capacity", "no_room")}
+
+
+def test_what_was_not_eligible_stays_told_and_an_earlier_choice_is_forgotten(made):
+    assert why(made, "plain")["OLD"] == ("eligibility", "expired") and "OLDER" not in why(made, "plain")
+
+
+def test_contact_rules_drop_with_their_reason_and_the_counter_is_no_contact(made):
+    assert why(made, "child")["NEWSPAPER_TRIAL"] == ("contact", "under_14")
+    assert why(made, "refused the paper")["NEWSPAPER_TRIAL"] == ("contact", "refused_before")
+    for name in ("no consent", "tired"):
+        assert made[0][name]["channel"] in (None, "hall") and made[0][name]["day"] is None
+    assert why(made, "unvalued") == {"VPN_GROUP": ("arbitration", "value_unknown")}

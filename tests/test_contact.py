@@ -1,0 +1,156 @@
+"""Contact policy against brute force: no list breaks consent, rest, caps or hours, and none is stricter than it must be."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
+
+from crm_spark.config.choosing import Cap, Channel, Contact, Hours, Rest
+from crm_spark.decisions.contact import consent_reason, contacts_by_person, days_of, may_send, rests_until, send_hours, within_caps
+
+BEGINS = date(2025, 4, 1)
+DAYS = [BEGINS + timedelta(days=i) for i in range(30)]
+CAPS = (Cap(2, 7), Cap(3, 30), Cap(1, 10, "outbound"))
+RULES = Contact(Hours("09:00", "20:00"), CAPS, Rest(2, 15, 30))
+CHANNELS = {"sms": Channel(0.1), "outbound": Channel(1.3, weekdays=(1, 2, 3, 4, 5))}
+BATCH = settings(  # a batch is sixty persons in one frame, the first of them the simplest there are
+    max_examples=2, phases=[Phase.generate], deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+before = st.integers(-60, -1).map(lambda i: BEGINS + timedelta(days=i))
+contact = st.tuples(before, st.sampled_from(sorted(CHANNELS)), st.sampled_from(["sent", "reached", "refused", "ordered"]))
+people = st.lists(st.lists(contact, max_size=7), min_size=60, max_size=60)
+
+
+def keeps_caps(contacts, caps):
+    """True if no stretch of days anywhere has more contacts than a cap allows."""
+    for cap in caps:
+        days = [day for day, channel in contacts if not cap.channel or channel == cap.channel]
+        if any(sum(last - timedelta(days=cap.days) < day <= last for day in days) > cap.most for last in days):
+            return False
+    return True
+
+
+def adds_no_breach(contacts, new, caps):
+    """True if every stretch that the new contact ends is within every cap that concerns it."""
+    day, channel = new
+    for cap in caps:
+        if cap.channel in ("", channel):
+            held = [d for d, c in contacts if not cap.channel or c == cap.channel]
+            if sum(day - timedelta(days=cap.days) < d <= day for d in held) >= cap.most:
+                return False
+    return True
+
+
+def rested(history, day):
+    refusals = sorted(d for d, _, outcome in history if outcome == "refused")
+    close = [second for first, second in pairwise(refusals) if (second - first).days < RULES.rest.within_days]
+    return all(day > last + timedelta(days=RULES.rest.days) for last in close)
+
+
+@BATCH
+@given(people=people)
+def test_the_days_allowed_are_those_of_brute_force(spark, people):
+    rows = [(f"u{i}", f"p{i // 2}", day, channel, None, outcome) for i, history in enumerate(people) for day, channel, outcome in history]
+    history = spark.createDataFrame(rows, "user_id string, person_id string, day date, channel string, policy_id string, outcome string")
+    persons = spark.createDataFrame([(f"u{i}", f"p{i // 2}") for i in range(len(people))], "user_id string, person_id string")
+    known = contacts_by_person(history.withColumn("person_id", F.lit(None).cast("string")), persons, BEGINS, 180)
+    told = {row["person_id"]: row for row in known.select("person_id", *(days_of(n, c, RULES, DAYS).alias(n) for n, c in CHANNELS.items())).collect()}
+    for i in range(0, len(people), 2):
+        both = people[i] + people[i + 1]  # one counter for both numbers of a person
+        for name, channel in CHANNELS.items():
+            held = [(day, by) for day, by, _ in both]
+            expected = [d for d in DAYS if d.isoweekday() in channel.weekdays and rested(both, d) and adds_no_breach(held, (d, name), CAPS)]
+            assert not both or told[f"p{i // 2}"][name] == expected, (name, both)
+
+
+planned = st.lists(st.tuples(st.integers(0, 29), st.sampled_from(sorted(CHANNELS))), min_size=1, max_size=5)
+
+
+@BATCH
+@given(histories=people, plans=st.lists(planned, min_size=60, max_size=60))
+def test_numbers_of_one_person_share_its_caps_across_the_end_of_the_month(spark, histories, plans):
+    kept = [[(day, channel) for day, channel, _ in history] for history in histories]
+    contacts = spark.createDataFrame(
+        [(f"p{i}", sorted(held)) for i, held in enumerate(kept) if held], "person_id string, contacts array<struct<day:date,channel:string>>"
+    )
+    rows = [("X", "2025-03", f"p{i}n{n}", f"p{i}", DAYS[d], by) for i, plan in enumerate(plans) for n, (d, by) in enumerate(plan)]
+    frame = spark.createDataFrame(rows, "city string, month string, user_id string, person_id string, day date, channel string")
+    admitted = {row["user_id"]: row["is_admitted"] for row in within_caps(frame, contacts, CAPS).collect()}
+    assert len(admitted) == len(rows)
+    for i, plan in enumerate(plans):
+        held = list(kept[i])
+        for d, n in sorted((d, f"p{i}n{n}") for n, (d, _) in enumerate(plan)):
+            new = (DAYS[d], plan[int(n.split("n")[1])][1])
+            fits = adds_no_breach(held, new, CAPS)
+            assert admitted[n] == fits
+            held += [new] * fits
+        assert keeps_caps(held, CAPS) or not keeps_caps(kept[i], CAPS), "only what was sent before can break a cap"
+
+
+def test_two_refusals_within_fifteen_days_are_thirty_days_of_rest(frame):
+    cases = {
+        "one": [1], "fourteen days apart": [1, 15], "fifteen": [1, 16], "the last pair counts": [1, 2, 10], "three apart": [1, 20, 40],
+    }  # fmt: skip
+    rows = [(name, [date(2025, 1, 1) + timedelta(days=d - 1) for d in days]) for name, days in cases.items()]
+    told = frame("name string, refusals array<date>", *rows).select("name", rests_until(F.col("refusals"), Rest(2, 15, 30)).alias("until"))
+    assert dict(told.collect()) == {
+        "one": None, "fourteen days apart": date(2025, 2, 14), "fifteen": None, "the last pair counts": date(2025, 2, 9), "three apart": None,
+    }  # fmt: skip
+
+
+CONSENTS = "array<struct<channel:string,purpose:string,is_given:boolean>>"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_no_goes_before_a_yes_and_silence_is_no_consent_where_consent_is_told(frame, known):
+    silence = "no_consent" if known else None
+    cases = [
+        (None, None, silence),
+        (True, None, None),
+        (False, None, "opted_out"),
+        (None, [("sms", "marketing", True)], None),
+        (None, [("outbound", "marketing", True)], silence),
+        (None, [("sms", "care", True)], silence),
+        (None, [("all", "all", True)], None),
+        (True, [("sms", "all", False)], "opted_out"),
+        (True, [("outbound", "all", False)], None),
+        (False, [("sms", "marketing", True)], None),  # a channel's own Yes is newer than the No to all
+        (None, [("all", "all", True), ("sms", "marketing", False)], "opted_out"),
+    ]
+    rows = frame(f"consent_marketing boolean, consents {CONSENTS}", *[(one, many) for one, many, _ in cases])
+    told = rows.select(consent_reason(F.lit("sms"), F.lit("marketing"), known).alias("reason")).collect()
+    assert [row["reason"] for row in told] == [expected for _, _, expected in cases]
+
+
+def test_nothing_is_sent_outside_its_hours_and_what_waited_is_dropped(spark):
+    sends = spark.range(100_000).select(F.expr("timestamp_ntz'2025-04-01 00:00:00' + make_interval(0, 0, 0, 0, 0, 0, id * 3)").alias("at"))
+    allowed = sends.where(may_send(F.col("at"), F.lit(date(2025, 4, 2)), F.lit("09:00"), F.lit("20:00")))
+    first, last, count = allowed.agg(F.min("at"), F.max("at"), F.count("*")).first()
+    assert (str(first), str(last), count) == ("2025-04-02 09:00:00", "2025-04-02 19:59:57", 11 * 1200)
+
+
+def test_hours_are_those_of_contact_channel_and_policy_together():
+    assert send_hours(None, Channel(0.1), RULES) == Hours("09:00", "20:00")
+    assert send_hours(Hours("17:00", "21:00"), Channel(0.1, hours=Hours("08:00", "18:30")), RULES) == Hours("17:00", "18:30")
+    assert send_hours(Hours("07:00", "09:00"), Channel(0.1), RULES) is None, "before contact hours begin"
+
+
+def test_what_was_refused_or_taken_is_remembered_per_person_for_as_long_as_told(frame):
+    schema = "user_id string, person_id string, day date, channel string, policy_id string, outcome string"
+    history = frame(
+        schema,
+        ("a", None, date(2025, 3, 1), "sms", "NEWS", "refused"),
+        ("b", None, date(2024, 9, 1), "sms", "OLD", "refused"),
+        ("b", "p", date(2024, 9, 1), "sms", "TONE", "ordered"),
+        ("stranger", None, date(2025, 3, 2), "sms", "NEWS", "reached"),
+    )
+    persons = frame("user_id string, person_id string", ("a", "p"), ("b", "p"))
+    rows = {row["person_id"]: row for row in contacts_by_person(history, persons, BEGINS, 180).collect()}
+    assert (rows["p"]["refused"], rows["p"]["taken"], len(rows["p"]["contacts"]), len(rows["p"]["refusals"])) == (["NEWS"], ["TONE"], 3, 2)
+    assert set(rows) == {"p", "stranger"} and rows["stranger"]["refused"] == []
