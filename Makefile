@@ -51,6 +51,9 @@ bench-month: setup ## the whole month at several sizes, seconds of each job: mak
 bench-capacity: setup ## one offer each within capacities, 1,000,000 customers with 50 candidates: make bench-capacity SIZES="1e5 1e6"
 	@$(BIN)/python -m crm_spark.bench.capacity --sizes $(or $(SIZES),1e6) --out $(CRM_SPARK_VAR)/bench
 
+bench-day: setup ## a day's calls at the beginning and the end of a month, and the whole month: make bench-day SIZE=1e5
+	@$(BIN)/python -m crm_spark.bench.day --size $(SIZE) --out $(CRM_SPARK_VAR)/bench
+
 bench-skew: setup ## what uneven calls cost: one number with a tenth of all calls, one that is called by all, numbers untold
 	@$(BIN)/python -m crm_spark.bench --skew --sizes $(or $(SIZES),1e5) --out $(CRM_SPARK_VAR)/bench
 
@@ -95,4 +98,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-capacity bench-month bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean
+.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-capacity bench-month bench-day bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean

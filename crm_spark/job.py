@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
@@ -23,15 +23,16 @@ from crm_spark.config.settings import Settings, load_settings
 from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.inputs import with_derived
 from crm_spark.decisions.load import input_columns, matrices_of
-from crm_spark.errors import ConfigError, CrmError, NotPublishedError
+from crm_spark.errors import ConfigError, CrmError, NotPublishedError, SourceError
 from crm_spark.frames import literal_frame
 from crm_spark.locks import Locks
 from crm_spark.months import asked_month
 from crm_spark.runs import Versions, Written, load_versions, read_slices
 from crm_spark.session import event_log_settings, on_databricks, open_session
-from crm_spark.tables.catalog import Catalog
+from crm_spark.tables.catalog import Catalog, Commit
 from crm_spark.tables.contract import Table
 from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
+from crm_spark.tables.upkeep import Files, Place, Upkeep
 from crm_spark.workload import Work, described, work_so_far
 
 Run = Callable[["Job"], None]
@@ -114,20 +115,50 @@ class Job:
         named = tuple(cities or self.cities or ()) or None
         if named:
             replaced["city"] = named
-        note = {
+        if getattr(self.options, "explain", False):
+            explain(frame, table)
+        with described(self.spark, f"{self.name} {self.month}: write {table.full_name}"):
+            commit = self.catalog.replace(frame, table, replaced, self._note())
+        return self._wrote(table, replaced["month"], commit, named)
+
+    def add(self, frame: DataFrame, table: Table, cities: Sequence[str] | None = None) -> int:
+        """Add rows of these cities (None: of any) to the run's month as it is visible, in one commit; returns the rows written.
+
+        SourceError if another run has written the month meanwhile: the newest version must hold the visible one.
+        """
+        with described(self.spark, f"{self.name} {self.month}: add to {table.full_name}"), self.locks.commit(table.full_name):
+            if not self.is_newest(table):
+                raise SourceError(f"{table.full_name} {self.month}: another run has written it meanwhile; run again")
+            commit = self.catalog.add(frame, table, self._note())
+        return self._wrote(table, (self.month,), commit, tuple(cities or ()) or None)
+
+    def is_newest(self, table: Table) -> bool:
+        """True if the newest version of the table holds, of the run's month, just the files that are visible."""
+        upkeep = Upkeep(self.spark, self.catalog, self.locks)
+
+        def files(version: int | None, cities: Sequence[str] | None) -> Files:
+            found = upkeep.files(table, version) or {}
+            return {place: names for place, names in found.items() if place[1] == self.month and (cities is None or place[0] in cities)}
+
+        visible: dict[Place, Collection[str]] = {}
+        for part in self.seen.slices(table, [self.month], None):
+            visible.update(files(part.version, part.cities))
+        return visible == files(None, None)
+
+    def _note(self) -> dict[str, str]:
+        """What a commit tells of its run."""
+        return {
             "run_id": self.run_id,
             "job": self.name,
             "config": self.config.fingerprint,
             "code": __version__,
             "commit": str(time.time_ns()),
         }
-        if getattr(self.options, "explain", False):
-            explain(frame, table)
-        with described(self.spark, f"{self.name} {self.month}: write {table.full_name}"):
-            commit = self.catalog.replace(frame, table, replaced, note)
-        for month in replaced["month"]:
-            self.seen.own[table.full_name, month] = Written(commit.version, named)
-            self.commits.append((table.full_name, month, commit.version, commit.rows, list(named) if named else None))
+
+    def _wrote(self, table: Table, months: Sequence[str], commit: Commit, cities: tuple[str, ...] | None) -> int:
+        for month in months:
+            self.seen.own[table.full_name, month] = Written(commit.version, cities)
+            self.commits.append((table.full_name, month, commit.version, commit.rows, list(cities) if cities else None))
         self.log.info("    wrote %-28s %s rows", table.full_name, f"{commit.rows:,}")
         return commit.rows
 

@@ -9,6 +9,7 @@ from crm_spark.errors import NotPublishedError
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job
 from crm_spark.runs import next_sequence
+from crm_spark.tables.call_state import CALL_STATE
 from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import PUBLICATION
 from crm_spark.tables.raw import USER_INFO
@@ -44,10 +45,10 @@ def append_pins(job: Job, pins: Sequence[tuple[str, str, str, str, int | None]])
 
 
 def _known_cities(job: Job) -> Sequence[str]:
-    """For a run of all cities: those it found and those published before (which may have become empty)."""
+    """For a run of all cities: those it found, where somebody is registered or calls, and those published before (which may have become empty)."""
     if all(written.cities for written in job.seen.own.values()):
         return ()
-    subscribers = (job.read(t, job.months_of(t), optional=True).select("city") for t in (USER_INFO, USER_BASIC) if job.months_of(t))
-    found = {row["city"] for cities in subscribers for row in cities.distinct().collect()}
+    tables = (t for t in (USER_INFO, USER_BASIC, CALL_STATE) if job.months_of(t))
+    found = {row["city"] for t in tables for row in job.read(t, job.months_of(t), optional=True).select("city").distinct().collect()}
     before = {city for cities in job.seen.published.values() for city in cities}
     return sorted({*found, *before, *NO_CITY})

@@ -43,12 +43,12 @@ class Pin:
 class Versions:
     """Visible versions per (table, month): the own run's commits, else the published ones, never the latest.
 
-    `writers` are the runs that wrote what is published: the version to read may be a later one that holds the same rows.
+    `writers` are the runs that wrote what is published, by city: the version to read may be a later one that holds the same rows.
     """
 
     own: dict[tuple[str, str], Written] = field(default_factory=dict)
     published: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
-    writers: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    writers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
     def months(self, table: Table) -> tuple[str, ...]:
         """Months with a visible version, ascending."""
@@ -68,6 +68,18 @@ class Versions:
         if own and own.cities is None:
             return None
         return {*self.published.get((table.full_name, month), {}), *(own.cities or () if own else ())}
+
+    def made_together(self, first: Table, second: Table, month: str) -> bool:
+        """True if what is visible of the month was written of both tables by the same runs, city by city."""
+        writers = self._writers(first, month)
+        return bool(writers) and writers == self._writers(second, month)
+
+    def _writers(self, table: Table, month: str) -> dict[str, str]:
+        """By city the run that wrote what is visible; the own run has no name, and all cities none."""
+        own = self.own.get((table.full_name, month))
+        if own and own.cities is None:
+            return {"": ""}
+        return {**self.writers.get((table.full_name, month), {}), **dict.fromkeys(own.cities or () if own else (), "")}
 
     def _of_month(self, table: Table, month: str, cities: Sequence[str] | None) -> list[tuple[int, tuple[str, ...] | None]]:
         """(version, cities): what the own run wrote, and for other cities what is published."""
@@ -91,7 +103,7 @@ def load_versions(catalog: Catalog, run_id: str) -> Versions:
     pins = published_pins(catalog)
     versions = Versions(
         published={place: {city: pin.version for city, pin in of.items()} for place, of in pins.items()},
-        writers={place: {pin.run_id for pin in of.values()} for place, of in pins.items()},
+        writers={place: {city: pin.run_id for city, pin in of.items()} for place, of in pins.items()},
     )
     for row in finished_jobs(catalog, run_id):
         versions.own.update({(c["table"], c["month"]): Written(int(c["version"]), _named(c["cities"])) for c in row["commits"] or ()})

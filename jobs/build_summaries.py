@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -18,11 +18,12 @@ from pyspark.sql import functions as F
 from crm_spark.customer.basic import build_user_basic
 from crm_spark.customer.billing import build_billing_summary
 from crm_spark.customer.bundle import build_bundle_status
-from crm_spark.customer.calls import MonthsTold, call_totals, months_told
+from crm_spark.customer.calls import MonthsTold, call_totals, months_told, totals_of_state
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.vas import build_vas_summary
 from crm_spark.customer.voice import build_voice_summary
 from crm_spark.job import Job, entry
+from crm_spark.tables.call_state import CALL_STATE
 from crm_spark.tables.contract import Table
 from crm_spark.tables.middle import BILLING_SUMMARY, BUNDLE_STATUS, CONTACT_CIRCLE, USER_BASIC, VAS_SUMMARY, VOICE_SUMMARY
 from crm_spark.tables.raw import BILLING, BUNDLE_CONTRACT, SERVICE_SUBSCRIPTION, TERMINAL, USER_INFO, VAS_USAGE, VOICE_CDR
@@ -62,12 +63,12 @@ def _build(job: Job, step: Step) -> None:
 
 
 def _build_of_calls(job: Job) -> None:
-    """The calls are read and summed once for both tables."""
+    """The calls are summed once for both tables."""
     wanted = [(table, build, months_to_build(job, table, (VOICE_CDR,), (USER_BASIC,))) for table, build in OF_CALLS]
     months = sorted({m for *_, of_table in wanted for m in of_table})
     if not months:
         return
-    totals = call_totals(_inputs(job, VOICE_CDR, months), _inputs(job, USER_BASIC, months)).persist()
+    totals = _totals(job, months).persist()
 
     def write(table: Table, build: Callable[[DataFrame, MonthsTold], DataFrame], of_table: Sequence[str]) -> None:
         if of_table:
@@ -78,6 +79,17 @@ def _build_of_calls(job: Job) -> None:
         at_once(job.spark, lambda of: write(*of), wanted)
     finally:
         totals.unpersist()
+
+
+def _totals(job: Job, months: Sequence[str]) -> DataFrame:
+    """From the sums that daily runs keep, where these are of just the calls that are visible; else from the calls."""
+    kept = [m for m in months if job.seen.made_together(VOICE_CDR, CALL_STATE, m)]
+    read = [m for m in months if m not in kept]
+    for month in kept:
+        job.log.info("    calls of %s are summed already", month)
+    parts = ((kept, CALL_STATE, totals_of_state), (read, VOICE_CDR, call_totals))
+    made = [total(_inputs(job, table, of), _inputs(job, USER_BASIC, of)) for of, table, total in parts if of]
+    return reduce(DataFrame.unionByName, made)
 
 
 def _inputs(job: Job, table: Table, months: Sequence[str]) -> DataFrame:

@@ -12,42 +12,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+from dataclasses import replace
 
 from crm_spark.errors import SourceError
-from crm_spark.frames import literal_frame
-from crm_spark.ingest.duplicates import CONFLICT, VERDICT, in_scope, is_loaded, is_refused, shared_keys, verdicts, with_verdicts
 from crm_spark.ingest.fields import UNKNOWN_CITY
 from crm_spark.ingest.files import Intake
 from crm_spark.ingest.headers import unmapped_columns
-from crm_spark.ingest.ledger import Account, accounts, earlier_accounts, ledger_rows
 from crm_spark.ingest.listing import Layout, layouts
 from crm_spark.ingest.plan import Feed, feeds, is_settled, is_unchanged, months_fed
 from crm_spark.ingest.pseudonym import PseudonymKey, load_key
-from crm_spark.ingest.staging import Part, refused_rows, staged
 from crm_spark.ingest.survey import Surveyed, guarded, survey
 from crm_spark.job import Job, entry
+from crm_spark.loading import Before, Outcome, accounts_before, conclude, load, some, write_refused
 from crm_spark.tables.contract import Table
-from crm_spark.tables.ops import INGEST_LEDGER, RUN_LEDGER
-from crm_spark.tables.raw import QUARANTINE
-from crm_spark.tables.vault import QUARANTINE_LINE
 from crm_spark.threads import at_once
-
-REASONS_TOLD = 3
-Before = Mapping[tuple[str, str], Sequence[Account]]  # accounts of the visible (table, month)
-
-
-@dataclass
-class Outcome:
-    """What became of the files of one table."""
-
-    accounts: list[Account]
-    changed: list[str] = field(default_factory=list)
-    refused: DataFrame | None = None
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,16 +37,16 @@ def run(job: Job) -> None:
     """Survey all files, then load table by table; all problems are told together."""
     key = load_key(job.config.env.pseudonym)
     with Intake(job.spark).lenient_casts():
-        before = _before(job)
+        before = accounts_before(job)
         fed = feeds(job.config.source, _surveyed(job, key, before), key, job.cities)
         if getattr(job.options, "dry_run", False):
             _tell_plan(job, fed, before)
             return
-        _conclude(job, [a for table in fed.values() for f in table for m in f.months for a in f.told(m) if a.status == "refused"])
+        conclude(job, [a for table in fed.values() for f in table for m in f.months for a in f.told(m) if a.status == "refused"])
         made = at_once(job.spark, lambda name: _bring_up_to_date(job, key, fed[name], before), fed)
         outcomes = dict(zip(fed, made, strict=True))
         _write_refused(job, fed, outcomes)
-        _conclude(job, [a for o in outcomes.values() for a in o.accounts])
+        conclude(job, [a for o in outcomes.values() for a in o.accounts])
 
 
 def _surveyed(job: Job, key: PseudonymKey, before: Before) -> list[tuple[Layout, list[Surveyed]]]:
@@ -111,30 +89,12 @@ def _settled(job: Job, layout: Layout, key: PseudonymKey, before: Before) -> set
     return {month for month in layout.months if month != job.month and is_kept(month)}
 
 
-def _before(job: Job) -> Before:
-    """The accounts of the runs that wrote what is visible now, by (table, month)."""
-    if not (job.catalog.exists(INGEST_LEDGER) and job.catalog.exists(RUN_LEDGER)):
-        return {}
-    tables = {m.table: job.config.source.table_of(m) for m in job.config.source.mappings}
-    commits = job.catalog.read(RUN_LEDGER).where(F.col("status") == "finished").select("run_id", F.explode("commits").alias("c"))
-    mine = commits.where(F.col("c.table").isin(*tables)).select("run_id", "c.table", "c.month").orderBy("c.version").collect()
-    visible = job.seen.writers | {place: {job.run_id} for place in job.seen.own}
-    writers = {(r["table"], r["month"]): r["run_id"] for r in mine if r["run_id"] in visible.get((r["table"], r["month"]), ())}
-    told = earlier_accounts(job.catalog.read(INGEST_LEDGER), set(writers.values())) if writers else {}
-    made: dict[tuple[str, str], list[Account]] = {place: [] for place in writers}
-    for (run_id, label, month), of in told.items():
-        place = (label.split("/")[0], month)
-        if writers.get(place) == run_id:
-            made[place].extend(of)
-    return made
-
-
 def _bring_up_to_date(job: Job, key: PseudonymKey, fed: Sequence[Feed], before: Before) -> Outcome:
     """Load the months of one table whose files have changed; the others keep what they have."""
     table = _table(job, fed)
     gone = _gone(job, fed)
     if gone:
-        job.log.info("    kept %s as it was for %s: files it was made of are gone", table.full_name, _some(gone))
+        job.log.info("    kept %s as it was for %s: files it was made of are gone", table.full_name, some(gone))
     changed = [m for m in months_fed(fed) if m not in gone and not is_unchanged(m, fed, before.get((table.full_name, m), ()))]
     same = [
         replace(a, status="unchanged")
@@ -145,7 +105,7 @@ def _bring_up_to_date(job: Job, key: PseudonymKey, fed: Sequence[Feed], before: 
         job.log.info("    unchanged %s", table.full_name)
         return Outcome(same)
     found = [replace(p, number=i) for i, p in enumerate(p for f in fed for p in f.parts(changed))]
-    outcome = guarded(lambda: _load(job, key, table, found, changed, {f.label: f.mapping_hash for f in fed}))
+    outcome = guarded(lambda: load(job, key, table, found, changed, {f.label: f.mapping_hash for f in fed}))
     doubles = [a for f in fed for m in changed if m in f.months for a in f.told(m)]
     return replace(outcome, accounts=[*outcome.accounts, *doubles, *same])
 
@@ -153,60 +113,6 @@ def _bring_up_to_date(job: Job, key: PseudonymKey, fed: Sequence[Feed], before: 
 def _gone(job: Job, fed: Sequence[Feed]) -> list[str]:
     """Months for which a feed that delivered once has no files any more."""
     return sorted({m for f in fed for m in job.config.source.months_of(f.mapping) if m <= job.month and m not in f.months})
-
-
-def _load(job: Job, key: PseudonymKey, table: Table, found: Sequence[Part], months: list[str], hashes: Mapping[str, str]) -> Outcome:
-    """Read, judge and write; a table with a file that does not reconcile, or without a good row in a month, keeps what it had."""
-    intake = Intake(job.spark)
-    read = staged(intake, found, job.config.source, table, key).persist()
-    shared = shared_keys(read, table)
-    rejected = None if shared.isEmpty() else verdicts(read, table, shared).persist()
-    rows = with_verdicts(read, rejected)
-    made = accounts(rows, found, hashes, job.cities)
-    refused = None
-    if any(a.quarantined for a in made):
-        files = [(p, f) for p in found for f in p.files]
-        numbered = [(p, f, a.offset if a.quarantined or a.header else 1) for (p, f), a in zip(files, made, strict=True)]
-        clashes = None if rejected is None else rejected.where(F.col(VERDICT) == CONFLICT)
-        bad = rows.where(is_refused() & in_scope(job.cities))
-        refused = refused_rows(intake, bad, numbered, clashes, job.config.source, key).hint("rebalance").persist()
-        job.log.info("    quarantined %s rows of %s", f"{refused.count():,}", table.full_name)
-    made = _without_empty_months(made, refused)
-    if all(a.status == "loaded" for a in made):
-        _write(job, rows.where(is_loaded()).select(*table.columns), table, months, made)
-    for frame in (read, rejected):
-        if frame is not None:
-            frame.unpersist()
-    return Outcome(made, months, refused)
-
-
-def _without_empty_months(made: Sequence[Account], refused: DataFrame | None) -> list[Account]:
-    """Accounts, refused where not one row of the month is good, with the commonest reasons: a failed run publishes no quarantine."""
-    good = {a.month for a in made if a.loaded or a.elsewhere}
-    empty = sorted({a.month for a in made} - good)
-    reasons = _commonest(refused, empty) if refused is not None and empty else {}
-    told = {m: f"not one good row{': ' + reasons[m] if m in reasons else ''}" for m in empty}
-    return [replace(a, status="refused", reason=told[a.month]) if a.month in told else a for a in made]
-
-
-def _commonest(refused: DataFrame, months: Sequence[str]) -> dict[str, str]:
-    """The three commonest reasons of each month with their counts; reasons hold no values."""
-    reasons = refused.where(F.col("month").isin(*months)).select("month", F.explode("reasons").alias("reason")).groupBy("month", "reason").count()
-    found: dict[str, list[str]] = {}
-    for row in reasons.orderBy(F.desc("count"), "reason").collect():
-        found.setdefault(row["month"], []).append(f"{row['reason']} ({row['count']} rows)")
-    return {month: "; ".join(told[:REASONS_TOLD]) for month, told in found.items()}
-
-
-def _write(job: Job, rows: DataFrame, table: Table, months: Sequence[str], made: Sequence[Account]) -> None:
-    wanted = rows.where(F.col("city").isin(*job.cities)) if job.cities else rows
-    written = job.write(wanted, table, months)
-    expected = sum(a.loaded for a in made)
-    if written != expected:
-        raise SourceError(f"{table.full_name}: {expected} good rows were read, but {written} written; did a file change meanwhile?")
-    lost = sum(a.without_city for a in made)
-    if lost:
-        job.cover("city", f"{table.full_name}.{UNKNOWN_CITY}", "partial", f"{lost} rows have no city", 1 - lost / expected)
 
 
 def _write_refused(job: Job, fed: Mapping[str, Sequence[Feed]], outcomes: Mapping[str, Outcome]) -> None:
@@ -217,33 +123,7 @@ def _write_refused(job: Job, fed: Mapping[str, Sequence[Feed]], outcomes: Mappin
     months = sorted({m for o in outcomes.values() for m in o.changed})
     fresh = [o.refused for o in outcomes.values() if o.refused is not None]
     changed = [(f.label, m) for name, o in outcomes.items() for f in fed[name] for m in o.changed]
-    cities = (*job.cities, UNKNOWN_CITY) if job.cities else None
-    for table in (QUARANTINE, QUARANTINE_LINE):
-        kept_months = [m for m in months if m in job.months_of(table)]
-        if fresh or kept_months:
-            pairs = F.broadcast(literal_frame(job.spark, changed, "mapping string, month string"))
-            kept = job.read(table, kept_months, all_cities=True).where(F.col("city").isin(*cities) if cities else F.lit(True)) if kept_months else None
-            old = [kept.join(pairs, on=["mapping", "month"], how="left_anti")] if kept is not None else []
-            rows = reduce(DataFrame.unionByName, [f.select(*table.columns) for f in (*fresh, *old)])
-            job.write(rows, table, months, cities=cities)
-    for frame in fresh:
-        frame.unpersist()
-
-
-def _conclude(job: Job, made: Sequence[Account]) -> None:
-    """Tell the ledger; SourceError if any file was refused."""
-    if made:
-        job.append(ledger_rows(Intake(job.spark), job.run_id, job.config.source.name, made), INGEST_LEDGER)
-    refused: dict[tuple[str, str | None], list[str]] = {}
-    for a in made:
-        if a.status == "refused":
-            refused.setdefault((a.file, a.reason), []).append(f"{a.mapping} {a.month}")
-    if refused:
-        raise SourceError("\n".join(f"{file} ({_some(places)}): refused: {reason}" for (file, reason), places in refused.items()))
-
-
-def _some(places: Sequence[str]) -> str:
-    return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    write_refused(job, fresh, changed, months, (*job.cities, UNKNOWN_CITY) if job.cities else None)
 
 
 def _tell_plan(job: Job, fed: Mapping[str, Sequence[Feed]], before: Before) -> None:

@@ -15,7 +15,7 @@ LAYERS = [  # from the bottom
     DOMAIN,
     {"session", "runs", "workload"},
     {"job"},
-    {"publication", "notebook", "bench"},
+    {"publication", "loading", "notebook", "bench"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # The only I/O: storage, the model registry, the session, the locks, the frame.

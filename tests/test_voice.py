@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from pyspark.sql import functions as F
 
-from crm_spark.customer import call_sums
+from crm_spark.customer import call_partitions
 from crm_spark.customer import calls as packing
 from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
@@ -232,7 +232,7 @@ def test_subscribers_that_share_half_of_their_pseudonyms_bits_stay_two(spark, to
     """What a hash of 64 bits does once in a million months: here every two subscribers share theirs."""
     some = network.where("user_id IN ('ann', 'bob')")
     rows = packing._packed(told).unionByName(packing._register(some)).withColumn("subscriber", F.lit(7).cast("long")).coalesce(1)
-    found = {r["user_id"]: r["calls"] for r in rows.mapInArrow(call_sums.summed_partitions, packing.TOTALS).collect()}
+    found = {r["user_id"]: r["calls"] for r in rows.mapInArrow(call_partitions.summed_partitions, packing.TOTALS).collect()}
     assert found == {"ann": 120, "bob": 90}
 
 

@@ -91,8 +91,8 @@ def _month(size: int, options: argparse.Namespace) -> Month:
     if not (folder / "published").exists():
         _configure(folder, options)
         common = ["--conf-dir", str(folder / "conf")]
-        _job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(folder / "raw"))
-        _job("run_month", *common, "--env", ENV, "--month", MONTH)
+        run_job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(folder / "raw"))
+        run_job("run_month", *common, "--env", ENV, "--month", MONTH)
         (folder / "published").touch()
     jobs = json.loads(summary.read_text(encoding="utf-8"))["jobs"]
     return Month(size, os.cpu_count() or 1, {job["job"]: job["seconds"] for job in jobs})
@@ -113,7 +113,7 @@ def _configure(folder: Path, options: argparse.Namespace) -> None:
     (folder / "conf" / "env" / f"{ENV}.yml").write_text(json.dumps(environment), encoding="utf-8")
 
 
-def _job(name: str, *arguments: str) -> None:
+def run_job(name: str, *arguments: str) -> None:
     LOG.info("%s %s", name, " ".join(arguments))
     subprocess.run([sys.executable, f"jobs/{name}.py", *arguments], check=True)
 

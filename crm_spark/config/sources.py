@@ -16,12 +16,14 @@ from pyspark.sql import types as T
 from crm_spark.config.strict import load
 from crm_spark.errors import ConfigError, did_you_mean
 from crm_spark.months import is_month, month_range
+from crm_spark.tables.call_state import CALL_STATE
 from crm_spark.tables.contract import Field, Table
 from crm_spark.tables.declared import TABLES
 from crm_spark.tables.raw import QUARANTINE, USER_EXTENSION
 from crm_spark.tables.vault import SUBSCRIBER_NUMBER
 
 MAPPABLE_LAYERS = ("raw", "middle")
+MADE_HERE = (QUARANTINE.full_name, CALL_STATE.full_name)
 HANDLED_APART = ("city", "month")
 MADE_AT_THE_DOOR = ("split_bucket", "msisdn", "key_version", "day")  # from other fields of the row, where no column is mapped
 
@@ -206,7 +208,7 @@ def _mapping_problems(source: SourceConfig, mapping: MappingConfig) -> Iterator[
 
 def _mappable(table: str) -> bool:
     layer = table.partition(".")[0]
-    return table in TABLES and table != QUARANTINE.full_name and (layer in MAPPABLE_LAYERS or table == SUBSCRIBER_NUMBER.full_name)
+    return table in TABLES and table not in MADE_HERE and (layer in MAPPABLE_LAYERS or table == SUBSCRIBER_NUMBER.full_name)
 
 
 def _needed(table: Table) -> Sequence[str]:

@@ -1,7 +1,7 @@
-"""Every subscriber's month of calls, in one pass and one shuffle.
+"""Every subscriber's month of calls, in one pass and one shuffle; or day by day, by a state that further calls are added to.
 
 Calls are packed into a few integers and travel together with the register to where their subscriber is summed; there each
-partition is summed in arrays. docs/adr/0007 tells what else was measured.
+partition is summed in arrays. docs/adr/0007 tells what else was measured, docs/adr/0013 what the state is for.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from crm_spark.customer.call_sums import COUNTS, FIRST_BIT, IN, KEY_SEPARATOR, OUT, UNTOLD, summed_partitions
+from crm_spark.customer.call_figures import COUNTS, NAMED_FIGURE
+from crm_spark.customer.call_partitions import call_states, merged_states, state_totals, summed_partitions
+from crm_spark.customer.call_sums import FIRST_BIT, IN, KEY_SEPARATOR, OUT, UNTOLD
+from crm_spark.tables.call_state import CALL_STATE
 from crm_spark.tables.common import KEY
 from crm_spark.tables.middle import VOICE_MINUTES
 from crm_spark.tables.raw import CALL_KINDS, ROAMING_KINDS
 
 NIGHT_STARTS, NIGHT_ENDS = 23, 6  # hours, the end excluded
-CALLS_A_PARTITION = 1_000_000  # about 150 MB in a Python worker
+CALLS_A_PARTITION, STATES_A_PARTITION = 1_000_000, 100_000  # about 150 MB in a Python worker
 MonthsTold = Mapping[str, Sequence[str]]
 TOTALS = T.StructType(
     [T.StructField(c, T.StringType()) for c in KEY]
     + [T.StructField(f.name, T.DoubleType()) for f in VOICE_MINUTES]
     + [T.StructField(c, T.LongType()) for c in COUNTS]
-    + [T.StructField("top_long_distance_province", T.StringType())]
+    + [T.StructField(NAMED_FIGURE, T.StringType())]
 )
 
 
@@ -34,9 +37,26 @@ def call_totals(cdr: DataFrame, basic: DataFrame) -> DataFrame:
     Minutes by kind (`VOICE_MINUTES`), counts (`COUNTS`: `calls_ln_calls` is the sum over peers of c ln c in 1e-9, `long_distance_fee` in
     1e-4 yuan) and the province with most outgoing long distance. A subscriber is told by 128 bits of its pseudonym, a peer of it by 64.
     """
-    partitions = 1 + cdr.count() // CALLS_A_PARTITION
     both = _packed(cdr).unionByName(_register(basic))
-    return both.repartition(max(partitions, least_partitions(cdr)), "subscriber").mapInArrow(summed_partitions, TOTALS)
+    return _brought_together(both, cdr.count() // CALLS_A_PARTITION).mapInArrow(summed_partitions, TOTALS)
+
+
+def state_of_calls(cdr: DataFrame) -> DataFrame:
+    """Rows of `middle.call_state`: what these calls add up to, by the city they were filed in."""
+    packed = _packed(cdr, "city", "month")
+    return _brought_together(packed, cdr.count() // CALLS_A_PARTITION).mapInArrow(call_states, CALL_STATE.struct)
+
+
+def state_of_states(states: DataFrame) -> DataFrame:
+    """Rows of `middle.call_state`, of any two sets of calls that share none, added: one row a key."""
+    return _brought_together(states, states.count() // STATES_A_PARTITION).mapInArrow(merged_states, CALL_STATE.struct)
+
+
+def totals_of_state(states: DataFrame, basic: DataFrame) -> DataFrame:
+    """`call_totals` of the calls that these states are of, to the last digit."""
+    register = _register(basic).select("subscriber", "subscriber_too", "text")
+    both = states.drop("city", "month").unionByName(register, allowMissingColumns=True)
+    return _brought_together(both, states.count() // STATES_A_PARTITION).mapInArrow(state_totals, TOTALS)
 
 
 def months_told(totals: DataFrame) -> MonthsTold:
@@ -61,14 +81,18 @@ def least_partitions(frame: DataFrame) -> int:
     return int(told) if told.isdigit() else 1
 
 
+def _brought_together(rows: DataFrame, partitions: int) -> DataFrame:
+    return rows.repartition(max(1 + partitions, least_partitions(rows)), "subscriber")
+
+
 def _register(basic: DataFrame) -> DataFrame:
     """The register as rows without a call, their key as text: a column of its own would cost every call something."""
     nothing = [F.lit(None).cast("long").alias(c) for c in ("peer", "call", "fee")]
     return basic.select(*subscriber_hashes(), *nothing, F.concat_ws(KEY_SEPARATOR, *KEY).alias("text"))
 
 
-def _packed(cdr: DataFrame) -> DataFrame:
-    """The call in one integer; fee and province of outgoing long distance alone."""
+def _packed(cdr: DataFrame, *carried: str) -> DataFrame:
+    """The call in one integer; fee and province of outgoing long distance alone; and the columns carried along."""
     hour = F.hour("started_at")
     attributes = {
         "seconds": F.coalesce(F.col("seconds"), F.lit(0)),
@@ -90,6 +114,7 @@ def _packed(cdr: DataFrame) -> DataFrame:
         packed.alias("call"),
         F.when(is_far, F.rint(F.col("fee_yuan").cast("double") * 10_000)).cast("long").alias("fee"),
         F.when(is_far, F.col("peer_province")).alias("text"),
+        *carried,
     )
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from crm_spark.customer.call_sums import codes
+from crm_spark.customer.arrays import codes
 from crm_spark.customer.indicator_stats import Floats, Ints, Truths, order_within
 from crm_spark.tables.indicators import DAYS, WEEKS
 

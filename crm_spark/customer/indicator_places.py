@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crm_spark.customer.call_sums import codes
+from crm_spark.customer.arrays import codes
 from crm_spark.customer.indicator_contacts import Columns
 from crm_spark.customer.indicator_log import MONDAY, CallLog, begins, pairs_of
 from crm_spark.customer.indicator_stats import Floats, Ints, Nullable, entropy, fewest, ratio, sorted_within, summary, total

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.customer.call_sums import KEY_SEPARATOR, groups_of
+from crm_spark.customer.arrays import groups_of
+from crm_spark.customer.call_sums import KEY_SEPARATOR
 from crm_spark.customer.calls import least_partitions, subscriber_hashes
 from crm_spark.customer.indicator_contacts import Columns, call_columns, contact_columns
 from crm_spark.customer.indicator_log import CallLog

@@ -17,6 +17,7 @@ PART, VERDICT = "crm__part", "crm__verdict"
 ADDRESS = (PART, FILE_MONTH, PATH, ORDER)  # one row of one mapping
 DUPLICATE, CONFLICT = "duplicate", "conflict"
 _HASH = "crm__key_hash"
+_LOADED = -1  # the part of rows that the table has already
 
 
 def shared_keys(rows: DataFrame, table: Table) -> DataFrame:
@@ -40,6 +41,27 @@ def verdicts(rows: DataFrame, table: Table, shared: DataFrame) -> DataFrame:
     )
     verdict = F.when(~F.col("equal"), CONFLICT).when(F.col("place") > 1, DUPLICATE)
     return judged.where(F.col("rows") > 1).select(*ADDRESS, verdict.alias(VERDICT)).where(F.col(VERDICT).isNotNull())
+
+
+def as_loaded(rows: DataFrame) -> DataFrame:
+    """Rows that the table has already, as staged ones that come before all others."""
+    place = {PART: F.lit(_LOADED), FILE_MONTH: F.col("month"), PATH: F.lit(""), ORDER: F.lit(0).cast("bigint")}
+    return rows.withColumns({**place, REASONS: F.lit(None).cast("array<string>")})
+
+
+def contradicted(found: DataFrame) -> DataFrame:
+    """Of the rows to be left out those that the table has already: further rows contradict them."""
+    return found.where((F.col(PART) == _LOADED) & (F.col(VERDICT) == CONFLICT))
+
+
+def good_rows(rows: DataFrame, table: Table, keys: DataFrame) -> DataFrame:
+    """The good rows that have one of these keys (`key_hash`, as raw.quarantine tells it)."""
+    return _good(rows, table).join(keys.withColumnRenamed("key_hash", _HASH), on=_HASH, how="left_semi")
+
+
+def key_hash(table: Table) -> Column:
+    """Hash of the key without the city."""
+    return F.xxhash64(*_key(table))
 
 
 def with_verdicts(rows: DataFrame, found: DataFrame | None) -> DataFrame:
@@ -67,7 +89,7 @@ def in_scope(cities: Sequence[str] | None) -> Column:
 
 
 def _good(rows: DataFrame, table: Table) -> DataFrame:
-    return rows.where(F.col(REASONS).isNull()).withColumn(_HASH, F.xxhash64(*_key(table)))
+    return rows.where(F.col(REASONS).isNull()).withColumn(_HASH, key_hash(table))
 
 
 def _key(table: Table) -> list[str]:

@@ -23,13 +23,17 @@ class Intake:
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
 
-    def listed(self, patterns: Sequence[str]) -> tuple[list[tuple[str, int]], list[str]]:
-        """(address, bytes) of the files at these paths and globs, and the patterns that match nothing; contents are not touched."""
+    def listed(self, patterns: Sequence[str]) -> tuple[list[tuple[str, int, int | None]], list[str]]:
+        """(address, bytes, last change) of the files at these paths and globs, and the patterns that match nothing; contents are not touched.
+
+        The last change is in milliseconds since 1970; None for an empty file.
+        """
         try:
             found = self._spark.read.format("binaryFile").load(list(patterns))
-            scanned = [(row[0], row[1]) for row in found.select(F.col("_metadata.file_path"), "length").collect()]
-            there = {plain_path(path) for path, _ in scanned}
-            empty = [(path, 0) for path in found.inputFiles() if plain_path(path) not in there]  # a scan leaves them out
+            facts = found.select(F.col("_metadata.file_path"), "length", F.unix_millis("modificationTime")).collect()
+            scanned: list[tuple[str, int, int | None]] = [(row[0], row[1], row[2]) for row in facts]
+            there = {plain_path(path) for path, *_ in scanned}
+            empty = [(path, 0, None) for path in found.inputFiles() if plain_path(path) not in there]  # a scan leaves them out
             return [*scanned, *empty], []
         except AnalysisException as error:
             if error.getCondition() != "PATH_NOT_FOUND":
@@ -86,3 +90,8 @@ class Intake:
 def plain_path(address: str) -> str:
     """One form of the addresses that Spark writes as file:/a, file:///a and with %20."""
     return unquote(re.sub(r"^file:/+", "/", address))
+
+
+def as_pattern(address: str) -> str:
+    """A pattern that matches this one file alone."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", plain_path(address))

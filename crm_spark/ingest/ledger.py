@@ -51,6 +51,8 @@ class Account:
     money_booked: Decimal | None = None
     without_city: int = 0
     offset: int | None = None
+    bytes: int | None = None
+    modified: int | None = None
 
     @property
     def imbalance(self) -> str | None:
@@ -68,7 +70,8 @@ class Account:
 
 def account(label: str, month: str, found: Surveyed, mapping_hash: str, status: Status, reason: str | None = None) -> Account:
     """The account of a file of which nothing is loaded."""
-    return Account(label, month, found.file.name, found.fingerprint, mapping_hash, status, reason, found.lines, found.headers, found.blank)
+    told = Account(label, month, found.file.name, found.fingerprint, mapping_hash, status, reason, found.lines, found.headers, found.blank)
+    return replace(told, bytes=found.file.size, modified=found.file.modified)
 
 
 def accounts(rows: DataFrame, found: Sequence[Part], hashes: Mapping[str, str], cities: Sequence[str] | None) -> list[Account]:

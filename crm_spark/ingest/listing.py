@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crm_spark.config.sources import FileConfig, MappingConfig, SourceConfig
 from crm_spark.errors import SourceError
-from crm_spark.ingest.files import Intake, plain_path
+from crm_spark.ingest.files import Intake, as_pattern, plain_path
 
 _GLOB = re.compile(r"(\{month\}|\*|\?|\{[^}]*\}|\[[^\]]*\])")
 
@@ -18,7 +18,7 @@ _GLOB = re.compile(r"(\{month\}|\*|\?|\{[^}]*\}|\[[^\]]*\])")
 class Layout:
     """Files of one entry of the source, the months wanted of them, and the mappings that read them.
 
-    `month_sql` slices a catalog table that holds all months.
+    `month_sql` slices a catalog table that holds all months. `only` are the files to read, if not all.
     """
 
     name: str
@@ -27,15 +27,23 @@ class Layout:
     months: tuple[str, ...]
     mappings: tuple[MappingConfig, ...]
     month_sql: str | None = None
+    only: tuple[str, ...] = ()
 
     def patterns(self, months: Iterable[str]) -> list[str]:
         """What Spark is asked to read for these months: one path, glob or table name each; one without {month} once."""
+        if self.only:
+            return list(self.only)
         return list(dict.fromkeys(self._template.replace("{month}", month) for month in months))
 
     def of(self, files: Iterable[SourceFile]) -> Layout:
         """The layout for the months of which there are files; a file that holds all months is every month's."""
         there = {f.month for f in files}
         return self if None in there else replace(self, months=tuple(m for m in self.months if m in there))
+
+    def of_these(self, files: Iterable[SourceFile]) -> Layout:
+        """The layout for these files alone, whatever lies beside them."""
+        named = list(files)
+        return replace(self.of(named), only=tuple(as_pattern(f.path) for f in named))
 
     @property
     def _template(self) -> str:
@@ -44,12 +52,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One delivered file: its address, its name below the data folder, and its month (None: it holds all months)."""
+    """One delivered file: its address, its name below the data folder, its month (None: it holds all months), bytes and last change (milliseconds)."""
 
     path: str
     name: str
     month: str | None
     size: int
+    modified: int | None = None
 
 
 def layouts(source: SourceConfig, data: str, last_month: str) -> list[Layout]:
@@ -71,7 +80,7 @@ def list_files(intake: Intake, layout: Layout, settled: Collection[str] = ()) ->
         return _tables(intake, layout)
     wanted = layout.patterns(layout.months)
     found, absent = intake.listed(wanted)
-    files = sorted({_described(layout, path, size) for path, size in found}, key=lambda f: f.name)
+    files = sorted({_described(layout, *file) for file in found}, key=lambda f: f.name)
     if "{month}" in layout.file.path:
         there = {f.month for f in files}
         absent = [p for p, m in zip(wanted, layout.months, strict=True) if m not in {*there, *settled}]
@@ -95,11 +104,11 @@ def _tables(intake: Intake, layout: Layout) -> list[SourceFile]:
     return [SourceFile(name, name, None, 0) for name in layout.patterns(layout.months)]
 
 
-def _described(layout: Layout, path: str, size: int) -> SourceFile:
+def _described(layout: Layout, path: str, size: int, modified: int | None) -> SourceFile:
     plain = plain_path(path)
     root = _root(layout.data) + "/"
     name = plain.split(root, 1)[1] if root in plain else "/".join(plain.split("/")[-2:])
-    return SourceFile(path, name, _month_in(layout.file.path.replace("{data}", _root(layout.data)), plain), size)
+    return SourceFile(path, name, _month_in(layout.file.path.replace("{data}", _root(layout.data)), plain), size, modified)
 
 
 def _month_in(template: str, plain: str) -> str | None:

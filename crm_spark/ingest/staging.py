@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from crm_spark.config.sources import MappingConfig, SourceConfig
 from crm_spark.ingest.columnar import FILE_MONTH
 from crm_spark.ingest.conform import REASONS, Door, conform, line_text
-from crm_spark.ingest.duplicates import PART
+from crm_spark.ingest.duplicates import CONFLICT, PART, VERDICT, key_hash
 from crm_spark.ingest.files import BLOCK, ORDER, PATH, Intake
 from crm_spark.ingest.lines import LINE, line_offsets, read_lines
 from crm_spark.ingest.listing import Layout
@@ -87,6 +87,7 @@ def refused_rows(
         "city", "month", F.lit(source.name).alias("source"), "mapping", "file", "line_number",
         keyed_hash(key, F.concat(F.lit("line|"), LINE)).alias("line_hash"),
         F.coalesce(REASONS, F.array(F.lit(CONFLICTING))).alias("reasons"), F.col(LINE).alias("line"),
+        F.when(F.col(VERDICT) == CONFLICT, key_hash(source.table_of(found[0][0].mapping))).alias("key_hash"),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -16,10 +16,12 @@ from crm_spark.ingest.headers import column_names, mapping_problems
 from crm_spark.ingest.lines import read_lines, survey_lines
 from crm_spark.ingest.listing import Layout, SourceFile, list_files
 
+NO_ROW = "there is no row in it"
 UNDECODABLE_SHARE = 0.5  # beyond it not the rows are wrong but the declared encoding
 _DAMAGED = re.compile(r"Encountered error while reading file (\S.*?)\.\s+(?:SQLSTATE|Could not)")
 _CAUSE = re.compile(r"Caused by: (?!org\.apache\.spark\.SparkException)[\w.$]*?(\w+): ([^\n]*)")
 Result = TypeVar("Result")
+Known = Mapping[tuple[str, int, int | None], tuple[int, int, str]]  # (name, bytes, last change) -> lines, blank lines, fingerprint
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,28 @@ class Surveyed:
         return 0 if self.header is None else 1
 
 
-def survey(intake: Intake, layout: Layout, settled: Collection[str] = ()) -> list[Surveyed]:
+def survey(intake: Intake, layout: Layout, settled: Collection[str] = (), known: Known | None = None) -> list[Surveyed]:
     """Every file of the layout, by name; SourceError for an absent or damaged one. Content is read once and not parsed.
 
-    Of `settled` months the files may be gone.
+    Of `settled` months the files may be gone. The content of files that are `known` is not read, nor are their columns told.
     """
     files = list_files(intake, layout, settled)
-    if not files:
-        return []
+    seen = [Surveyed(f, *known[f.name, f.size, f.modified]) for f in files if known and (f.name, f.size, f.modified) in known]
+    same = {f.file for f in seen}
+    unread = [f for f in files if f not in same]
+    if not unread:
+        return seen
     look = _survey_text if layout.file.format == "csv" else _survey_columnar
-    found = guarded(lambda: look(intake, layout.of(files), files))
+    found = guarded(lambda: look(intake, layout.of_these(unread) if seen else layout.of(files), unread))
     shapes = {f.schema.json(): f.schema for f in found if not f.problem}
     problems = {text: "; ".join(mapping_problems(intake, layout, schema)) for text, schema in shapes.items()}
-    return [f if f.problem else replace(f, problem=problems[f.schema.json()] or None) for f in found]
+    checked = [f if f.problem else replace(f, problem=problems[f.schema.json()] or None) for f in found]
+    return sorted([*seen, *map(_as_part, checked)], key=lambda f: f.file.name) if seen else checked
+
+
+def _as_part(found: Surveyed) -> Surveyed:
+    """Beside others of its month a file without rows is a part like any other."""
+    return replace(found, problem=None) if found.problem == NO_ROW else found
 
 
 def guarded(work: Callable[[], Result]) -> Result:
@@ -118,7 +129,7 @@ def _columnar_month(
 ) -> list[Surveyed]:
     """A month's files; an empty part is normal, a month without any row is not."""
     rows = [facts.get((f.path, f.month if layout.month_sql else None)) for f in files]
-    problem = astray or (None if any(rows) else "there is no row in it")
+    problem = astray or (None if any(rows) else NO_ROW)
     return [Surveyed(f, r["lines"] if r else 0, 0, _fingerprint(r), schema, None, problem) for f, r in zip(files, rows, strict=True)]
 
 

@@ -81,6 +81,14 @@ class Catalog:
                 raise _explained(error, table, condition) from error
             return self._last_commit(table, note)
 
+    def add(self, frame: DataFrame, table: Table, note: Mapping[str, str]) -> Commit:
+        """Add rows to a table of which others are replaced, in one commit."""
+        self.ensure(table)
+        writer = self._writer(frame, table, note)
+        with self._locks.commit(table.full_name):
+            writer.append()
+            return self._last_commit(table, note)
+
     def append(self, frame: DataFrame, table: Table, note: Mapping[str, str]) -> None:
         """Add rows to an append-only table."""
         self.ensure(table)

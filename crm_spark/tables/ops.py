@@ -80,6 +80,8 @@ INGEST_LEDGER = Table(
                 ("money_duplicates", "... over duplicates."),
             )
         ),
+        Field("bytes", T.LongType(), "Bytes of the file; 0 for a catalog table."),
+        Field("modified", T.LongType(), "When the file was last changed, milliseconds since 1970; null where its file system does not tell."),
         _AT,
     ),
     ("run_id", "mapping", "month", "file"),

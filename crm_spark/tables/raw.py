@@ -228,6 +228,7 @@ QUARANTINE = Table(
         Field("line_number", T.LongType(), "Line in the file (row for Parquet), 1 is the first."),
         text("line_hash", "SHA-256 of the line, keyed."),
         Field("reasons", T.ArrayType(T.StringType()), "Every reason, `field: rule`, without the value."),
+        Field("key_hash", T.LongType(), "Hash of the row's key, without the city, where rows of one key contradict one another."),
     ),
     ("city", "month", "mapping", "file", "line_number"),
 )
