@@ -180,7 +180,8 @@ def as_frame(spark, block: Block, order: np.ndarray, partitions: int):
     return spark.createDataFrame(rows, "customer string, options array<int>, values array<double>, spends array<double>").repartition(partitions)
 
 
-@pytest.mark.parametrize("partitions", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("partitions", [1, 3])
 def test_a_frame_in_any_order_is_allocated_as_the_same_customers_in_memory(spark, partitions):
     block, capacities = large_problem(5, customers=200, options=5)
     effort = Effort(iterations=1, rounds=1)

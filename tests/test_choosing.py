@@ -166,6 +166,7 @@ def why(made, name):
     return {row["policy_id"]: (row["stage"], row["reason"]) for row in made[1] if row["user_id"] == name}
 
 
+@pytest.mark.slow
 def test_every_customer_has_one_row_and_every_offer_is_chosen_or_told_why_not(made):
     chosen, dropped, _ = made
     assert set(chosen) == set(PEOPLE)
@@ -174,6 +175,7 @@ def test_every_customer_has_one_row_and_every_offer_is_chosen_or_told_why_not(ma
     assert seen == Counter((name, policy) for name, found in OFFERED.items() for policy in found)
 
 
+@pytest.mark.slow
 def test_a_scarce_offer_goes_to_whom_it_is_worth_most_and_the_others_have_the_next(made):
     chosen, _, (paper,) = made
     assert (paper["capacity"], paper["of"], paper["most"], paper["used"]) == ("paper", "", 2.0, 2.0) and paper["price"] > 0
@@ -186,10 +188,12 @@ def test_a_scarce_offer_goes_to_whom_it_is_worth_most_and_the_others_have_the_ne
     assert why(made, "second number") == {"NEWSPAPER_TRIAL": ("capacity", "no_room")}
 
 
+@pytest.mark.slow
 def test_what_was_not_eligible_stays_told_and_an_earlier_choice_is_forgotten(made):
     assert why(made, "plain")["OLD"] == ("eligibility", "expired") and "OLDER" not in why(made, "plain")
 
 
+@pytest.mark.slow
 def test_contact_rules_drop_with_their_reason_and_the_counter_is_no_contact(made):
     assert why(made, "child")["NEWSPAPER_TRIAL"] == ("contact", "under_14")
     assert why(made, "refused the paper")["NEWSPAPER_TRIAL"] == ("contact", "refused_before")
