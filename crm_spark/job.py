@@ -277,7 +277,8 @@ def _main(run: Run, name: str, doc: str, arguments: Arguments | None, argv: Sequ
     job = open_job(name, options)
     job.log.info("%s %s, run %s", name, job.month, job.run_id)
     seconds = carry_out(job, run, alone)
-    job.log.info("%s done in %.1f s (publish with: jobs/publish.py --run-id %s)", name, seconds, job.run_id)
+    publish = f" (publish with: jobs/publish.py --run-id {job.run_id})" if job.commits else ""
+    job.log.info("%s done in %.1f s%s", name, seconds, publish)
     return 0
 
 
