@@ -45,6 +45,9 @@ cluster-proof: setup ## a small province's month on 1 worker, on 2, and on 2 of 
 bench: setup ## seconds of calls -> voice_summary and contact_circle as ratios to reading and writing: make bench SIZES="1e4 1e5"
 	@$(BIN)/python -m crm_spark.bench --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
 
+bench-match: setup ## a decision table of 1,000 rules on 1,000,000 customers: against reading and writing them, and against a CASE chain
+	@$(BIN)/python -m crm_spark.bench.match --rows $(or $(ROWS),1e6) --out $(CRM_SPARK_VAR)/bench
+
 bench-month: setup ## the whole month at several sizes, seconds of each job: make bench-month SIZES="1e4 1e5"
 	@$(BIN)/python -m crm_spark.bench.month --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
 
@@ -98,4 +101,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-capacity bench-month bench-day bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean
+.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-capacity bench-month bench-day bench-match bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean

@@ -34,6 +34,10 @@ class NotPublishedError(CrmError):
     """A job needs (table, month) that neither its own run nor a published one has written, or a version that is kept no more."""
 
 
+class ReplayError(CrmError):
+    """A past decision cannot be told again, or comes out otherwise."""
+
+
 class LockedError(CrmError):
     """Another run holds the same (job, city, month)."""
 

@@ -242,7 +242,7 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
     log = event_log_settings(options.event_log) if options.event_log else {}
     spark = open_session(f"{name} {month}", {**warehouse, **config.env.spark, **log})
     declared = literal_frame(spark, [], T.StructType([T.StructField(*c) for c in input_columns(config).items()]))
-    check_expressions(with_derived(declared, matrices), config.choosing)
+    check_expressions(with_derived(declared, matrices), config.choosing, matrices.settings.conditions)
     catalog = Catalog(spark, config.env.catalog, locks)
     run_id = options.run_id or new_run_id(month)
     return Job(name, month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), options)
@@ -310,7 +310,8 @@ def _main(run: Run, name: str, doc: str, arguments: Arguments | None, argv: Sequ
     job = open_job(name, options)
     job.log.info("%s %s, run %s", name, job.month, job.run_id)
     seconds = carry_out(job, run, alone)
-    job.log.info("%s done in %.1f s (publish with: jobs/publish.py --run-id %s)", name, seconds, job.run_id)
+    publish = f" (publish with: jobs/publish.py --run-id {job.run_id})" if job.commits else ""
+    job.log.info("%s done in %.1f s%s", name, seconds, publish)
     return 0
 
 

@@ -3,7 +3,7 @@
 Of what decision.offer holds each customer gets one policy by one channel on one day of the month after the view's, or none. What was
 contacted is told by raw.contact_history; for a month without it, what was planned for that month counts as contacted. Capacities that
 cities share are those that the published choices of other cities leave. Writes decision.choice, decision.capacity_use, and
-decision.exclusion anew: what was not eligible, and what could be offered and was not chosen.
+decision.exclusion anew: what recommend left there, and what could be offered and was not chosen.
 
     spark-submit jobs/choose.py --env demo --month 2025-03
 """
@@ -19,7 +19,7 @@ from crm_spark.decisions.allocation import Allocation, allocate
 from crm_spark.decisions.capacity import Customers, allotted
 from crm_spark.decisions.choosing import Plans, choice_exclusions, choice_rows, choices, drawn_alone, judged_candidates, less, packed
 from crm_spark.decisions.contact import contacts_by_person
-from crm_spark.decisions.eligibility import STAGE
+from crm_spark.decisions.eligibility import STAGES
 from crm_spark.decisions.inputs import available_columns, decision_input
 from crm_spark.decisions.limits import Named, Space, capacities, space
 from crm_spark.decisions.load import input_names, matrices_of
@@ -54,8 +54,8 @@ def run(job: Job) -> None:
     try:
         chosen = choices(judged, contacts, _allocated(job, packs, options), plans).persist()
         job.write(choice_rows(chosen, plans), CHOICE)
-        eligibility = job.read(EXCLUSION).where(F.col("stage") == STAGE)
-        job.write(eligibility.unionByName(choice_exclusions(chosen)), EXCLUSION)
+        before = job.read(EXCLUSION).where(F.col("stage").isin(*STAGES))
+        job.write(before.unionByName(choice_exclusions(chosen)), EXCLUSION)
         chosen.unpersist()
     finally:
         packs.unpersist()

@@ -2,7 +2,8 @@
 
 A malformed cell, an unknown column or policy, a wrong type ends any job with exit code 2 before data is read; so do, here and at the
 beginning of a month, rules that can never answer and what else `make lint-matrices` calls an error; its warnings are told. A rule that
-demands a value of a column which no customer of any city has is left out and told in ops.coverage; the others stay.
+demands a value of a column which no customer of any city has is left out and told in ops.coverage; the others stay. A set that is not
+approved and in force (conf/approvals.csv) ends it with exit code 2.
 Writes decision.matrix_cell (city _ALL), also when only some cities are run.
 
     spark-submit jobs/compile_matrices.py --env demo --month 2025-03
@@ -19,6 +20,7 @@ from crm_spark.decisions.lint import lint, refuse_errors
 from crm_spark.decisions.load import input_names, matrices_of
 from crm_spark.decisions.match import matrix_cells
 from crm_spark.job import Job, entry
+from crm_spark.matrix_sets import cities_of, in_force
 from crm_spark.months import last_day
 from crm_spark.tables.decision import MATRIX_CELL
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -35,6 +37,7 @@ def run(job: Job) -> None:
     for finding in findings:
         job.log.warning("    %s", finding)
     view, index = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, PERSONAL_INDEX))
+    in_force(job, cities_of(job, view))
     everybody = decision_input(view, index, *input_names(job.config), matrices)
     usable, skipped = usable_matrices(everybody, matrices)
     for rule in skipped:

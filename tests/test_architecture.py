@@ -15,7 +15,8 @@ LAYERS = [  # from the bottom
     DOMAIN,
     {"session", "runs", "workload"},
     {"job"},
-    {"publication", "loading", "notebook", "bench"},
+    {"publication", "loading", "matrix_sets", "notebook", "bench"},
+    {"__main__"},  # entry points of packages, as jobs are
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # The only I/O: storage, the model registry, the session, the locks, the frame.
@@ -34,7 +35,7 @@ def imports(path):
 
 
 def place(path):
-    return path.relative_to(ROOT / "crm_spark").with_suffix("").parts[0]
+    return "__main__" if path.stem == "__main__" else path.relative_to(ROOT / "crm_spark").with_suffix("").parts[0]
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parent != ROOT / "crm_spark" or p.stem != "__init__"], ids=lambda p: str(p.relative_to(ROOT)))

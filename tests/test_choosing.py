@@ -13,6 +13,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from crm_spark.config.choosing import Campaign, Holdout, Hours, Limit, load_choosing
+from crm_spark.config.decisions import Condition
 from crm_spark.config.settings import load_settings
 from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.limits import capacities, space
@@ -68,10 +69,11 @@ def test_values_that_cannot_be_meant_are_refused(made, told):
 def test_sql_that_does_not_hold_is_told_with_its_place(spark, shipped):
     broken = replace(shipped.choosing, contact=replace(shipped.choosing.contact, never={"poor": "arpu < 5", "rich": "arpu_yuan"}))
     people = customers(spark, {"user_id": "a"})
-    check_expressions(people, replace(shipped.choosing, contact=replace(shipped.choosing.contact, never={})))
+    check_expressions(people, replace(shipped.choosing, contact=replace(shipped.choosing.contact, never={})), shipped.matrices.settings.conditions)
     with pytest.raises(ConfigError) as error:
-        check_expressions(people, broken)
-    assert [p.split(": ")[1] for p in error.value.problems] == ["contact.never.poor", "contact.never.rich"]
+        check_expressions(people, broken, [Condition("small", "arpu_yuan")])
+    places = ["choosing.yml: contact.never.poor", "choosing.yml: contact.never.rich", "decisions.yml: conditions[0].requires"]
+    assert [": ".join(p.split(": ")[:2]) for p in error.value.problems] == places
 
 
 def test_a_limit_is_spread_over_what_it_is_for(shipped):

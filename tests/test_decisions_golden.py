@@ -25,7 +25,9 @@ from tests.tiny import ROOT
 CUSTOMERS = 200
 RECOMMENDED = "e0d8eadd56d07235163a0b058aca682a1a7bb565ae8edc38d059718136a97ad7"
 EXCLUDED = "a7a497337588405a2633bcaae6c14355adfa8991b14b1eb1690896ea002588f8"
-VERSIONS = ("model_versions", "matrix_versions")  # of the files and the registry, not of the answer
+VERSIONS = ("model_versions", "matrix_versions", "matrix_set")  # of the files and the registry, not of the answer
+WHY = ("rule_values", "offers", "runner_up", "candidates")  # a digest of their own: they came later
+EXPLAINED = "23ea48fcac6b3e96737fb262660522ed8ed564111b4ffe1cfc2cafc5643b693e"
 
 POLICIES = """\
 policy_id,name,family,goal,service,group,discount_strength,bundle_class,prepay_yuan,gift_yuan,term_months,unit_cost_yuan,valid_from,\
@@ -160,7 +162,7 @@ def layout(request, spark):
 
 
 def test_the_recommendations_of_frozen_matrices_are_what_they_were_on_any_layout(spark, frozen, layout):
-    assert decided_on(spark, frozen, layout) == [CUSTOMERS, RECOMMENDED, EXCLUDED]
+    assert decided_on(spark, frozen, layout) == [CUSTOMERS, RECOMMENDED, EXPLAINED, EXCLUDED]
 
 
 @pytest.mark.slow
@@ -170,7 +172,7 @@ def test_they_are_the_same_on_any_number_of_cores(tmp_path, cores):
     command = [sys.executable, "-m", "tests.test_decisions_golden", str(cores), str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    assert json.loads(run.stdout.splitlines()[-1]) == [CUSTOMERS, RECOMMENDED, EXCLUDED]
+    assert json.loads(run.stdout.splitlines()[-1]) == [CUSTOMERS, RECOMMENDED, EXPLAINED, EXCLUDED]
 
 
 def decided_on(spark, frozen, layout):
@@ -183,8 +185,9 @@ def decided_on(spark, frozen, layout):
     assert skipped == ()
     compiled = compile_all(usable)
     decided = decide(people, compiled, frozen.policies, "2025-03").persist()
-    made, dropped = RECOMMENDATION.conform(recommendations(decided, compiled)), EXCLUSION.conform(exclusions(decided))
-    told = [made.count(), digest(made, RECOMMENDATION, VERSIONS), digest(dropped, EXCLUSION)]
+    made, dropped = RECOMMENDATION.conform(recommendations(decided, compiled, "set 1")), EXCLUSION.conform(exclusions(decided))
+    others = [column for column in RECOMMENDATION.columns if column not in WHY]
+    told = [made.count(), *(digest(made, RECOMMENDATION, without) for without in ((*VERSIONS, *WHY), others)), digest(dropped, EXCLUSION)]
     decided.unpersist()
     return told
 

@@ -31,6 +31,16 @@ def test_a_rule_that_answers_somewhere_is_left_alone():
     assert found(table("RULE ORDER", XY, {"x": "< 5"}, {"x": "< 3"})) == []
 
 
+def test_of_a_matrix_without_a_grid_pairs_of_rules_are_looked_at(monkeypatch):
+    monkeypatch.setattr("crm_spark.decisions.compile.MOST_CELLS", 1)
+    told = "warning: table: has too many end points to look for gaps, and for rules that several others hide together"
+    rules = {"x": "< 5"}, {"x": "[5..9]"}, {"x": "[2..7]", "y": "> 0"}, {"x": "< 3", "y": "> 1"}, {"y": "null"}
+    assert found(table("FIRST", XY, *rules)) == ["error: table (r4): never answers: r1 comes before it wherever it fires", told]
+    assert found(table("RULE ORDER", XY, *rules)) == [told], "all rules that fire answer"
+    ranked = replace(table("PRIORITY", {"x": "number"}, {"x": "< 3"}, {"x": "< 5"}), output_values={"give": ("2", "1")})
+    assert found(ranked) == ["error: table (r1): never answers: r2 comes before it wherever it fires", told]
+
+
 def test_by_priority_a_rule_of_a_lower_rank_may_never_answer():
     ranked = replace(table("PRIORITY", {"x": "number"}, {"x": "< 3"}, {"x": "< 5"}, {"x": "-"}), output_values={"give": ("2", "1", "3")})
     assert found(ranked) == ["error: table (r1): never answers: r2 come before it wherever it fires; for example x < 3"]

@@ -1,6 +1,7 @@
 """A compiled matrix gives every customer what a reader of the table would: brute force, published cases, and the plan that runs."""
 
 import math
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -103,9 +104,11 @@ def by_hand(hit_policy, rules, row):
 rows = st.lists(st.fixed_dictionaries({column: st.sampled_from(values) for column, values in VALUES.items()}), min_size=60, max_size=60)
 
 
+@pytest.mark.parametrize("most_cells", [5_000_000, 1], ids=["grid", "bits"])
 @settings(max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None, derandomize=True)
 @given(drawn=st.lists(tables(), min_size=14, max_size=14), values=rows)
-def test_a_compiled_matrix_agrees_with_reading_the_table_rule_by_rule(spark, drawn, values):
+def test_a_compiled_matrix_agrees_with_reading_the_table_rule_by_rule(spark, monkeypatch, most_cells, drawn, values):
+    monkeypatch.setattr("crm_spark.decisions.compile.MOST_CELLS", most_cells)
     matched = spark.createDataFrame([(n, *(row[c] for c in KINDS)) for n, row in enumerate(values)], SCHEMA)
     for n, (hit_policy, rules) in enumerate(drawn):
         written_rules = [{column: text for column, (text, _) in rule.items()} for rule in rules]
@@ -202,11 +205,47 @@ def test_only_cells_in_which_a_rule_fires_are_kept(spark, frame):
     assert {(c["matrix"], c["matrix_version"]) for c in cells_found} == {("table", "v1")}
 
 
-def test_a_grid_beyond_five_million_cells_is_refused():
-    columns = {f"c{i}": "number" for i in range(7)}
-    rules = [{f"c{i}": f"[{n}..{n + 1})"} for i in range(7) for n in range(10)]
-    with pytest.raises(ConfigError, match=r"its grid has 19,487,171 cells .* more than 5,000,000"):
-        compile_matrix(table("RULE ORDER", columns, *rules))
+LARGE = {f"c{i}": "number" for i in range(7)}
+LARGE_RULES = [{f"c{i}": f"[{n}..{n + 1})"} for i in range(7) for n in range(10)]
+
+
+def test_a_grid_beyond_five_million_cells_becomes_bits_unless_something_is_added_up():
+    compiled = compile_matrix(table("RULE ORDER", LARGE, *LARGE_RULES))
+    assert [mask.shape for mask in compiled.masks] == [(11, 2)] * 7 and len(compiled.cells) == len(LARGE_RULES) == 70
+    added_up = replace(table("COLLECT", LARGE, *LARGE_RULES), aggregation="COUNT")
+    with pytest.raises(ConfigError, match=r"its grid has 19,487,171 cells .* too many for aggregation COUNT"):
+        compile_matrix(added_up)
+
+
+def test_more_rules_than_a_word_has_bits_are_matched_by_the_last_bit_too(frame):
+    """70 rules are two words of 63 bits; nobody, the first and the last of each word, and all at once."""
+    compiled = {policy: compile_matrix(table(policy, LARGE, *LARGE_RULES, default={"give": "none"})) for policy in ("FIRST", "RULE ORDER")}
+    rows = [{}, {"c0": 0.0}, {"c6": 2.0}, {"c6": 3.0}, {"c6": 9.5}, {f"c{i}": float(i) for i in range(7)}]
+    people = frame("n int, " + ", ".join(f"c{i} double" for i in range(7)), *((n, *(row.get(f"c{i}") for i in range(7))) for n, row in enumerate(rows)))
+    fired = [["none"], ["1"], ["63"], ["64"], ["70"], ["1", "12", "23", "34", "45", "56", "67"]]
+    for policy, expected in (("RULE ORDER", fired), ("FIRST", [numbers[:1] for numbers in fired])):
+        found = match(people, compiled[policy]).orderBy("n").collect()
+        assert [[hit["outputs"]["give"] for hit in row["hits"]] for row in found] == expected
+        assert match(people, compiled[policy]).columns == [*people.columns, "hits"]
+
+
+def test_by_bits_the_best_by_rank_answers_first(monkeypatch, frame):
+    monkeypatch.setattr("crm_spark.decisions.compile.MOST_CELLS", 1)
+    rules = [{"x": "> 0"}, {"x": "> 1"}, {"x": "> 2"}]
+    ranked = {policy: replace(table(policy, {"x": "number"}, *rules), output_values={"give": ("3", "1", "2")}) for policy in ("PRIORITY", "OUTPUT ORDER")}
+    people = frame("x double", (1.5,), (3.0,))
+    told = {policy: match(people, compile_matrix(matrix)).orderBy("x").collect() for policy, matrix in ranked.items()}
+    given = {policy: [[hit["rule"] for hit in row["hits"]] for row in rows] for policy, rows in told.items()}
+    assert given == {"PRIORITY": [["r1"], ["r3"]], "OUTPUT ORDER": [["r1", "r2"], ["r3", "r1", "r2"]]}
+
+
+def test_by_bits_there_is_no_shuffle_and_at_most_one_broadcast(monkeypatch, frame):
+    monkeypatch.setattr("crm_spark.decisions.compile.MOST_CELLS", 1)
+    people = frame("x double", (1.5,), (3.0,))
+    for policy, joins in (("FIRST", 1), ("RULE ORDER", 0)):
+        plan = executed_plan(match(people, compile_matrix(table(policy, {"x": "number"}, {"x": "> 0"}, {"x": "> 1"}))))
+        assert plan.count("BroadcastHashJoin") == plan.count("Exchange") == joins
+        assert not [operator for operator in SLOW_OPERATORS if operator in plan]
 
 
 def test_a_matrix_is_one_broadcast_equality_join_whatever_the_number_of_rules(frame):

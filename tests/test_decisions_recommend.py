@@ -13,13 +13,13 @@ from crm_spark.config.decisions import DecisionSettings, DerivedSpec
 from crm_spark.config.settings import load_settings
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import available_columns, decision_input, with_derived
-from crm_spark.decisions.recommend import decide, exclusions, recommendations
+from crm_spark.decisions.recommend import decide, exclusions, recommendations, unreconciled
 from crm_spark.errors import ConfigError
 from crm_spark.frames import literal_frame
 from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
-from tests.decision_support import CONF, GROUPS, MODELS, SLOW_OPERATORS, customers, executed_plan, shipped
+from tests.decision_support import CONF, GROUPS, MODELS, SLOW_OPERATORS, customers, executed_plan, planners_folder, read_matrices, shipped, write_matrix
 from tests.tiny import load_job
 
 D = Decimal
@@ -52,7 +52,7 @@ def made(spark):
     people = with_derived(customers(spark, *({"user_id": name, **row} for name, row in ROWS.items())), shipped())
     compiled = compile_all(shipped())
     decided = decide(people, compiled, shipped().policies, "2025-03").persist()
-    recommended = RECOMMENDATION.conform(recommendations(decided, compiled)).collect()
+    recommended = RECOMMENDATION.conform(recommendations(decided, compiled, "set 1")).collect()
     dropped = EXCLUSION.conform(exclusions(decided)).collect()
     decided.unpersist()
     assert {row["stage"] for row in dropped} == {"eligibility"}
@@ -159,6 +159,85 @@ def test_rules_and_versions_tell_how_the_row_was_made(made):
     assert of(made, "new reader")["model_versions"] == {"newspaper_response": "7"} and row["value_grade"] == "high"
 
 
+def test_offers_stand_in_order_with_the_rule_that_proposed_each_and_the_second_is_the_runner_up(made):
+    """New services come first for the new reader; the best of them leads, the next one of the same goal lost by a rank."""
+    row = of(made, "new reader")
+    assert [o["policy_id"] for o in row["offers"]] == [*row["new_services"], *row["traffic_policies"], *row["group_policies"]]
+    first, second = row["offers"][:2]
+    assert (first["goal"], first["goal_place"], first["matrix"], first["rule"]) == ("new_service", 1, "new_service", "newspaper_likely")
+    assert row["runner_up"].asDict() == {"policy_id": second["policy_id"], "goal": "new_service", "goals_behind": 0, "ranks_behind": 1}
+    assert of(made, "circle")["runner_up"] is None and [o["goal_place"] for o in of(made, "circle")["offers"]] == [4], "it has no place in the order"
+    assert of(made, "nobody")["offers"] == [] and of(made, "nobody")["runner_up"] is None
+
+
+def test_a_runner_up_of_another_goal_lost_by_places_of_its_goal(made):
+    row = of(made, "leaving")
+    assert row["priority"] == ["traffic", "retention", "new_service"]
+    goals = [offer["goal"] for offer in row["offers"]]
+    assert goals == sorted(goals, key=row["priority"].index) and [o["goal_place"] for o in row["offers"]] == [row["priority"].index(g) + 1 for g in goals]
+    if len(goals) > 1 and goals[0] != goals[1]:
+        assert row["runner_up"]["goals_behind"] == row["offers"][1]["goal_place"] - row["offers"][0]["goal_place"] and row["runner_up"]["ranks_behind"] is None
+
+
+def test_each_row_has_the_values_that_its_rules_asked_for_exactly(made):
+    row = of(made, "loyal")
+    asked = {c for m in shipped().matrices for r in m.rules if r.name in row["rules"].get(m.name, []) for c in r.tests}
+    assert set(row["rule_values"]) == asked >= {"tenure_months", "return_rate_3q", "arpu_yuan"}
+    assert (row["rule_values"]["arpu_yuan"], row["rule_values"]["return_rate_3q"]) == ("120.00", "90.0")
+    assert of(made, "nobody")["rule_values"].keys() <= {c for m in shipped().matrices for c in m.tested_columns}
+
+
+def test_every_candidate_is_chosen_or_excluded(made):
+    for row in made[0]:
+        chosen = len(row["group_policies"]) + len(row["new_services"]) + len(row["traffic_policies"]) + (row["vpn_policy"] is not None)
+        excluded = sum(r["user_id"] == row["user_id"] for r in made[1])
+        assert sum(row["candidates"].values()) == chosen + excluded, row["user_id"]
+    assert of(made, "loyal, all held")["candidates"]["retention"] == 3
+
+
+SEVERAL_YML = """
+question: Which policy?
+goal: {goal}
+hit_policy: RULE ORDER
+inputs: {{tenure_months: number}}
+outputs: {{policies: policy_list}}
+"""
+
+
+def test_what_a_silent_rule_proposed_and_what_only_one_may_have_is_excluded_too(spark, tmp_path):
+    """Of two retention rules that fire the first speaks; of three VPN policies one is offered."""
+    folder = planners_folder(tmp_path / "conf")
+    keep = f'first,> 1,{GROUP_6[0]}\nsecond,> 2,"{GROUP_6[0]}, {GROUP_6[1]}"'
+    rows = {"retention": keep, "virtual_network": 'all,> 1,"VPN_FAMILY, VPN_GROUP, VPN_ROAMING_ADD_ON"'}
+    for goal, rules in rows.items():
+        write_matrix(folder, goal, f"rule,tenure_months,policies\n{rules}\n", SEVERAL_YML.format(goal=goal))
+    matrices = read_matrices(folder)
+    compiled = compile_all(matrices)
+    person = {"user_id": "a", "tenure_months": 5, "bundle_policies": ["VPN_FAMILY"]}
+    decided = decide(customers(spark, person), compiled, matrices.policies, "2025-03").persist()
+    (row,) = recommendations(decided, compiled, "set 1").collect()
+    assert (row["group_policies"], row["vpn_policy"]) == ([GROUP_6[0]], "VPN_GROUP")
+    assert {k: n for k, n in row["candidates"].items() if n} == {"retention": 2, "virtual_network": 3}
+    assert sorted((r["policy_id"], r["rule"], r["stage"], r["reason"]) for r in exclusions(decided).collect()) == [
+        (GROUP_6[1], "second", "matrices", "another_rule"),
+        ("VPN_FAMILY", "all", "eligibility", "held"),
+        ("VPN_ROAMING_ADD_ON", "all", "matrices", "outranked"),
+    ]
+
+
+def test_a_candidate_that_is_neither_chosen_nor_excluded_is_found_and_so_is_one_that_is_both(spark):
+    chosen = {"group_policies": ["P", "Q"], "new_services": [], "traffic_policies": ["T"], "vpn_policy": "V"}
+    people = {"fine": (3, 1), "lost": (4, 1), "both": (2, 1)}  # retention candidates, traffic candidates
+    recommended = rows_of(
+        spark, RECOMMENDATION,
+        *({"user_id": u, **chosen, "candidates": {"retention": r, "traffic": t, "virtual_network": 1}} for u, (r, t) in people.items()),
+        {"user_id": "none", "group_policies": [], "new_services": [], "traffic_policies": [], "candidates": {}},
+    )  # fmt: skip
+    excluded = rows_of(spark, EXCLUSION, *({"user_id": u, "goal": "retention", "policy_id": "R"} for u in ("fine", "lost", "both")))
+    found = {row["user_id"]: (row["retention"], row["traffic"], row["virtual_network"]) for row in unreconciled(recommended, excluded).collect()}
+    assert found == {"lost": (1, 0, 0), "both": (-1, 0, 0)}
+
+
 def test_a_policy_that_begins_after_the_month_is_not_yet_valid_and_one_that_ends_on_its_last_day_is(spark):
     policies = dict(shipped().policies)
     policies[GROUP_6[0]] = replace(policies[GROUP_6[0]], valid_from=date(2025, 4, 1))
@@ -166,7 +245,7 @@ def test_a_policy_that_begins_after_the_month_is_not_yet_valid_and_one_that_ends
     policies[GROUP_6[2]] = replace(policies[GROUP_6[2]], valid_from=date(2025, 3, 31), valid_to=date(2025, 3, 31))
     retention = compile_all(replace(shipped(), matrices=tuple(m for m in shipped().matrices if m.name == "retention")))
     decided = decide(customers(spark, {"user_id": "a", **LOYAL}), retention, policies, "2025-03")
-    (made,) = recommendations(decided, retention).collect()
+    (made,) = recommendations(decided, retention, "set 1").collect()
     assert (made["main_policy"], made["group_policies"]) == (GROUP_6[2], [GROUP_6[2]])
     assert {(r["policy_id"], r["reason"]) for r in exclusions(decided).collect()} == {(GROUP_6[0], "not_yet_valid"), (GROUP_6[1], "expired")}
 
@@ -174,7 +253,7 @@ def test_a_policy_that_begins_after_the_month_is_not_yet_valid_and_one_that_ends
 def test_all_matrices_together_are_one_broadcast_join_each_and_no_shuffle(spark):
     compiled = compile_all(shipped())
     people = with_derived(customers(spark, {"user_id": "a", **LOYAL}), shipped())
-    plan = executed_plan(recommendations(decide(people, compiled, shipped().policies, "2025-03"), compiled))
+    plan = executed_plan(recommendations(decide(people, compiled, shipped().policies, "2025-03"), compiled, "set 1"))
     assert plan.count("BroadcastHashJoin") == plan.count("BroadcastExchange") == len(compiled)
     assert plan.count("Exchange") == len(compiled), "broadcasts only"
     assert not [operator for operator in SLOW_OPERATORS if operator in plan]
@@ -223,20 +302,26 @@ def test_what_is_available_is_judged_over_all_cities_whichever_are_run(spark):
         CUSTOMER_VIEW.name: rows_of(spark, CUSTOMER_VIEW, here, elsewhere),
         PERSONAL_INDEX.name: rows_of(spark, PERSONAL_INDEX, {**elsewhere, "value_grade": "low"}),
     }
-    told, written = [], {}
+    told, written, kept = [], {}, []
 
     def read(table, all_cities=False):
         return frames[table.name] if all_cities else frames[table.name].where("city = 'NINGBO'")
 
+    def write(frame, table, cities=None):
+        frames[table.name] = frame
+        written[table.name] = frame.collect()
+
     job = SimpleNamespace(
-        config=load_settings(CONF, "demo"), month="2025-03", cities=("NINGBO",), log=logging.getLogger("test"), read=read,
-        cover=lambda kind, subject, *_: told.append(subject), write=lambda frame, table, cities=None: written.update({table.name: frame.collect()}),
+        config=load_settings(CONF, "demo"), month="2025-03", cities=("NINGBO",), log=logging.getLogger("test"), read=read, write=write,
+        cover=lambda kind, subject, *_: told.append(subject), spark=spark, run_id="r", append=lambda frame, _: kept.extend(frame.collect()),
     )  # fmt: skip
     for name in ("compile_matrices", "recommend"):
         load_job(name).run(job)
     assert "priority.low" not in told and "priority.leaving_low" in told, "value grades there are, churn grades there are none"
     assert "low" in {hit["rule"] for cell in written["matrix_cell"] if cell["matrix"] == "priority" for hit in cell["hits"]}
     assert [row["user_id"] for row in written["recommendation"]] == ["a"]
+    (history,) = kept
+    assert history["skipped_rules"] == sorted(told) and written["recommendation"][0]["matrix_set"] == history["matrix_set"]
 
 
 def test_a_column_of_nan_alone_is_not_available(frame):

@@ -108,7 +108,7 @@ def test_nobody_is_offered_what_is_held_or_expired(month):
 
 
 def test_what_was_dropped_is_not_offered_for_the_same_goal(month):
-    dropped = month.read(EXCLUSION).where("goal = 'retention' AND stage = 'eligibility'").select("user_id", F.col("policy_id").alias("main_policy"))
+    dropped = month.read(EXCLUSION).where("goal = 'retention' AND stage IN ('eligibility', 'matrices')").select("user_id", F.col("policy_id").alias("main_policy"))
     assert month.read(RECOMMENDATION).join(dropped, on=["user_id", "main_policy"], how="inner").count() == 0
 
 
@@ -116,7 +116,7 @@ def test_each_offer_is_the_choice_or_told_why_not_and_no_capacity_is_exceeded(mo
     choice = month.read(CHOICE)
     assert choice.count() == month.read(CUSTOMER_VIEW).count()
     made = choice.where("policy_id IS NOT NULL").select("user_id", "policy_id")
-    lost = month.read(EXCLUSION).where("stage <> 'eligibility'").select("user_id", "policy_id")
+    lost = month.read(EXCLUSION).where("stage NOT IN ('eligibility', 'matrices')").select("user_id", "policy_id")
     offers = month.read(OFFER).select("user_id", "policy_id")
     assert made.unionAll(lost).exceptAll(offers).count() == offers.exceptAll(made.unionAll(lost)).count() == 0
     assert made.count() > 50 and choice.where("arm = 'holdout'").count() == choice.where("arm = 'holdout' AND policy_id IS NULL").count() > 0
@@ -125,6 +125,36 @@ def test_each_offer_is_the_choice_or_told_why_not_and_no_capacity_is_exceeded(mo
     agents = choice.where("channel = 'outbound'").groupBy("city", "day").count()
     assert agents.where("count > 20").count() == 0
     assert choice.where("day IS NOT NULL AND date_format(day, 'yyyy-MM') <> '2025-04'").count() == 0
+def test_every_candidate_was_chosen_or_excluded(month):
+    recommended = month.read(RECOMMENDATION).select(F.explode("candidates").alias("goal", "proposed"), "offers")
+    proposed, offered = recommended.agg(F.sum("proposed"), F.sum(F.size(F.filter("offers", lambda o: o["goal"] == F.col("goal"))))).first()
+    assert proposed == offered + month.read(EXCLUSION).where("stage IN ('eligibility', 'matrices')").count() > 0
+
+
+@pytest.mark.slow
+def test_a_published_decision_comes_out_the_same_when_it_is_made_again(month, tiny, caplog):
+    """Models score once more, from the registry."""
+    user = month.read(RECOMMENDATION).where("size(offers) > 2 and size(model_versions) > 2").agg(F.min("user_id")).first()[0]
+    assert tiny.run("replay", "--user", user) == 0
+    assert "the same comes out" in caplog.text
+
+
+def test_a_simulation_tells_what_would_change_and_touches_no_table(month, tiny, tmp_path, caplog):
+    sheet = tmp_path / "retention.csv"
+    lines = (tiny.conf / "matrices/retention.csv").read_text(encoding="utf-8").splitlines()
+    sheet.write_text("\n".join(line for line in lines if not line.startswith("staying_mid_loyal")) + "\n", encoding="utf-8")
+    before = {name: newest(month, table) for name, table in TABLES.items() if month.catalog.exists(table) and name != "ops.run_ledger"}
+    assert tiny.run("simulate", "--file", str(sheet), "--out", str(tmp_path)) == 0
+    assert {name: newest(month, TABLES[name]) for name in before} == before
+    told = json.loads((tmp_path / "simulation.json").read_text(encoding="utf-8"))
+    assert told["totals"]["customers"] == tiny.summary["totals"]["customers"] and told["totals"]["moved"] > 0
+    assert [line.split(":")[0] for line in told["changes"]] == ["retention"] and "'staying_mid_loyal' is gone" in told["changes"][0]
+    assert (tmp_path / "simulation.html").read_text(encoding="utf-8").count("<svg") >= 3
+
+
+def newest(month, table):
+    """The newest Delta version of a table."""
+    return month.spark.sql(f"DESCRIBE HISTORY {month.catalog.reference(table)} LIMIT 1").first()["version"]
 
 
 def test_every_line_of_every_file_is_accounted_for(month):

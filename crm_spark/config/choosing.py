@@ -127,21 +127,6 @@ class Contact:
 
 
 @dataclass(frozen=True)
-class Condition:
-    """A policy is offered only to whom `requires` (SQL over the columns matrices may read) is true or not known."""
-
-    reason: str
-    requires: str
-    policies: tuple[str, ...] = ()
-    goals: Goals = ()
-    services: tuple[str, ...] = ()
-
-    def concerns(self, policy: Policy) -> bool:
-        """True of the policies named, and of those that serve a goal or bring a service named."""
-        return policy.policy_id in self.policies or policy.goal in self.goals or policy.service in self.services
-
-
-@dataclass(frozen=True)
 class Holdout:
     """Shares of persons by keyed hash: never contacted for a year, and offered something at random."""
 
@@ -199,18 +184,16 @@ class Choosing:
     weights: Weights = Weights()
     propensities: dict[str, str] = field(default_factory=dict)
     windows: dict[str, Hours] = field(default_factory=dict)
-    conditions: tuple[Condition, ...] = ()
     campaigns: dict[str, Campaign] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
 
     def problems(self, policies: dict[str, Policy], models: Iterable[str]) -> Iterator[str]:
         """Every name that nothing stands behind; without policies (their sheet has problems of its own) those of policies are left."""
         groups = {p.group for p in policies.values() if p.group}
-        services = {p.service for p in policies.values() if p.service}
-        known: dict[str, Collection[str]] = {"policies": policies, "channels": self.channels, "groups": groups, "services": services}
+        known: dict[str, Collection[str]] = {"policies": policies, "channels": self.channels, "groups": groups}
         for place, kind, names in self._names():
             wanted = known.get(kind, sorted(models))
-            if policies or kind not in ("policies", "groups", "services"):
+            if policies or kind not in ("policies", "groups"):
                 yield from (f"{place}: unknown {kind} '{name}'{did_you_mean(name, wanted)}" for name in names if name not in wanted)
         used = {channel for p in policies.values() for channel in p.channels}
         yield from (f"channels: '{c}' is a channel of policies, but not told of here" for c in sorted(used - set(self.channels)))
@@ -231,9 +214,6 @@ class Choosing:
             yield place, "policies", one.policies
             yield place, "channels", one.channels
             yield place, "groups", one.groups
-        for number, condition in enumerate(self.conditions):
-            yield f"conditions[{number}]", "policies", condition.policies
-            yield f"conditions[{number}]", "services", condition.services
         for name, campaign in self.campaigns.items():
             yield f"campaigns.{name}", "policies", campaign.policies
 

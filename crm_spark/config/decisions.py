@@ -1,17 +1,20 @@
 """Marketing matrices as written by planners: `conf/matrices/<name>.csv` with `<name>.yml`, policies, and what they share.
 
-`conf/sources/<source>/` may hold `policies.csv`, `decisions.yml` and `matrices/<name>.csv|yml` of its own: a sheet replaces the
-common one of that name, `decisions.yml` is laid over it. Here files are read; what the cells mean is decided in `crm_spark.decisions`.
+`conf/sources/<source>/` may hold `policies.csv`, `approvals.csv`, `decisions.yml` and `matrices/<name>.csv|yml` of its own: a sheet
+replaces the common one of that name, `decisions.yml` is laid over it. Here files are read; what the cells mean is decided in
+`crm_spark.decisions`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, TypeVar
 
+from crm_spark.config.approvals import Approval, load_approvals
 from crm_spark.config.policies import Goal, Policy, load_policies
 from crm_spark.config.sheet import Sheet, read_sheet
 from crm_spark.config.strict import load, merge, parse, read_yaml
@@ -25,15 +28,31 @@ Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
+class Condition:
+    """A policy is offered only to whom `requires` (SQL over the columns matrices may read) is true or not known."""
+
+    reason: str
+    requires: str
+    policies: tuple[str, ...] = ()
+    goals: tuple[Goal, ...] = ()
+    services: tuple[str, ...] = ()
+
+    def concerns(self, policy: Policy) -> bool:
+        """True of the policies named, and of those that serve a goal or bring a service named."""
+        return policy.policy_id in self.policies or policy.goal in self.goals or policy.service in self.services
+
+
+@dataclass(frozen=True)
 class DecisionSettings:
     """What all matrices share.
 
     `return_rate_3q` says whether that column means the mean of the nine months or each of them (the lowest). `services` are the
-    service codes a policy may bring; none listed: any.
+    service codes a policy may bring; none listed: any. `conditions` are what policies ask for themselves.
     """
 
     return_rate_3q: Literal["mean", "each"] = "mean"
     services: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +101,7 @@ class MatrixSpec:
 
 @dataclass(frozen=True)
 class MatrixFiles:
-    """One matrix as read: `version` is a short hash of its two files, the policies and the shared settings."""
+    """One matrix as read: `version` is a short hash of its two files, the policies and the shared settings' files."""
 
     name: str
     path: str
@@ -93,12 +112,25 @@ class MatrixFiles:
 
 @dataclass(frozen=True)
 class MatrixConfig:
-    """Everything planners wrote for one source: what could be read, ordered by name, and the problems of the rest."""
+    """Everything planners wrote for one source: what could be read, ordered by name, and the problems of the rest.
+
+    `files` are the texts that decide, by their path below a configuration folder: written there, they give the same set again.
+    """
 
     settings: DecisionSettings
     policies: dict[str, Policy]
     matrices: tuple[MatrixFiles, ...]
     problems: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    approvals: tuple[Approval, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Content version of the whole set: a short hash of its files."""
+        digest = hashlib.sha256()
+        for name, text in sorted(self.files.items()):
+            digest.update(f"{name}\0{text}\0".encode())
+        return digest.hexdigest()[:12]
 
 
 def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
@@ -106,14 +138,52 @@ def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
     problems: list[str] = []
     folders = (conf_dir, conf_dir / "sources" / source)
     settings = _told(lambda: _settings(folders), problems) or DecisionSettings()
-    policy_file = _last_existing(folders, "policies.csv")
-    policies = _told(lambda: load_policies(policy_file, settings.services), problems) or {}
-    shared = (policy_file.read_bytes() if policy_file.exists() else b"") + repr(settings).encode()
+    policies = _told(lambda: load_policies(_last_existing(folders, "policies.csv"), settings.services), problems) or {}
+    problems += _unknown_names(settings, policies)
+    approvals = _told(lambda: load_approvals(approvals_file(conf_dir, source)), problems) or ()
     names = sorted({p.stem for folder in folders for p in (folder / "matrices").glob("*.*") if p.suffix in (".csv", ".yml")})
+    files = _files(folders, names)
+    shared = "\0".join(text for name, text in files.items() if not name.startswith("matrices/")).encode()
     read = [_told(lambda n=name: _matrix(folders, n, shared), problems) for name in names]  # type: ignore[misc]
     if not names:
         problems.append(f"{conf_dir / 'matrices'}: no matrix there; one is <name>.csv with <name>.yml")
-    return MatrixConfig(settings, policies, tuple(m for m in read if m), tuple(problems))
+    return MatrixConfig(settings, policies, tuple(m for m in read if m), tuple(problems), files, approvals)
+
+
+def decisions_of(files: Mapping[str, str], source: str) -> MatrixConfig:
+    """The set of these files, as `MatrixConfig.files` names them; ConfigError for a name that leads out of a folder."""
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        for name, text in files.items():
+            path = folder / name
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise ConfigError(f"'{name}' is no file of a matrix set")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+        return load_decisions(folder, source)
+
+
+def approvals_file(conf_dir: Path, source: str) -> Path:
+    """Where the approvals of a source stand."""
+    return _last_existing((conf_dir, conf_dir / "sources" / source), "approvals.csv")
+
+
+def _files(folders: tuple[Path, Path], names: list[str]) -> dict[str, str]:
+    """The texts of the set, each where the source has its own that one; of `decisions.yml`, which is laid over, both."""
+    chosen = ["policies.csv", *(f"matrices/{name}.{suffix}" for name in names for suffix in ("csv", "yml"))]
+    paths = {name: _last_existing(folders, name) for name in chosen}
+    laid = {str((folder / "decisions.yml").relative_to(folders[0])): folder / "decisions.yml" for folder in folders}
+    return {name: path.read_bytes().decode(errors="replace") for name, path in {**laid, **paths}.items() if path.exists()}
+
+
+def _unknown_names(settings: DecisionSettings, policies: Mapping[str, Policy]) -> list[str]:
+    """Policies and services of conditions that nothing stands behind; without policies (their sheet has problems of its own) those are left."""
+    told = []
+    for number, condition in enumerate(settings.conditions):
+        for kind, names, known in (("policy", condition.policies, policies), ("service", condition.services, settings.services)):
+            unknown = [name for name in names if known and name not in known]
+            told += [f"decisions.yml: conditions[{number}]: unknown {kind} '{name}'{did_you_mean(name, known)}" for name in unknown]
+    return told
 
 
 def _settings(folders: tuple[Path, Path]) -> DecisionSettings:

@@ -36,6 +36,13 @@ class PseudonymConfig:
 
 
 @dataclass(frozen=True)
+class MatrixUse:
+    """Whether a matrix set must be approved (`conf/approvals.csv`) before it decides; `none` is for trying things out."""
+
+    approval: Literal["required", "none"] = "required"
+
+
+@dataclass(frozen=True)
 class EnvConfig:
     """One environment: `conf/base.yml` with `conf/env/<name>.yml` laid over it.
 
@@ -52,6 +59,7 @@ class EnvConfig:
     spark: dict[str, str] = field(default_factory=dict)
     lock_folder: str = ""
     keep_months: dict[str, int] = field(default_factory=dict)
+    matrices: MatrixUse = field(default_factory=MatrixUse)
 
     @property
     def locks(self) -> Path:

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal, get_args
 
-from crm_spark.config.sheet import Sheet, SheetRow, read_sheet
+from crm_spark.config.sheet import Sheet, SheetRow, day, listed, needed, read_sheet
 from crm_spark.errors import ConfigError, did_you_mean
 
 Goal = Literal["retention", "traffic", "new_service", "virtual_network"]
@@ -95,14 +95,8 @@ def _mixed_groups(path: str, policies: dict[str, Policy]) -> list[str]:
     return [f"{path}: group '{g}' mixes the goals {', '.join(sorted(found))}" for g, found in goals.items() if len(found) > 1]
 
 
-def _needed(cell: str) -> str:
-    if not cell:
-        raise ValueError("is empty")
-    return cell
-
-
 def _identifier(cell: str) -> str:
-    if not _needed(cell).replace("_", "").isalnum():
+    if not needed(cell).replace("_", "").isalnum():
         raise ValueError(f"'{cell}': letters, digits and _ only")
     return cell
 
@@ -142,19 +136,8 @@ def _months(cell: str) -> int:
     return int(cell or 0)
 
 
-def _day(cell: str) -> date:
-    try:
-        return date.fromisoformat(cell)
-    except ValueError:
-        raise ValueError(f"'{cell}' is not a date (yyyy-mm-dd)") from None
-
-
-def _list(cell: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in cell.split(";") if part.strip())
-
-
 _CONVERT: dict[str, Callable[[str], object]] = {
-    "policy_id": _identifier, "name": _needed, "family": _needed, "goal": _goal, "service": _optional, "group": _optional,
+    "policy_id": _identifier, "name": needed, "family": needed, "goal": _goal, "service": _optional, "group": _optional,
     "discount_strength": _share, "bundle_class": _bundle_class, "prepay_yuan": _money, "gift_yuan": _money, "term_months": _months,
-    "unit_cost_yuan": _money, "valid_from": _day, "valid_to": _day, "channels": _list, "wording": _needed,
+    "unit_cost_yuan": _money, "valid_from": day, "valid_to": day, "channels": listed, "wording": needed,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from crm_spark.errors import ConfigError, did_you_mean
@@ -61,6 +62,26 @@ def read_sheet(path: Path) -> Sheet:
     if problems or not header:
         raise ConfigError(problems or f"{path}: the file is empty; a header row is wanted")
     return Sheet(str(path), header, tuple(rows))
+
+
+def needed(cell: str) -> str:
+    """The cell, which may not be empty."""
+    if not cell:
+        raise ValueError("is empty")
+    return cell
+
+
+def listed(cell: str) -> tuple[str, ...]:
+    """What stands in a cell between semicolons."""
+    return tuple(part.strip() for part in cell.split(";") if part.strip())
+
+
+def day(cell: str) -> date:
+    """A cell as a date."""
+    try:
+        return date.fromisoformat(cell)
+    except ValueError:
+        raise ValueError(f"'{cell}' is not a date (yyyy-mm-dd)") from None
 
 
 def _text(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 
@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.columns import rounded
 from crm_spark.config.choosing import Choosing
+from crm_spark.config.decisions import Condition
 from crm_spark.config.policies import Policy
 from crm_spark.decisions import contact, holdout
 from crm_spark.decisions.arbitration import OFFER, with_candidates
@@ -47,14 +48,14 @@ class Plans:
         return tuple(first + timedelta(days=i) for i in range((end - first).days + 1))
 
 
-def check_expressions(customers: DataFrame, choosing: Choosing) -> None:
-    """ConfigError names each SQL of conf/choosing.yml that does not hold for the columns of `customers`, or gives another type."""
+def check_expressions(customers: DataFrame, choosing: Choosing, conditions: Sequence[Condition]) -> None:
+    """ConfigError names each SQL of choosing and of policies' conditions that does not hold for the columns of `customers`, or gives another type."""
     asked = {
-        **{f"worth.{goal}.margin_yuan": (one.margin_yuan, "double") for goal, one in choosing.worth.items()},
-        **{f"contact.never.{reason}": (sql, "boolean") for reason, sql in choosing.contact.never.items()},
-        **{f"conditions[{i}].requires": (one.requires, "boolean") for i, one in enumerate(choosing.conditions)},
+        **{f"choosing.yml: worth.{goal}.margin_yuan": (one.margin_yuan, "double") for goal, one in choosing.worth.items()},
+        **{f"choosing.yml: contact.never.{reason}": (sql, "boolean") for reason, sql in choosing.contact.never.items()},
+        **{f"decisions.yml: conditions[{i}].requires": (one.requires, "boolean") for i, one in enumerate(conditions)},
     }
-    problems = [f"choosing.yml: {place}: {told}" for place, (sql, kind) in asked.items() if (told := _problem(customers, sql, kind))]
+    problems = [f"{place}: {told}" for place, (sql, kind) in asked.items() if (told := _problem(customers, sql, kind))]
     if problems:
         raise ConfigError(problems)
 

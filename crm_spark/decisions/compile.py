@@ -3,6 +3,8 @@
 The end points of all tests of an input cut its values into atoms: each point, each open interval between two, and NULL. Atoms that
 no rule tells apart form one class. A cell of the grid is one class per input, numbered as one mixed-radix integer; only cells in
 which a rule fires are kept.
+
+A table whose grid would have more than 5,000,000 cells keeps, per input and class, the rules that it matches as bits.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from crm_spark.config.decisions import Kind
-from crm_spark.decisions.hit_policy import answer, contradicts
+from crm_spark.decisions.hit_policy import answer, contradicts, in_order_of_answer
 from crm_spark.decisions.table import Matrix, MatrixSet, Rule
 from crm_spark.decisions.unary import Anything, Between, Equal, OneOf, Test, Value, points_of
 from crm_spark.errors import ConfigError
 
 MOST_CELLS = 5_000_000
+BITS = 63  # of a BIGINT that is never negative
 Numbers = npt.NDArray[np.int64]
 
 
@@ -72,7 +75,8 @@ class Axis:
 class CompiledMatrix:
     """A matrix as a grid: `cells[i]` gives `outcomes[outcome_of[i]]`, the numbers of the rules that fire (of FIRST only the first).
 
-    Outcome 0 is no rule at all; a cell that is not listed has it.
+    Outcome 0 is no rule at all; a cell that is not listed has it. With `masks` there is no grid: cell i is the i-th rule in the order
+    of the answer, and `masks[axis][class]` has its bit, 63 to a word, where the class matches it.
     """
 
     matrix: Matrix
@@ -80,6 +84,7 @@ class CompiledMatrix:
     cells: Numbers
     outcome_of: Numbers
     outcomes: tuple[tuple[int, ...], ...]
+    masks: tuple[Numbers, ...] = ()
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -92,7 +97,7 @@ class CompiledMatrix:
 
 
 def compile_all(matrices: MatrixSet) -> tuple[CompiledMatrix, ...]:
-    """Every matrix compiled; ConfigError names all whose grid is too large."""
+    """Every matrix compiled; ConfigError names all that cannot be."""
     problems = [told for matrix in matrices.matrices if (told := size_problem(matrix))]
     if problems:
         raise ConfigError(problems)
@@ -100,23 +105,43 @@ def compile_all(matrices: MatrixSet) -> tuple[CompiledMatrix, ...]:
 
 
 def compile_matrix(matrix: Matrix) -> CompiledMatrix:
-    """The grid of one matrix; ConfigError if it has more than 5,000,000 cells. A matrix without rules has no cell."""
+    """The grid of one matrix, bits where it would be too large; ConfigError if neither will do. A matrix without rules has no cell."""
     if told := size_problem(matrix):
         raise ConfigError(told)
     axes = axes_of(matrix)
+    if _size(axes) > MOST_CELLS:
+        return _masked(matrix, axes)
     grid, outcomes = _painted(matrix, axes)
     cells = np.flatnonzero(grid)
     return CompiledMatrix(matrix, axes, cells.astype(np.int64), grid.ravel()[cells], tuple(outcomes))
 
 
 def size_problem(matrix: Matrix) -> str | None:
-    """Why the matrix cannot be compiled, None if it can."""
+    """Why the matrix cannot be compiled, None if it can: what is added up over rules needs the grid."""
     axes = axes_of(matrix)
-    size = prod(axis.classes for axis in axes)
-    if size <= MOST_CELLS:
+    if matrix.aggregation == "LIST" or _size(axes) <= MOST_CELLS:
         return None
     told = " x ".join(f"{axis.column} {axis.classes}" for axis in axes)
-    return f"{matrix.path}: its grid has {size:,} cells ({told}), more than {MOST_CELLS:,}; split it, or use fewer end points"
+    why = f"too many for aggregation {matrix.aggregation} ({MOST_CELLS:,} at most)"
+    return f"{matrix.path}: its grid has {_size(axes):,} cells ({told}), {why}; split it, or use fewer end points"
+
+
+def has_grid(matrix: Matrix) -> bool:
+    """True if the matrix is small enough for a grid."""
+    return _size(axes_of(matrix)) <= MOST_CELLS
+
+
+def hidden(matrix: Matrix) -> list[tuple[Rule, Rule]]:
+    """(rule, an earlier one that takes every customer of it), where one rule alone answers: of a matrix of any size."""
+    lines = {axis.column: _Line(axis.points) for axis in axes_of(matrix)}
+    rules = in_order_of_answer(matrix, matrix.rules)
+    masks = [[lines[c].mask(rule.tests.get(c, Anything())) for c in lines] for rule in rules]
+    found = []
+    for place, rule in enumerate(rules):
+        covering = (i for i in range(place) if all(mine & ~theirs == 0 for mine, theirs in zip(masks[place], masks[i], strict=True)))
+        if (first := next(covering, None)) is not None:
+            found.append((rule, rules[first]))
+    return found
 
 
 def contradictions(matrix: Matrix) -> list[str]:
@@ -136,6 +161,22 @@ def axes_of(matrix: Matrix) -> tuple[Axis, ...]:
     """The inputs that tell rules apart, in column order."""
     axes = (_axis(column, kind, [r.tests.get(column, Anything()) for r in matrix.rules]) for column, kind in matrix.inputs.items())
     return tuple(axis for axis in axes if axis.classes > 1)
+
+
+def _size(axes: Sequence[Axis]) -> int:
+    return prod(axis.classes for axis in axes)
+
+
+def _masked(matrix: Matrix, axes: tuple[Axis, ...]) -> CompiledMatrix:
+    rules = in_order_of_answer(matrix, matrix.rules)
+    masks = tuple(np.zeros((axis.classes, -(-len(rules) // BITS)), dtype=np.int64) for axis in axes)
+    for axis, mask in zip(axes, masks, strict=True):
+        line = _Line(axis.points)
+        for place, rule in enumerate(rules):
+            mask[_matched_classes(axis, rule, line), place // BITS] |= np.int64(1 << place % BITS)
+    cells = np.arange(len(rules), dtype=np.int64)
+    numbers = {rule.name: number for number, rule in enumerate(matrix.rules)}
+    return CompiledMatrix(matrix, axes, cells, cells + 1, ((), *((numbers[rule.name],) for rule in rules)), masks)
 
 
 def _axis(column: str, kind: Kind, tests: Sequence[Test]) -> Axis:
@@ -201,15 +242,15 @@ def _painted(matrix: Matrix, axes: tuple[Axis, ...]) -> tuple[Numbers, list[tupl
             outcomes.append(now)
         return numbers[now]
 
+    lines = [(axis, _Line(axis.points)) for axis in axes]
     for number, rule in enumerate(matrix.rules):
-        area = np.ix_(*(_matched_classes(axis, rule) for axis in axes)) if axes else np.ix_([0])
+        area = np.ix_(*(_matched_classes(axis, rule, line) for axis, line in lines)) if axes else np.ix_([0])
         found, place = np.unique(grid[area], return_inverse=True)
         grid[area] = np.array([after(int(outcome), number) for outcome in found], dtype=np.int64)[place].reshape(grid[area].shape)
     return grid, outcomes
 
 
-def _matched_classes(axis: Axis, rule: Rule) -> list[int]:
-    line = _Line(axis.points)
+def _matched_classes(axis: Axis, rule: Rule, line: _Line) -> list[int]:
     mask = line.mask(rule.tests.get(axis.column, Anything()))
     real = range(1, line.size, 2) if axis.kind == "boolean" else range(line.size)
     return sorted({axis.atoms[i] for i, atom in enumerate((*real, line.size)) if mask >> atom & 1})

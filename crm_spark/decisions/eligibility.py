@@ -10,14 +10,16 @@ from datetime import date
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Condition
+from crm_spark.config.decisions import Condition
 from crm_spark.config.policies import Policy
 from crm_spark.decisions.outputs import CANDIDATES, NONE
 
-STAGE = "eligibility"
-HELD, NOT_RETRIEVED = "held", "not_retrieved"
+HELD, NOT_RETRIEVED, ANOTHER_RULE, OUTRANKED = "held", "not_retrieved", "another_rule", "outranked"
+ELIGIBILITY, MATRICES = "eligibility", "matrices"
+STAGES = (ELIGIBILITY, MATRICES)  # at which recommending drops candidates; choosing has stages of its own
+OF_MATRICES = (ANOTHER_RULE, OUTRANKED)  # reasons; all others are of eligibility
 JUDGED = ("policy_id", "candidate_rank", "matrix", "rule", "reason")  # what a judged candidate holds
-_CANDIDATE = "struct<policy_id:string,matrix:string,rule:string>"
+_CANDIDATE = "struct<policy_id:string,matrix:string,rule:string,speaks:boolean>"
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,14 @@ def speaking(hits: Column) -> Column:
 
 
 def proposals(hits: Mapping[str, Column], only_first: bool) -> Column:
-    """Candidates of one goal in order, a policy perhaps several times: array of (policy_id, matrix, rule).
+    """Candidates of one goal in order, a policy perhaps several times: array of (policy_id, matrix, rule, speaks).
 
     `hits` are the hits of the goal's matrices, by matrix name. With `only_first` one rule speaks: the first that proposes anything.
     """
     if not hits:
         return F.array().cast(f"array<{_CANDIDATE}>")
     by_rule = F.concat(*(_by_rule(matrix, speaking(found)) for matrix, found in hits.items()))
-    return F.flatten(F.slice(by_rule, 1, 1) if only_first else by_rule)
+    return F.flatten(F.transform(by_rule, lambda of_rule, i: _spoken(of_rule, i == 0)) if only_first else by_rule)
 
 
 def each_policy_once(candidates: Column) -> Column:
@@ -65,11 +67,13 @@ def judged(candidates: Column, terms: PolicyTerms, bundles: Column, services: Co
     `unmet` tells; each may be null and then excludes nothing.
     """
 
-    def reason(policy: Column) -> Column:
+    def reason(candidate: Column) -> Column:
+        policy = candidate["policy_id"]
         service = F.try_element_at(services, F.try_element_at(terms.services, policy))
         is_held = F.coalesce(F.array_contains(bundles, policy), F.lit(False)) | F.coalesce(service["is_held"], F.lit(False))
-        retrieval = F.when(mode == NONE, F.lit(NOT_RETRIEVED))
-        return F.coalesce(F.try_element_at(terms.out_of_date, policy), F.when(is_held, F.lit(HELD)), F.try_element_at(failed, policy), retrieval)
+        silent, retrieval = F.when(~candidate["speaks"], F.lit(ANOTHER_RULE)), F.when(mode == NONE, F.lit(NOT_RETRIEVED))
+        held = F.when(is_held, F.lit(HELD))
+        return F.coalesce(F.try_element_at(terms.out_of_date, policy), held, F.try_element_at(failed, policy), silent, retrieval)
 
     return F.transform(
         candidates,
@@ -78,7 +82,7 @@ def judged(candidates: Column, terms: PolicyTerms, bundles: Column, services: Co
             (i + 1).alias("candidate_rank"),
             c["matrix"].alias("matrix"),
             c["rule"].alias("rule"),
-            reason(c["policy_id"]).alias("reason"),
+            reason(c).alias("reason"),
         ),
     )
 
@@ -91,6 +95,14 @@ def unmet(conditions: Sequence[Condition], policies: Mapping[str, Policy]) -> Co
     return F.create_map(*entries).cast("map<string,string>") if entries else F.lit(None).cast("map<string,string>")
 
 
+def only_best(candidates: Column) -> Column:
+    """Judged candidates of a goal that has one offer: those that might be offered after the first are outranked."""
+    best = F.get(F.filter(candidates, lambda c: c["reason"].isNull()), F.lit(0))["candidate_rank"]
+    return F.transform(
+        candidates, lambda c: c.withField("reason", F.coalesce(c["reason"], F.when(c["candidate_rank"] > best, F.lit(OUTRANKED))))
+    )
+
+
 def constant_map(entries: Mapping[str, object], kind: str = "string") -> Column:
     """A map from texts to values of a SQL type as one constant, which a plan holds as one node."""
     return F.from_json(F.lit(json.dumps(entries, ensure_ascii=False)), f"map<string,{kind}>")
@@ -100,10 +112,16 @@ def _by_rule(matrix: str, hits: Column) -> Column:
     def of_hit(hit: Column) -> Column:
         return F.transform(
             F.split(_candidates(hit), ","),
-            lambda policy: F.struct(policy.alias("policy_id"), F.lit(matrix).alias("matrix"), hit["rule"].alias("rule")),
+            lambda policy: F.struct(
+                policy.alias("policy_id"), F.lit(matrix).alias("matrix"), hit["rule"].alias("rule"), F.lit(True).alias("speaks")
+            ),
         )
 
     return F.transform(hits, of_hit)
+
+
+def _spoken(candidates: Column, speaks: Column) -> Column:
+    return F.transform(candidates, lambda c: c.withField("speaks", speaks))
 
 
 def _candidates(hit: Column) -> Column:

@@ -28,3 +28,9 @@ def shown(column: str, data_type: T.DataType) -> Column:
     if isinstance(data_type, T.FractionalType):
         return F.regexp_replace(value.try_cast("decimal(38,2)").cast("string"), r"\.?0+$", "")
     return value.cast("string")
+
+
+def exactly(column: str, data_type: T.DataType) -> Column:
+    """A value as text with all its digits; NaN is null."""
+    value = F.col(f"`{column}`")
+    return F.when(~F.isnan(value), value.cast("string")) if isinstance(data_type, (T.DoubleType, T.FloatType)) else value.cast("string")

@@ -9,6 +9,7 @@ from crm_spark.config.decisions import Aggregation
 from crm_spark.decisions.table import Matrix, Rule
 
 Rules = tuple[Rule, ...]
+LISTING = ("RULE ORDER", "OUTPUT ORDER", "COLLECT")  # all rules that fire answer; else one does
 
 
 def answer(matrix: Matrix, fired: Rules) -> Rules:
@@ -22,6 +23,11 @@ def answer(matrix: Matrix, fired: Rules) -> Rules:
     if not fired:
         return (matrix.default,) if matrix.default else ()
     return _OF_POLICY[matrix.hit_policy](matrix, fired)
+
+
+def in_order_of_answer(matrix: Matrix, rules: Rules) -> Rules:
+    """The rules in the order in which those that fire answer."""
+    return _best_first(matrix, rules) if matrix.hit_policy in ("PRIORITY", "OUTPUT ORDER") else rules
 
 
 def contradicts(matrix: Matrix, one: Rule, other: Rule) -> bool:

@@ -1,6 +1,7 @@
 """The linter of decision tables: what a planner would want to know before a table decides over customers.
 
-It looks at the grid of atoms (`decisions.compile`), so that it neither misses a gap nor invents one. Errors stop a run; warnings are told.
+It looks at the grid of atoms (`decisions.compile`), so that it neither misses a gap nor invents one; of a table too large for one it looks
+at pairs of rules. Errors stop a run; warnings are told.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from crm_spark.decisions.compile import Axis, CompiledMatrix, compile_matrix
+from crm_spark.decisions.compile import Axis, CompiledMatrix, compile_matrix, has_grid, hidden
 from crm_spark.decisions.hit_policy import answer
 from crm_spark.decisions.outputs import CANDIDATES
 from crm_spark.decisions.table import Matrix, MatrixSet, Rule
@@ -54,12 +55,22 @@ def refuse_errors(findings: Sequence[Finding]) -> None:
 
 
 def _of_matrix(matrix: Matrix, matrices: MatrixSet, day: date) -> Iterator[Finding]:
-    whole = compile_matrix(replace(matrix, hit_policy="RULE ORDER"))
-    yield from _silent_rules(matrix, whole)
-    yield from _gaps(matrix, whole)
+    if has_grid(matrix):
+        whole = compile_matrix(replace(matrix, hit_policy="RULE ORDER"))
+        yield from _silent_rules(matrix, whole)
+        yield from _gaps(matrix, whole)
+    else:
+        yield from _of_large(matrix)
     for rule in matrix.rules:
         yield from _policies(matrix, rule, matrices, day)
         yield from _units(matrix, rule)
+
+
+def _of_large(matrix: Matrix) -> Iterator[Finding]:
+    """What can be told of a matrix without a grid."""
+    yield Finding("warning", matrix.name, (), "has too many end points to look for gaps, and for rules that several others hide together")
+    for rule, earlier in hidden(matrix) if matrix.hit_policy in _ANSWERS_ONCE else ():
+        yield Finding("error", matrix.name, (rule.name,), f"never answers: {earlier.name} comes before it wherever it fires")
 
 
 def _silent_rules(matrix: Matrix, whole: CompiledMatrix) -> Iterator[Finding]:

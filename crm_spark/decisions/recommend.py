@@ -1,4 +1,4 @@
-"""One recommendation per customer: matrices matched, candidates judged, the dropped ones told as exclusions."""
+"""One recommendation per customer: matrices matched, candidates judged, the dropped ones told as exclusions, and nothing lost between."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import get_args
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Condition
-from crm_spark.config.decisions import OutputKind
+from crm_spark.config.decisions import Condition, OutputKind
 from crm_spark.config.policies import Goal, Policy
 from crm_spark.decisions.compile import CompiledMatrix
 from crm_spark.decisions.eligibility import (
+    ELIGIBILITY,
     JUDGED,
-    STAGE,
+    MATRICES,
+    OF_MATRICES,
     PolicyTerms,
     constant_map,
     each_policy_once,
     judged,
+    only_best,
     policy_terms,
     proposals,
     speaking,
     unmet,
 )
-from crm_spark.decisions.explain import reason
+from crm_spark.decisions.explain import exactly, reason
 from crm_spark.decisions.match import match
 from crm_spark.decisions.outputs import GOALS
 from crm_spark.decisions.table import Matrix
@@ -34,7 +36,9 @@ from crm_spark.tables.common import KEY
 from crm_spark.tables.decision import EXCLUSION, OFFER, RECOMMENDATION
 
 EVERY_GOAL: tuple[Goal, ...] = get_args(Goal)
-ONE_RULE_SPEAKS: tuple[Goal, ...] = ("retention", "virtual_network")  # at most one policy each; the other goals get lists
+ONE_RULE_SPEAKS: tuple[Goal, ...] = ("retention", "virtual_network")  # the other goals get lists
+ONE_OFFER: Goal = "virtual_network"
+_OF_CANDIDATE = ("policy_id", "candidate_rank", "matrix", "rule")
 PROPOSING: tuple[OutputKind, ...] = ("policy", "policy_group", "policy_list")
 Compiled = Sequence[CompiledMatrix]
 
@@ -42,7 +46,7 @@ Compiled = Sequence[CompiledMatrix]
 def decide(
     customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str, conditions: Sequence[Condition] = ()
 ) -> DataFrame:
-    """One row per customer: priority, judged candidates and offers per goal, offer modes, wording, rules and reasons. No shuffle.
+    """One row per customer: priority, judged candidates and offers per goal, offer modes, rules, their values and reasons. No shuffle.
 
     Recommendations and exclusions are both made from it: a job that writes both keeps it in between.
 
@@ -62,16 +66,18 @@ def decide(
             "reasons": F.array_compact(F.array(*(_reason(matrix, matched) for matrix in _in_telling_order(matrices)))),
             **{f"mode_{goal}": _mode(matrices, goal) for goal in EVERY_GOAL},
             **{f"candidates_{goal}": _proposed(matrices, goal) for goal in EVERY_GOAL},
+            "tested": _tested(matrices),
         }
     )
-    return _offered(read, terms).select(
-        *KEY, "value_grade", "model_versions", "priority", "group", "rules", "reasons", "wording",
+    counted = read.withColumns({"candidates": _counts(), "rule_values": _rule_values(matrices, matched)})
+    return _offered(counted, terms).select(
+        *KEY, "value_grade", "model_versions", "priority", "group", "rules", "rule_values", "reasons", "candidates", "offers", "wording",
         *(f"{part}_{goal}" for part in ("mode", "candidates", "offers") for goal in EVERY_GOAL),
     )  # fmt: skip
 
 
-def recommendations(decided: DataFrame, compiled: Compiled) -> DataFrame:
-    """`decision.recommendation`: one row per customer, also where nothing matched."""
+def recommendations(decided: DataFrame, compiled: Compiled, matrix_set: str) -> DataFrame:
+    """`decision.recommendation`: one row per customer, also where nothing matched; `matrix_set` is the version of the whole set."""
     retention = F.col("offers_retention")
     made = {
         "main_policy": F.get(retention, F.lit(0)),
@@ -81,6 +87,8 @@ def recommendations(decided: DataFrame, compiled: Compiled) -> DataFrame:
         "traffic_policies": F.col("offers_traffic"),
         "vpn_policy": F.get("offers_virtual_network", F.lit(0)),
         "target_lists": _target_lists(),
+        "matrix_set": F.lit(matrix_set),
+        "runner_up": _runner_up(),
         "matrix_versions": constant_map({one.matrix.name: one.matrix.version for one in compiled}),
     }
     return decided.withColumns(made).select(*RECOMMENDATION.columns)
@@ -89,7 +97,22 @@ def recommendations(decided: DataFrame, compiled: Compiled) -> DataFrame:
 def exclusions(decided: DataFrame) -> DataFrame:
     """`decision.exclusion`: one row per customer, goal and policy that was proposed and may not be offered."""
     dropped = decided.select(*KEY, F.inline(F.concat(*(_dropped(goal) for goal in EVERY_GOAL))))
-    return dropped.withColumn("stage", F.lit(STAGE)).select(*EXCLUSION.columns)
+    stage = F.when(F.col("reason").isin(*OF_MATRICES), MATRICES).otherwise(ELIGIBILITY)
+    return dropped.withColumn("stage", stage).select(*EXCLUSION.columns)
+
+
+def unreconciled(recommended: DataFrame, excluded: DataFrame) -> DataFrame:
+    """Customers of whom not every candidate was chosen or excluded, with what is missing per goal; none if nothing was lost."""
+    chosen = {
+        "retention": F.size("group_policies"),
+        "new_service": F.size("new_services"),
+        "traffic": F.size("traffic_policies"),
+        "virtual_network": F.col("vpn_policy").isNotNull().cast("int"),
+    }
+    open_candidates = [(F.coalesce(F.try_element_at("candidates", F.lit(g)), F.lit(0)) - chosen[g]).alias(g) for g in EVERY_GOAL]
+    told = [F.when(F.col("goal") == goal, -1).otherwise(0).alias(goal) for goal in EVERY_GOAL]
+    rows = recommended.select(*KEY, *open_candidates).unionByName(excluded.select(*KEY, *told))
+    return rows.groupBy(*KEY).agg(*(F.sum(g).alias(g) for g in EVERY_GOAL)).where(" or ".join(f"{g} <> 0" for g in EVERY_GOAL))
 
 
 def offers(decided: DataFrame) -> DataFrame:
@@ -103,8 +126,10 @@ def _offered(read: DataFrame, terms: PolicyTerms) -> DataFrame:
     bundles, services = F.col("bundle_policies"), F.col("services")
     once = {f"candidates_{g}": each_policy_once(F.col(f"candidates_{g}")) for g in EVERY_GOAL}
     judgement = {f"candidates_{g}": judged(F.col(f"candidates_{g}"), terms, bundles, services, F.col(f"mode_{g}"), F.col("unmet")) for g in EVERY_GOAL}
-    offers = {f"offers_{g}": _eligible(F.col(f"candidates_{g}")) for g in EVERY_GOAL}
-    return read.withColumns(once).withColumns(judgement).withColumns(offers).withColumn("wording", _wording(terms))
+    best = {f"candidates_{ONE_OFFER}": only_best(F.col(f"candidates_{ONE_OFFER}"))}
+    offers = {"offers": _offers(), **{f"offers_{g}": _eligible(F.col(f"candidates_{g}")) for g in EVERY_GOAL}}
+    wording = F.try_element_at(terms.wordings, F.get("offers", F.lit(0))["policy_id"])
+    return read.withColumns(once).withColumns(judgement).withColumns(best).withColumns(offers).withColumn("wording", wording)
 
 
 def _read_columns(matrices: Sequence[Matrix]) -> list[str]:
@@ -129,12 +154,25 @@ def _of_goal(goal: Goal, candidates: Column) -> Column:
     return F.transform(candidates, lambda c: F.struct(F.lit(goal).alias("goal"), *(c[part].alias(part) for part in JUDGED)))
 
 
-def _wording(terms: PolicyTerms) -> Column:
-    """What to say of the first offer by priority; where no goal has one, of the virtual-network policy."""
-    first = {goal: F.get(f"offers_{goal}", F.lit(0)) for goal in GOALS}
-    by_goal = _map(first)
-    ordered = F.filter(F.transform("priority", lambda goal: F.try_element_at(by_goal, goal)), lambda policy: policy.isNotNull())
-    return F.try_element_at(terms.wordings, F.coalesce(F.get(ordered, F.lit(0)), F.get("offers_virtual_network", F.lit(0))))
+def _offers() -> Column:
+    """All offers, best first: goals by priority, then the one that has no place there."""
+    by_goal = _map({goal: F.col(f"candidates_{goal}") for goal in EVERY_GOAL})
+    order = F.concat(F.coalesce("priority", F.array(*map(F.lit, GOALS))), F.array(F.lit(ONE_OFFER)))
+
+    def of_goal(goal: Column, place: Column) -> Column:
+        eligible = F.filter(F.try_element_at(by_goal, goal), lambda c: c["reason"].isNull())
+        where = (goal.alias("goal"), (place + 1).alias("goal_place"))
+        return F.transform(eligible, lambda c: F.struct(*where, *(c[part].alias(part) for part in _OF_CANDIDATE)))
+
+    return F.flatten(F.transform(order, of_goal))
+
+
+def _runner_up() -> Column:
+    best, second = (F.get("offers", F.lit(place)) for place in (0, 1))
+    goals = second["goal_place"] - best["goal_place"]
+    ranks = F.when(goals == 0, second["candidate_rank"] - best["candidate_rank"])
+    told = {"policy_id": second["policy_id"], "goal": second["goal"], "goals_behind": goals, "ranks_behind": ranks}
+    return F.when(F.size("offers") > 1, F.struct(*(value.alias(name) for name, value in told.items())))
 
 
 def _target_lists() -> Column:
@@ -179,6 +217,28 @@ def _proposing(matrices: Sequence[Matrix], goal: Goal) -> list[Matrix]:
 def _rules(matrices: Sequence[Matrix]) -> Column:
     fired = {m.name: F.transform(_hits(m), lambda hit: hit["rule"]) for m in matrices}
     return F.map_filter(_map(fired), lambda _, rules: F.size(rules) > 0)
+
+
+def _tested(matrices: Sequence[Matrix]) -> Column:
+    """Columns that the rules test that fired."""
+
+    def of(matrix: Matrix) -> Column:
+        tests = constant_map({rule.name: ",".join(rule.tests) for rule in matrix.rules})
+        return F.flatten(F.transform(_hits(matrix), lambda hit: F.split(F.coalesce(F.try_element_at(tests, hit["rule"]), F.lit("")), ",")))
+
+    return F.concat(*map(of, matrices))
+
+
+def _rule_values(matrices: Sequence[Matrix], matched: DataFrame) -> Column:
+    columns = sorted({column for matrix in matrices for column in matrix.tested_columns})
+    values = _map({column: exactly(column, matched.schema[column].dataType) for column in columns}) if columns else constant_map({})
+    return F.map_filter(values, lambda column, _: F.array_contains("tested", column))
+
+
+def _counts() -> Column:
+    """How many different policies were proposed, per goal."""
+    sizes: dict[str, Column] = {goal: F.size(F.array_distinct(F.transform(f"candidates_{goal}", lambda c: c["policy_id"]))) for goal in EVERY_GOAL}
+    return _map(sizes)
 
 
 def _reason(matrix: Matrix, matched: DataFrame) -> Column:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pyspark.sql import types as T
@@ -100,9 +100,12 @@ class MatrixSet:
         """
         lacking = {(m.name, r.name): r.lacks(available) for m in self.matrices for r in m.rules}
         skipped = tuple(Skipped(*place, columns) for place, columns in lacking.items() if columns)
-        gone = {(s.matrix, s.rule) for s in skipped}
+        return self.without({(s.matrix, s.rule) for s in skipped}), skipped
+
+    def without(self, gone: Collection[tuple[str, str]]) -> MatrixSet:
+        """The set without these (matrix, rule)."""
         kept = tuple(replace(m, rules=tuple(r for r in m.rules if (m.name, r.name) not in gone)) for m in self.matrices)
-        return replace(self, matrices=kept), skipped
+        return replace(self, matrices=kept)
 
 
 def kind_of(data_type: T.DataType | None) -> Kind | None:

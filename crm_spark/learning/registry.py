@@ -76,9 +76,16 @@ class Registry:
     def champion(self, model: str) -> Champion | None:
         """The champion's pipeline, ready to score; None without one."""
         version = self.champion_version(model)
-        if version is None:
-            return None
-        return Champion(model, version, self._loaded(f"models:/{self._name(model)}/{version}"))
+        return self.scorer(model, version) if version else None
+
+    def scorer(self, model: str, version: str) -> Champion | None:
+        """A version that scores or once did; None if the registry holds it no more."""
+        try:
+            return Champion(model, version, self._loaded(f"models:/{self._name(model)}/{version}"))
+        except MlflowException as error:
+            if error.error_code in _NOT_THERE:
+                return None
+            raise
 
     def record(
         self, trained: Trained, spark: SparkSession, versions: InputVersions, failures: Sequence[str], tags: Mapping[str, str]

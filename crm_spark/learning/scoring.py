@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -41,6 +41,16 @@ def grade(score: Column, spec: ModelSpec) -> Column:
     cities = {scale: thresholds for scale, thresholds in spec.grades.items() if scale != spec.default_grades}
     default = _grade(score, spec.grades[spec.default_grades])
     return reduce(lambda other, city: F.when(F.col("city") == city, _grade(score, cities[city])).otherwise(other), cities, default)
+
+
+def regraded(index: DataFrame, specs: Iterable[ModelSpec]) -> DataFrame:
+    """`score.personal_index` with the grades that these specs give its scores; models that are not among them keep theirs."""
+    by_model = {spec.name: grade(F.try_element_at("scores", F.lit(spec.name)), spec) for spec in specs}
+
+    def anew(model: Column, kept: Column) -> Column:
+        return reduce(lambda other, name: F.when(model == name, by_model[name]).otherwise(other), by_model, kept)
+
+    return index.withColumn("grades", F.transform_values("grades", anew))
 
 
 def _with_probability(frame: DataFrame, scorer: Scorer) -> DataFrame:

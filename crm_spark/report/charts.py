@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 
 from matplotlib import rc_context
@@ -24,7 +24,7 @@ def bars(labels: Sequence[str], values: Sequence[float], title: str) -> str:
     return _svg(figure, title)
 
 
-def stacked_shares(labels: Sequence[str], parts: dict[str, Sequence[float]], title: str) -> str:
+def stacked_shares(labels: Sequence[str], parts: Mapping[str, Sequence[float]], title: str) -> str:
     """One bar of 100 % per label, split into named parts."""
     figure = Figure(figsize=(6.4, 0.9 + 0.32 * len(labels)), layout="constrained")
     axes = figure.subplots()
@@ -38,6 +38,21 @@ def stacked_shares(labels: Sequence[str], parts: dict[str, Sequence[float]], tit
     axes.invert_yaxis()
     axes.set_xlabel("% of customers", fontsize=8)
     figure.legend(loc="outside upper center", ncols=len(parts), fontsize=8, frameon=False)
+    return _svg(figure, title)
+
+
+def pairs(labels: Sequence[str], before: Sequence[float], after: Sequence[float], title: str) -> str:
+    """Two horizontal bars per label, first label on top: as it is, and as it would be."""
+    figure = Figure(figsize=(6.4, 0.9 + 0.45 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    for shift, values, name, colour in ((-0.2, before, "published", _COLOURS[5]), (0.2, after, "candidate", _COLOURS[0])):
+        drawn = axes.barh([i + shift for i in range(len(labels))], values, height=0.38, label=name, color=colour)
+        axes.bar_label(drawn, labels=[f"{v:,.0f}" for v in values], padding=3, fontsize=7)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.xaxis.set_visible(False)  # every bar says its number
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     return _svg(figure, title)
 
 

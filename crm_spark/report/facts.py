@@ -30,13 +30,13 @@ def customers_by_city(recommendations: DataFrame, index: DataFrame) -> list[Row]
         _count_or_null(grade["churn"], "at_risk").alias("at_risk"),
         F.count_if(offered).alias("with_an_offer"),
     )
-    return _rows(counted.orderBy(F.desc("customers"), "city"))
+    return rows_of(counted.orderBy(F.desc("customers"), "city"))
 
 
 def priorities(recommendations: DataFrame) -> list[Row]:
     """One row per priority order, most frequent first."""
     order = F.concat_ws(" > ", "priority").alias("priority")
-    return _rows(recommendations.groupBy(order).agg(F.count("*").alias("customers")).orderBy(F.desc("customers"), "priority"))
+    return rows_of(recommendations.groupBy(order).agg(F.count("*").alias("customers")).orderBy(F.desc("customers"), "priority"))
 
 
 def top_policies(recommendations: DataFrame, names: Mapping[str, str], top: int = TOP) -> list[Row]:
@@ -50,7 +50,7 @@ def top_policies(recommendations: DataFrame, names: Mapping[str, str], top: int 
     counted = (
         recommendations.select(F.explode(offers).alias("offer")).groupBy("offer.goal", "offer.policy").agg(F.count("*").alias("customers"))
     )
-    rows = _rows(counted.where(F.col("policy").isNotNull()).orderBy("goal", F.desc("customers"), "policy"))
+    rows = rows_of(counted.where(F.col("policy").isNotNull()).orderBy("goal", F.desc("customers"), "policy"))
     kept = [row for goal in dict.fromkeys(r["goal"] for r in rows) for row in [r for r in rows if r["goal"] == goal][:top]]
     return [{**row, "name": names.get(str(row["policy"]), "")} for row in kept]
 
@@ -62,14 +62,14 @@ def examples(recommendations: DataFrame, count: int = 8) -> list[Row]:
         .groupBy("main_policy")
         .agg(F.min_by(F.struct(*_EXAMPLE), "user_id").alias("one"), F.count("*").alias("customers"))
     )
-    rows = _rows(per_policy.orderBy(F.desc("customers"), "main_policy").limit(count).select("main_policy", "one.*"))
+    rows = rows_of(per_policy.orderBy(F.desc("customers"), "main_policy").limit(count).select("main_policy", "one.*"))
     return [{**row, "why": "; ".join(cast(list[str], row["reasons"])[:2])} for row in rows]
 
 
 def exclusions(excluded: DataFrame) -> list[Row]:
     """One row per goal and reason: candidates that were dropped."""
     counted = excluded.groupBy("goal", "stage", "reason").agg(F.count("*").alias("candidates"))
-    return _rows(counted.orderBy(F.desc("candidates"), "goal", "reason"))
+    return rows_of(counted.orderBy(F.desc("candidates"), "goal", "reason"))
 
 
 def segments(profile: DataFrame) -> list[Row]:
@@ -79,7 +79,7 @@ def segments(profile: DataFrame) -> list[Row]:
     traits = F.slice(F.sort_array(F.collect_list(ranked), asc=False), 1, 3)["trait"]
     group = ("segmentation", "group_number", "class_name", "group_name", "group_label", "customers")
     grouped = profile.where(F.col("index").isNotNull() & F.col("distance").isNotNull()).groupBy(*group)
-    return _rows(grouped.agg(F.concat_ws(", ", traits).alias("traits")).orderBy("segmentation", "group_number"))
+    return rows_of(grouped.agg(F.concat_ws(", ", traits).alias("traits")).orderBy("segmentation", "group_number"))
 
 
 def model_grades(scores: DataFrame) -> list[Row]:
@@ -91,7 +91,7 @@ def model_grades(scores: DataFrame) -> list[Row]:
         F.round(F.sum("total") / F.sum("n"), 2).alias("mean_score"),
         F.map_from_entries(entries).alias("grades"),
     )
-    return _rows(summed.orderBy("model"))
+    return rows_of(summed.orderBy("model"))
 
 
 def ingest(ledger: DataFrame) -> list[Row]:
@@ -103,7 +103,7 @@ def ingest(ledger: DataFrame) -> list[Row]:
     )
     sums = [F.sum(c).alias(c) for c in ("lines", "loaded", "quarantined", "duplicates")]
     counted = newest.groupBy("mapping").agg(F.count("*").alias("files"), F.count_if(F.col("status") == "refused").alias("refused"), *sums)
-    return _rows(counted.orderBy("mapping"))
+    return rows_of(counted.orderBy("mapping"))
 
 
 def quarantine_reasons(quarantine: DataFrame, top: int = TOP) -> list[Row]:
@@ -111,13 +111,13 @@ def quarantine_reasons(quarantine: DataFrame, top: int = TOP) -> list[Row]:
     reasons = (
         quarantine.select("mapping", F.explode("reasons").alias("reason")).groupBy("mapping", "reason").agg(F.count("*").alias("rows"))
     )
-    return _rows(reasons.orderBy(F.desc("rows"), "mapping", "reason").limit(top))
+    return rows_of(reasons.orderBy(F.desc("rows"), "mapping", "reason").limit(top))
 
 
 def coverage(told: DataFrame) -> list[Row]:
     """What was skipped or only partly fed, with the reason; columns without any value are one row."""
     things = told.where("kind <> 'column' and status <> 'used'").select("kind", "subject", "status", "reason").distinct()
-    return _rows(things.orderBy("kind", "subject"))
+    return rows_of(things.orderBy("kind", "subject"))
 
 
 def empty_columns(told: DataFrame) -> list[str]:
@@ -126,13 +126,14 @@ def empty_columns(told: DataFrame) -> list[str]:
     return [str(row["subject"]) for row in names.collect()]
 
 
+def rows_of(frame: DataFrame) -> list[Row]:
+    """A small frame as rows of the driver."""
+    return [cast(Row, row.asDict(recursive=True)) for row in frame.collect()]
+
+
 def _count_or_null(grade: Column, name: str) -> Column:
     return F.when(F.count(grade) > 0, F.count_if(grade == name))
 
 
 def _offers(goal: str, policies: Column) -> Column:
     return F.transform(policies, lambda p: F.struct(F.lit(goal).alias("goal"), p.alias("policy")))
-
-
-def _rows(frame: DataFrame) -> list[Row]:
-    return [cast(Row, row.asDict(recursive=True)) for row in frame.collect()]

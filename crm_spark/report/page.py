@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TypedDict
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from crm_spark.report.charts import bars, stacked_shares
 
@@ -30,9 +30,13 @@ class Summary(TypedDict):
 
 def render_page(facts: Summary) -> str:
     """One self-contained page; every value is escaped."""
-    source = files("crm_spark.report").joinpath("summary.html").read_text(encoding="utf-8")  # also from a zip (--py-files)
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
-    return template.render(facts=facts, charts=_charts(facts), grades=GRADES)
+    return rendered("summary.html", facts=facts, charts=_charts(facts), grades=GRADES)
+
+
+def rendered(name: str, **values: object) -> str:
+    """A template of this package with its values, escaped; also from a zip (--py-files)."""
+    loader = FunctionLoader(lambda part: files("crm_spark.report").joinpath(part).read_text(encoding="utf-8"))
+    return Environment(autoescape=True, undefined=StrictUndefined, loader=loader).get_template(name).render(**values)
 
 
 def render_text(facts: Summary) -> str:
@@ -51,24 +55,24 @@ def render_text(facts: Summary) -> str:
     return "\n\n".join(b for b in blocks if b) + "\n"
 
 
+def numbers(rows: Sequence[Row], column: str) -> list[float]:
+    """A column to draw; what is not known is nothing."""
+    return [float(value) if isinstance(value := row.get(column), (int, float)) else 0.0 for row in rows]
+
+
 def _charts(facts: Summary) -> dict[str, str]:
     cities, order = facts["cities"][:12], facts["priorities"][:8]
     charts = {}
     if cities:
         labels = [str(c["city"]) for c in cities]
-        charts["grades"] = stacked_shares(labels, {g: _numbers(cities, g) for g in GRADES}, "Value grades by city")
+        charts["grades"] = stacked_shares(labels, {g: numbers(cities, g) for g in GRADES}, "Value grades by city")
     if order:
-        charts["priorities"] = bars([str(p["priority"] or "none") for p in order], _numbers(order, "customers"), "Priority")
+        charts["priorities"] = bars([str(p["priority"] or "none") for p in order], numbers(order, "customers"), "Priority")
     for goal in GOALS:
         if mine := [p for p in facts["policies"] if p["goal"] == goal]:
             names = [str(p["name"] or p["policy"]) for p in mine]
-            charts[f"policies {goal}"] = bars(names, _numbers(mine, "customers"), f"Top policies: {goal}")
+            charts[f"policies {goal}"] = bars(names, numbers(mine, "customers"), f"Top policies: {goal}")
     return charts
-
-
-def _numbers(rows: Sequence[Row], column: str) -> list[float]:
-    """A column to draw; what is not known is nothing."""
-    return [float(value) if isinstance(value := row.get(column), (int, float)) else 0.0 for row in rows]
 
 
 def _first_of_each(policies: Sequence[Row], count: int) -> list[Row]:

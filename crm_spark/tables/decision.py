@@ -10,6 +10,24 @@ from crm_spark.tables.contract import Field, Table
 _TEXTS = T.ArrayType(T.StringType())
 _MAP = T.MapType(T.StringType(), T.StringType())
 
+OFFER = T.StructType(
+    [
+        T.StructField("goal", T.StringType()),
+        T.StructField("goal_place", T.IntegerType()),
+        T.StructField("policy_id", T.StringType()),
+        T.StructField("candidate_rank", T.IntegerType()),
+        T.StructField("matrix", T.StringType()),
+        T.StructField("rule", T.StringType()),
+    ]
+)
+RUNNER_UP = T.StructType(
+    [
+        T.StructField("policy_id", T.StringType()),
+        T.StructField("goal", T.StringType()),
+        T.StructField("goals_behind", T.IntegerType()),
+        T.StructField("ranks_behind", T.IntegerType()),
+    ]
+)
 HITS = T.ArrayType(T.StructType([T.StructField("rule", T.StringType()), T.StructField("outputs", _MAP)]))
 
 MATRIX_CELL = Table(
@@ -49,6 +67,11 @@ RECOMMENDATION = Table(
         Field("matrix_versions", _MAP, "Version per matrix."),
         Field("model_versions", _MAP, "Registry version per model."),
         Field("reasons", _TEXTS, "Why, in a planner's words, one per matrix that fired."),
+        text("matrix_set", "Version of the whole matrix set; ops.matrix_history keeps its text."),
+        Field("rule_values", _MAP, "What the customer has in the columns that the fired rules test, exactly; null where nothing is."),
+        Field("offers", T.ArrayType(OFFER), "All offers, best first: by the place of the goal, then by rank among its candidates; and who proposed each."),
+        Field("runner_up", RUNNER_UP, "The second offer, and by how much it lost: places of its goal, or, of the same goal, ranks of candidates."),
+        Field("candidates", T.MapType(T.StringType(), T.IntegerType()), "Policies that rules proposed, per goal: so many were chosen or excluded."),
     ),
     KEY,
 )
@@ -66,8 +89,8 @@ EXCLUSION = Table(
         whole("candidate_rank", "Its place among the goal's candidates, from 1."),
         text("matrix", "Matrix that proposed it."),
         text("rule", "Rule that proposed it."),
-        text("stage", "eligibility, contact, holdout, arbitration or capacity."),
-        text("reason", "held, expired, not_retrieved, opted_out, frequency_cap, universal, outscored, no_room, ... (docs/choosing.md)."),
+        text("stage", "eligibility, matrices, contact, holdout, arbitration or capacity."),
+        text("reason", "held, expired, not_retrieved, another_rule, outranked, opted_out, frequency_cap, universal, outscored, no_room, ... (docs/choosing.md)."),
     ),
     (*KEY, "goal", "policy_id"),
 )

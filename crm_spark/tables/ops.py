@@ -18,6 +18,16 @@ COMMIT = T.StructType(
         T.StructField("cities", _TEXTS),
     ]
 )
+APPROVAL = T.StructType(
+    [
+        T.StructField("cities", _TEXTS),
+        T.StructField("valid_from", T.DateType()),
+        T.StructField("valid_to", T.DateType()),
+        T.StructField("author", T.StringType()),
+        T.StructField("approved_by", T.StringType()),
+        T.StructField("approved_on", T.DateType()),
+    ]
+)
 
 RUN_LEDGER = Table(
     "ops",
@@ -124,4 +134,26 @@ PUBLICATION = Table(
     partitioned_by=(),
 )
 
-OPS_TABLES = (RUN_LEDGER, INGEST_LEDGER, COVERAGE, PUBLICATION)
+MATRIX_HISTORY = Table(
+    "ops",
+    "matrix_history",
+    "One row per run that decided: the matrix set it used, word for word, and under whose approval. The run's latest row counts.",
+    (
+        text("run_id", "Run."),
+        text("month", "Month that was decided."),
+        Field("cities", _TEXTS, "Cities of the run; null for all."),
+        text("matrix_set", "Content version of the set."),
+        text("source", "Source whose set it is."),
+        Field("files", T.MapType(T.StringType(), T.StringType()), "Text of each file of the set, by its path below the configuration."),
+        Field("models", _TEXTS, "Models whose scores and grades the set may name."),
+        Field("groups", _TEXTS, "Groups it may name."),
+        Field("skipped_rules", _TEXTS, "matrix.rule of each rule left out because no customer had a value."),
+        Field("approvals", T.ArrayType(APPROVAL), "Approvals in force, cities empty for all; none where the environment asks for none."),
+        text("code_version", "Version of the package."),
+        _AT,
+    ),
+    ("run_id", "matrix_set"),
+    partitioned_by=(),
+)
+
+OPS_TABLES = (RUN_LEDGER, INGEST_LEDGER, COVERAGE, PUBLICATION, MATRIX_HISTORY)

@@ -1,0 +1,170 @@
+"""Tell a past decision over one customer again, from what it was made of: the view, the index, the models and the matrices of its run.
+
+The month's published decision, or with --of-run that of an earlier run, is made anew and compared, column by column and candidate by
+candidate. The tables are read at the versions that the run published, the matrix set comes from ops.matrix_history (so today's conf/ is
+not asked), and the models score once more from the registry (unless --skip-models). Writes no table.
+Exit codes: 0 it comes out the same, 1 it does not, or cannot be told any more, and why: the versions are kept no more (13 months), the
+customer was erased, the matrices or a model are gone; 2 bad arguments or configuration.
+
+    spark-submit jobs/replay.py --env demo --month 2025-03 --user 5f0c...
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from crm_spark.decisions.compile import compile_all
+from crm_spark.decisions.eligibility import STAGES
+from crm_spark.decisions.inputs import decision_input
+from crm_spark.decisions.load import check_matrices
+from crm_spark.decisions.recommend import decide, exclusions, recommendations
+from crm_spark.decisions.table import MatrixSet
+from crm_spark.errors import NotPublishedError, ReplayError
+from crm_spark.job import Job, entry
+from crm_spark.learning.registry import Registry
+from crm_spark.learning.scoring import Scorer, model_scores
+from crm_spark.matrix_sets import config_of
+from crm_spark.runs import Slice, read_slices
+from crm_spark.tables.contract import Table
+from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.ops import MATRIX_HISTORY, PUBLICATION
+from crm_spark.tables.score import PERSONAL_INDEX
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The job's own options."""
+    parser.add_argument("--user", required=True, help="the customer's user_id")
+    parser.add_argument("--of-run", help="an earlier run whose decision is meant (default: the one that is published now)")
+    parser.add_argument("--skip-models", action="store_true", help="take the kept scores as they are")
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A published version of a table's (month, city)."""
+
+    city: str
+    run_id: str
+    version: int
+    sequence: int
+
+
+def run(job: Job) -> None:
+    """Find the decision and what it was made of, decide again, compare."""
+    if not job.catalog.exists(PUBLICATION):
+        raise NotPublishedError("nothing is published yet")
+    try:
+        pin, kept = _decision(job)
+        view, index, excluded = (_row_then(job, table, pin) for table in (CUSTOMER_VIEW, PERSONAL_INDEX, EXCLUSION))
+        excluded = excluded.where(F.col("stage").isin(*STAGES))
+        again, dropped = _again(job, _history(job, pin, kept), view, index)
+    except NotPublishedError as error:
+        raise ReplayError(f"the decision cannot be told again: {error}") from error
+    scored = [] if job.options.skip_models else list(_scored_otherwise(job, view, index))
+    different = [*_different(kept, again), *(["exclusions"] if _rows(excluded) != _rows(dropped) else []), *scored]
+    if different:
+        raise ReplayError(f"the decision over {job.options.user} of {job.month} comes out otherwise: {'; '.join(different)}")
+    _tell(job, pin, kept)
+
+
+def _decision(job: Job) -> tuple[Pinned, Row]:
+    """The kept decision, and where it was published."""
+    pins = _pins(job, RECOMMENDATION)
+    chosen = {pin.city: pin for pin in pins if not job.options.of_run or pin.run_id == job.options.of_run}
+    slices = [Slice(pin.version, (job.month,), (city,)) for city, pin in chosen.items()]
+    rows = read_slices(job.catalog, RECOMMENDATION, slices)
+    found = rows.where(F.col("user_id") == job.options.user).head(1) if rows else []
+    if not found:
+        raise ReplayError(f"no decision over {job.options.user} in {job.month}: no customer then, never published, or erased since")
+    return chosen[found[0]["city"]], found[0]
+
+
+def _pins(job: Job, table: Table) -> list[Pinned]:
+    """Every publication of the month's table, in order; one without a version withdrew what was there."""
+    mine = (F.col("table") == table.full_name) & (F.col("month") == job.month) & F.col("version").isNotNull()
+    rows = job.catalog.read(PUBLICATION).where(mine).orderBy("sequence").collect()
+    return [Pinned(row["city"], row["run_id"], row["version"], row["sequence"]) for row in rows]
+
+
+def _row_then(job: Job, table: Table, decision: Pinned) -> DataFrame:
+    """The customer's rows as the decision's run saw them: what it published itself, else what was published before it."""
+    of_city = [pin for pin in _pins(job, table) if pin.city == decision.city]
+    own = [pin for pin in of_city if pin.run_id == decision.run_id]
+    before = [pin for pin in of_city if pin.sequence < decision.sequence]
+    if not own and not before:
+        raise ReplayError(f"{table.full_name} of {decision.city} {job.month} was not published when the decision was made")
+    rows = job.catalog.read(table, (own or before)[-1].version)
+    mine = rows.where((F.col("city") == decision.city) & (F.col("month") == job.month) & (F.col("user_id") == job.options.user))
+    if table is not EXCLUSION and mine.isEmpty():
+        raise ReplayError(f"{table.full_name} does not hold {job.options.user} any more: erased")
+    return mine
+
+
+def _history(job: Job, decision: Pinned, kept: Row) -> Row:
+    """The matrix set of the decision, as its run kept it."""
+    version = kept["matrix_set"]
+    if version is None or not job.catalog.exists(MATRIX_HISTORY):
+        raise ReplayError("its matrices are not available: it was made before they were kept")
+    mine = (F.col("run_id") == decision.run_id) & (F.col("matrix_set") == version)
+    found = job.catalog.read(MATRIX_HISTORY).where(mine).orderBy(F.desc("recorded_at")).head(1)
+    if not found:
+        raise ReplayError(f"its matrices are not available: ops.matrix_history has no set {version} of run {decision.run_id}")
+    return found[0]
+
+
+def _again(job: Job, history: Row, view: DataFrame, index: DataFrame) -> tuple[Row, DataFrame]:
+    """The recommendation and the exclusions, made anew."""
+    config, names = config_of(history), (history["models"], history["groups"])
+    columns = decision_input(view, index, *names, MatrixSet((), {}, config.settings)).schema
+    matrices = check_matrices(config, {field.name: field.dataType for field in columns}, {})
+    skipped = (name.split(".", 1) for name in history["skipped_rules"])
+    usable = matrices.without({(matrix, rule) for matrix, rule in skipped})
+    compiled = compile_all(usable)
+    decided = decide(decision_input(view, index, *names, matrices), compiled, usable.policies, job.month, usable.settings.conditions)
+    (made,) = RECOMMENDATION.conform(recommendations(decided, compiled, config.version)).collect()
+    return made, EXCLUSION.conform(exclusions(decided))
+
+
+def _different(kept: Row, made: Row) -> list[str]:
+    before, now = kept.asDict(recursive=True), made.asDict(recursive=True)
+    return [f"{column} was {before[column]}, is {now[column]}" for column in RECOMMENDATION.columns if before[column] != now[column]]
+
+
+def _rows(excluded: DataFrame) -> list[tuple[object, ...]]:
+    return sorted(tuple(row) for row in excluded.select(*EXCLUSION.columns).collect())
+
+
+def _scored_otherwise(job: Job, view: DataFrame, index: DataFrame) -> Iterable[str]:
+    """Models that are gone, or give the customer another score than the index has."""
+    kept = index.select("scores", "model_versions").head(1)[0]
+    registry = Registry(job.config.env.mlflow)
+    scorers = []
+    for model, version in sorted((kept["model_versions"] or {}).items()):
+        found = registry.scorer(model, version) if model in job.config.models else None
+        if found is None:
+            yield f"model {model} version {version} is not available any more"
+        else:
+            scorers.append(Scorer(job.config.models[model], found.pipeline, version))
+    scored = {row["model"]: row["score"] for row in model_scores(view, scorers).collect()} if scorers else {}
+    for model in (scorer.spec.name for scorer in scorers):
+        if scored.get(model) != kept["scores"][model]:
+            yield f"model {model} scored {kept['scores'][model]}, scores {scored.get(model)}"
+
+
+def _tell(job: Job, pin: Pinned, kept: Row) -> None:
+    offers = ", ".join(f"{offer['policy_id']} ({offer['matrix']}.{offer['rule']})" for offer in kept["offers"]) or "nothing"
+    job.log.info("    run %s decided over %s with matrix set %s: the same comes out", pin.run_id, job.options.user, kept["matrix_set"])
+    job.log.info("    offers: %s", offers)
+    for reason in kept["reasons"]:
+        job.log.info("    because: %s", reason)
+
+
+main = entry(run, arguments)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
