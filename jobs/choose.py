@@ -1,6 +1,6 @@
 """Choose the one offer of every customer: contact policy, holdout, arbitration, then capacity over all customers together.
 
-Of what decision.offer holds each customer gets one policy by one channel on one day of the month after the view's, or none. What was
+Of the offers of decision.recommendation each customer gets one policy by one channel on one day of the month after the view's, or none. What was
 contacted is told by raw.contact_history; for a month without it, what was planned for that month counts as contacted. Capacities that
 cities share are those that the published choices of other cities leave. Writes decision.choice, decision.capacity_use, and
 decision.exclusion anew: what recommend left there, and what could be offered and was not chosen.
@@ -28,7 +28,7 @@ from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.months import add_months, window
 from crm_spark.tables.common import KEY
-from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, OFFER, RECOMMENDATION
+from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.raw import CONTACT_CONSENT, CONTACT_HISTORY
 from crm_spark.tables.score import PERSONAL_INDEX
@@ -42,13 +42,13 @@ def run(job: Job) -> None:
     """Write decision.choice, decision.capacity_use and decision.exclusion."""
     choosing = job.config.choosing
     matrices = matrices_of(job.config)
-    priority = job.read(RECOMMENDATION).select(*KEY, "priority")
+    recommended = job.read(RECOMMENDATION).select(*KEY, "priority", "offers")
     customers = decision_input(job.read(CUSTOMER_VIEW), job.read(PERSONAL_INDEX), *input_names(job.config), matrices)
-    customers = customers.join(priority, on=list(KEY), how="left")
+    customers = customers.join(recommended, on=list(KEY), how="left")
     consents = job.read(CONTACT_CONSENT, optional=True)
     plans = Plans(job.month, choosing, matrices.policies, _consent_is_known(job, customers, consents))
     contacts = contacts_by_person(_history(job, choosing), job.read(CUSTOMER_VIEW, all_cities=True), plans.days[0], choosing.contact.refused_days)
-    judged = judged_candidates(customers, job.read(OFFER), contacts, consents, plans).persist()
+    judged = judged_candidates(customers, contacts, consents, plans).persist()
     options = space(_cities(judged, job), matrices.policies, tuple(choosing.channels), [str(day) for day in plans.days], choosing.limits)
     packs = packed(judged, options).persist()
     try:

@@ -19,7 +19,7 @@ from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.limits import capacities, space
 from crm_spark.errors import ConfigError
 from crm_spark.frames import literal_frame
-from crm_spark.tables.decision import CHOICE, EXCLUSION, OFFER, RECOMMENDATION
+from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.raw import CONTACT_CONSENT, CONTACT_HISTORY
 from crm_spark.tables.score import PERSONAL_INDEX
@@ -139,15 +139,14 @@ def made(spark, shipped):
         return literal_frame(spark, [tuple({**place, **row}.get(c) for c in table.columns) for row in found], table.struct)
 
     told_of = ("consent_marketing", "age_years")
-    offers = [(n, rank, p) for n, found in OFFERED.items() for rank, p in enumerate(found, 1)]
+    offers = {n: [(goals[p], 1, p, rank, "m", "r") for rank, p in enumerate(found, 1)] for n, found in OFFERED.items()}
     contacts = [{"user_id": n, "day": day, "channel": "sms", "policy_id": policy, "outcome": outcome} for n, day, outcome, policy in HISTORY]
     old = {"user_id": "plain", "goal": "traffic", "policy_id": "OLD", "stage": "eligibility", "reason": "expired"}
     view = [{"user_id": n, "person_id": n, "consent_marketing": True, **{c: row[c] for c in told_of if c in row}} for n, row in PEOPLE.items()]
     frames = {
         "customer_view": rows(CUSTOMER_VIEW, *view).withColumn("ext_complaints", F.lit(0)),
         "personal_index": rows(PERSONAL_INDEX, *({"user_id": n, "scores": {"newspaper_response": p["paper"]}} for n, p in PEOPLE.items() if "paper" in p)),
-        "recommendation": rows(RECOMMENDATION, *({"user_id": n, "priority": ["new_service", "traffic", "retention"]} for n in PEOPLE)),
-        "offer": rows(OFFER, *({"user_id": n, "goal": goals[p], "policy_id": p, "candidate_rank": r, "matrix": "m", "rule": "r"} for n, r, p in offers)),
+        "recommendation": rows(RECOMMENDATION, *({"user_id": n, "priority": ["new_service", "traffic", "retention"], "offers": offers[n]} for n in PEOPLE)),
         "exclusion": rows(EXCLUSION, old, {**old, "policy_id": "OLDER", "stage": "capacity"}),
         "contact_history": rows(CONTACT_HISTORY, *contacts),
         "contact_consent": rows(CONTACT_CONSENT),

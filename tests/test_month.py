@@ -20,7 +20,7 @@ from crm_spark.job import Job
 from crm_spark.locks import Locks
 from crm_spark.runs import load_versions
 from crm_spark.tables.catalog import Catalog
-from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, OFFER, RECOMMENDATION
+from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.declared import TABLES
 from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -117,7 +117,7 @@ def test_each_offer_is_the_choice_or_told_why_not_and_no_capacity_is_exceeded(mo
     assert choice.count() == month.read(CUSTOMER_VIEW).count()
     made = choice.where("policy_id IS NOT NULL").select("user_id", "policy_id")
     lost = month.read(EXCLUSION).where("stage NOT IN ('eligibility', 'matrices')").select("user_id", "policy_id")
-    offers = month.read(OFFER).select("user_id", "policy_id")
+    offers = month.read(RECOMMENDATION).select("user_id", F.inline("offers")).select("user_id", "policy_id")
     assert made.unionAll(lost).exceptAll(offers).count() == offers.exceptAll(made.unionAll(lost)).count() == 0
     assert made.count() > 50 and choice.where("arm = 'holdout'").count() == choice.where("arm = 'holdout' AND policy_id IS NULL").count() > 0
     use = month.read(CAPACITY_USE)

@@ -60,18 +60,18 @@ def check_expressions(customers: DataFrame, choosing: Choosing, conditions: Sequ
         raise ConfigError(problems)
 
 
-def judged_candidates(customers: DataFrame, offers: DataFrame, contacts: DataFrame, consents: DataFrame, plans: Plans) -> DataFrame:
+def judged_candidates(customers: DataFrame, contacts: DataFrame, consents: DataFrame, plans: Plans) -> DataFrame:
     """One row per customer with its `offers`, its `arm`, the campaigns it is held out of (`controls`), and its `candidates`: each offer by each channel.
 
     A candidate has the `stage` and `reason` it was dropped at, both null if it may be chosen. `customers` are rows of the decision input
-    with the recommendation's `priority`; `contacts` as `contacts_by_person` makes them; `consents` rows of raw.contact_consent.
+    with the recommendation's `priority` and `offers`; `contacts` as `contacts_by_person` makes them; `consents` rows of raw.contact_consent.
     """
     choosing = plans.choosing
-    offered = offers.groupBy(*KEY).agg(F.sort_array(F.collect_list(F.struct(*OFFER))).alias("offers"))
     given = consents.groupBy("user_id").agg(F.collect_list(F.struct("channel", "purpose", "is_given")).alias("consents"))
     people = customers.withColumn("person_id", F.coalesce("person_id", "user_id"))
-    known = people.join(offered, on=list(KEY), how="left").join(given, on="user_id", how="left").join(contacts, on="person_id", how="left")
-    known = known.withColumn("offers", F.coalesce("offers", F.array().cast(offered.schema["offers"].dataType.simpleString())))
+    known = people.join(given, on="user_id", how="left").join(contacts, on="person_id", how="left")
+    offers = F.transform(F.coalesce("offers", F.array().cast(people.schema["offers"].dataType)), lambda o: F.struct(*(o[part].alias(part) for part in OFFER)))
+    known = known.withColumn("offers", F.sort_array(offers))
     valued = with_candidates(known, plans.policies, choosing)
     told = with_contact_reasons(valued, choosing.channels, choosing.contact, choosing.windows, plans.days, plans.consent_is_known)
     is_held = is_universal(F.col("person_id"), plans.month, choosing.holdout)

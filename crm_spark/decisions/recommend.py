@@ -33,7 +33,7 @@ from crm_spark.decisions.outputs import GOALS
 from crm_spark.decisions.table import Matrix
 from crm_spark.months import add_months, first_day
 from crm_spark.tables.common import KEY
-from crm_spark.tables.decision import EXCLUSION, OFFER, RECOMMENDATION
+from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
 
 EVERY_GOAL: tuple[Goal, ...] = get_args(Goal)
 ONE_RULE_SPEAKS: tuple[Goal, ...] = ("retention", "virtual_network")  # the other goals get lists
@@ -115,12 +115,6 @@ def unreconciled(recommended: DataFrame, excluded: DataFrame) -> DataFrame:
     return rows.groupBy(*KEY).agg(*(F.sum(g).alias(g) for g in EVERY_GOAL)).where(" or ".join(f"{g} <> 0" for g in EVERY_GOAL))
 
 
-def offers(decided: DataFrame) -> DataFrame:
-    """`decision.offer`: one row per customer, goal and policy that may be offered."""
-    kept = decided.select(*KEY, F.inline(F.concat(*(_kept(goal) for goal in EVERY_GOAL))))
-    return kept.select(*OFFER.columns)
-
-
 def _offered(read: DataFrame, terms: PolicyTerms) -> DataFrame:
     """Each step a projection of its own, so that Spark computes an array once however often it is read."""
     bundles, services = F.col("bundle_policies"), F.col("services")
@@ -143,21 +137,15 @@ def _eligible(candidates: Column) -> Column:
 
 
 def _dropped(goal: Goal) -> Column:
-    return _of_goal(goal, F.filter(F.col(f"candidates_{goal}"), lambda c: c["reason"].isNotNull()))
-
-
-def _kept(goal: Goal) -> Column:
-    return _of_goal(goal, F.filter(F.col(f"candidates_{goal}"), lambda c: c["reason"].isNull()))
-
-
-def _of_goal(goal: Goal, candidates: Column) -> Column:
-    return F.transform(candidates, lambda c: F.struct(F.lit(goal).alias("goal"), *(c[part].alias(part) for part in JUDGED)))
+    refused = F.filter(F.col(f"candidates_{goal}"), lambda c: c["reason"].isNotNull())
+    return F.transform(refused, lambda c: F.struct(F.lit(goal).alias("goal"), *(c[part].alias(part) for part in JUDGED)))
 
 
 def _offers() -> Column:
-    """All offers, best first: goals by priority, then the one that has no place there."""
+    """All offers, best first: goals by priority, then those that have no place there."""
     by_goal = _map({goal: F.col(f"candidates_{goal}") for goal in EVERY_GOAL})
-    order = F.concat(F.coalesce("priority", F.array(*map(F.lit, GOALS))), F.array(F.lit(ONE_OFFER)))
+    first = F.coalesce("priority", F.array().cast("array<string>"))
+    order = F.array_distinct(F.concat(first, F.array(*map(F.lit, (*GOALS, ONE_OFFER)))))
 
     def of_goal(goal: Column, place: Column) -> Column:
         eligible = F.filter(F.try_element_at(by_goal, goal), lambda c: c["reason"].isNull())

@@ -95,23 +95,6 @@ EXCLUSION = Table(
     (*KEY, "goal", "policy_id"),
 )
 
-OFFER = Table(
-    "decision",
-    "offer",
-    "One row per customer, goal and policy that may be offered: what the choice is made of.",
-    (
-        CITY,
-        MONTH,
-        USER_ID,
-        text("goal", "Goal."),
-        text("policy_id", "Policy."),
-        whole("candidate_rank", "Its place among the goal's candidates, from 1."),
-        text("matrix", "Matrix that proposed it."),
-        text("rule", "Rule that proposed it."),
-    ),
-    (*KEY, "goal", "policy_id"),
-)
-
 CHOICE = Table(
     "decision",
     "choice",
@@ -160,4 +143,4 @@ CAPACITY_USE = Table(
     ("city", "month", "capacity", "of"),
 )
 
-DECISION_TABLES = (MATRIX_CELL, RECOMMENDATION, EXCLUSION, OFFER, CHOICE, CAPACITY_USE)
+DECISION_TABLES = (MATRIX_CELL, RECOMMENDATION, EXCLUSION, CHOICE, CAPACITY_USE)
