@@ -17,7 +17,8 @@ from crm_spark.decisions.exact import polished, sample_prices
 from crm_spark.decisions.prices import VALUE_UNITS, Block, Capacities, Floats, Ints, Search, Tally, bound, moved, start, tally
 from crm_spark.decisions.rounds import NONE, Plan, Round, chosen, doubtful, spent, with_round
 
-NEAR = 1e-5  # share of the bound: what the next prices must gain
+NEAR = 1e-5  # share of the bound that is not worth another pass
+AMISS = 1e-3  # share of the bound at which prices need not move: rounds set right what is left
 
 
 @dataclass(frozen=True)
@@ -129,22 +130,32 @@ def _freely(population: Population, capacities: Capacities) -> Allocation | None
 
 
 def priced(population: Population, capacities: Capacities, extent: Extent, effort: Effort) -> tuple[Search, float, int]:
-    """The prices of the lowest bound, that bound, and the iterations it took until the next prices gained nothing.
+    """The prices at which least is over- or undersold, the lowest bound, and how many iterations it took.
 
-    They start from those of a sample, so that few iterations are left.
+    They start from those of a sample, so that few iterations are left. The bound is flat around the best prices, what is sold is not: so
+    prices are judged by that.
     """
     few = population.sample(_share_of(extent, effort))
     search = start(sample_prices(few.block, capacities, len(few.keys) / extent.customers), extent.highest)
-    best, ceiling, number = search, np.inf, 0
+    best, least, ceiling, number = search, np.inf, np.inf, 0
     for number in range(1, effort.iterations + 1):
         counted = Tally.of(population.total(partial(_tallied, capacities=capacities, search=search)), capacities.size)
-        now, before = bound(search, capacities, counted), ceiling
-        if now < ceiling:
-            best, ceiling = search, now
-        if now > before * (1 - NEAR):
+        ceiling = min(ceiling, bound(search, capacities, counted))
+        amiss = _amiss(search, capacities, counted, ceiling / extent.customers)
+        if amiss < least:
+            best, least = search, amiss
+        if amiss <= AMISS * ceiling:
             break
         search = moved(search, capacities, counted, _step(number))
     return best, ceiling, number
+
+
+def _amiss(search: Search, capacities: Capacities, counted: Tally, typical: float) -> float:
+    """What is sold beyond a capacity or left of it, at its price; what is too much of a capacity without a price, at a typical value."""
+    bounded = np.clip(counted.used, capacities.least, capacities.most)
+    limit = np.where(search.prices < 0, capacities.least, np.where(search.prices > 0, capacities.most, bounded))
+    price = np.where(search.prices != 0, np.abs(search.prices), typical)
+    return float((np.abs(counted.used - limit) / capacities.unit * price).sum())
 
 
 def _share_of(extent: Extent, effort: Effort) -> int:
