@@ -15,7 +15,7 @@ LAYERS = [  # from the bottom
     DOMAIN,
     {"session", "runs", "workload"},
     {"job"},
-    {"publication", "notebook", "bench"},
+    {"publication", "notebook", "bench", "entry"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # The only I/O: storage, the model registry, the session, the locks, the frame.
@@ -34,6 +34,9 @@ def imports(path):
 
 
 def place(path):
+    """The layer's name; what a package does as a command (`__main__`) stands on top of all, as a job does."""
+    if path.name == "__main__.py" and path.parent.name in DOMAIN:
+        return "entry"
     return path.relative_to(ROOT / "crm_spark").with_suffix("").parts[0]
 
 
