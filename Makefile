@@ -63,6 +63,9 @@ bench-skew: setup ## what uneven calls cost: one number with a tenth of all call
 bench-duckdb: setup ## the same, and in DuckDB: its seconds, and that its rows are equal
 	@$(BIN)/python -m crm_spark.bench --duckdb --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
 
+bench-quality: setup ## the champion search on raw real tables against gradient boosting of other libraries (an hour): make bench-quality ARGS="--splits 2"
+	@$(BIN)/python -m crm_spark.bench.quality --out $(CRM_SPARK_VAR)/bench $(ARGS)
+
 ##@ Check
 test: setup ## the test suite (about 10 minutes on 2 cores)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -101,4 +104,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-capacity bench-month bench-day bench-match bench-skew bench-duckdb test test-slow permuted lint-matrices lint type docs wheel setup clean
+.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-capacity bench-month bench-day bench-match bench-skew bench-duckdb bench-quality test test-slow permuted lint-matrices lint type docs wheel setup clean

@@ -38,6 +38,7 @@ setup(
             "databricks-bundles==1.22.1",
             "duckdb>=1.2",
             "hypothesis>=6.100",
+            "lightgbm>=4",
             "mypy>=1.11",
             "openpyxl>=3.1",
             "pandas-stubs",

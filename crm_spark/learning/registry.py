@@ -88,11 +88,17 @@ class Registry:
             raise
 
     def record(
-        self, trained: Trained, spark: SparkSession, versions: InputVersions, failures: Sequence[str], tags: Mapping[str, str]
+        self,
+        trained: Trained,
+        spark: SparkSession,
+        versions: InputVersions,
+        failures: Sequence[str],
+        tags: Mapping[str, str],
+        texts: Mapping[str, str] | None = None,
     ) -> str:
         """Log the run, register the model and set its alias: champion if it passed the gate, else challenger. Returns the version.
 
-        A new champion ends the challenge of an earlier version. No artifact holds a customer.
+        A new champion ends the challenge of an earlier version. No artifact holds a customer. `texts` are artifacts of the caller's own.
         """
         name = self._name(trained.spec.name)
         with mlflow.start_run(experiment_id=self._experiment(), run_name=trained.spec.name, description=summary(trained)) as run:
@@ -100,12 +106,19 @@ class Registry:
             mlflow.log_params(_parameters(trained, versions))
             mlflow.log_metrics(dict(trained.metrics) | _base_rates(trained) | _validations(trained))
             _log_artifacts(trained, versions, failures)
+            for file, text in (texts or {}).items():
+                mlflow.log_text(text, file)
             version = self._log_model(trained, name, run.info.run_id)
         self._client.update_model_version(name, version, summary(trained))
         for tag, value in {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id}.items():
             self._client.set_model_version_tag(name, version, tag, value)
         self._set_alias(name, version, passed=not failures)
         return version
+
+    def text(self, model: str, version: str, file: str) -> str:
+        """An artifact of the run that made a version."""
+        run_id = self._client.get_model_version(self._name(model), version).run_id
+        return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{file}"))
 
     def metrics(self, model: str, version: str) -> dict[str, float]:
         """The hold-out measures of a version."""

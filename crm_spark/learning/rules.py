@@ -8,9 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from pyspark.ml import PipelineModel, Transformer
-from pyspark.ml.classification import DecisionTreeClassificationModel, GBTClassificationModel, RandomForestClassificationModel
+from pyspark.ml.classification import (
+    DecisionTreeClassificationModel,
+    GBTClassificationModel,
+    LogisticRegressionModel,
+    RandomForestClassificationModel,
+)
 from pyspark.ml.feature import SQLTransformer, StringIndexerModel, VectorAssembler
-from pyspark.ml.regression import DecisionTreeRegressionModel
+from pyspark.ml.regression import DecisionTreeRegressionModel, IsotonicRegressionModel
 
 from crm_spark.learning.features import MISSING
 
@@ -56,6 +61,10 @@ def _stage_text(stage: Transformer) -> str:
         return repr([list(labels) for labels in stage.labelsArray])
     if isinstance(stage, VectorAssembler):
         return repr(stage.getInputCols())
+    if isinstance(stage, IsotonicRegressionModel):
+        return repr((stage.boundaries.toArray().tolist(), stage.predictions.toArray().tolist()))
+    if isinstance(stage, LogisticRegressionModel):
+        return repr((stage.coefficients.toArray().tolist(), stage.intercept))
     return _trees(cast(TreeModel, stage))
 
 

@@ -1,0 +1,165 @@
+"""Compare the champion search, given a raw table, with gradient boosting of other libraries on the same rows.
+
+    python -m crm_spark.bench.quality                      both real tables of CRM_SPARK_REAL_DATA
+    python -m crm_spark.bench.quality --tables cell2cell --splits 2
+
+Each split takes other customers as hold-out, by salted hash of the key; both sides learn from the others and both are judged on the
+same hold-out, which chooses nothing. Records: var/bench/quality.json, per table and rival the mean difference in AUC (ours less theirs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from crm_spark.bench.rivals import numbers_where_possible, rival_auc, rivals
+from crm_spark.config.table_models import HoldOut, TableLabel, TableSpec
+from crm_spark.learning.files import read_table
+from crm_spark.learning.search import fit_table
+from crm_spark.learning.table import BUCKET, FOLD, KEY, LABEL, PART, in_parts, labelled
+from crm_spark.session import open_session
+
+LOG = logging.getLogger("crm_spark")
+OURS = "champion"
+_VALIDATION = 0.2  # of the rivals' rows, to choose their way with texts
+_PANEL_FOLDS = 5
+_PANEL_LABEL = "churned"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A table, what is asked of it, and its splits."""
+
+    table: DataFrame
+    spec: TableSpec
+    hold_outs: tuple[HoldOut, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Our AUC less a rival's over the splits; `seconds` is the mean time of a fit, of the rival's and of ours."""
+
+    table: str
+    rival: str
+    splits: int
+    mean_auc: float
+    mean_difference: float
+    sd: float
+    seconds: float
+    our_mean_auc: float
+    our_seconds: float
+    our_calibration_error: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """One side on one split."""
+
+    auc: float
+    seconds: float
+    calibration_error: float = float("nan")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write the records; the result is the exit code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    LOG.setLevel(logging.INFO)
+    options = _parser().parse_args(argv)
+    if "lightgbm" not in rivals(0):
+        LOG.info("lightgbm is not installed: it is left out (pip install lightgbm)")
+    spark = open_session("bench-quality", {"spark.master": "local[*]", "spark.driver.memory": options.memory})
+    data = Path(os.environ.get("CRM_SPARK_REAL_DATA", "../shared/data"))
+    records: list[Record] = []
+    for name in options.tables:
+        trial = _TRIALS[name](spark, data, options.splits)
+        spec = replace(trial.spec, budget_minutes=options.budget_minutes)
+        results: list[dict[str, Result]] = []
+        for i, hold_out in enumerate(trial.hold_outs, 1):
+            results.append(_split(trial.table, replace(spec, hold_out=hold_out)))
+            LOG.info("%s, split %d of %d: %s", name, i, len(trial.hold_outs), ", ".join(f"{n} {r.auc:.4f}" for n, r in results[-1].items()))
+            _write(options.out, [*records, *_records(name, results)])
+        records += _records(name, results)
+    spark.stop()
+    sys.stdout.write("\n".join(_table(records)) + "\n")
+    return 0
+
+
+def _cell2cell(spark: SparkSession, data: Path, splits: int) -> Trial:
+    spec = TableSpec("cell2cell", "Will the customer leave?", TableLabel("Churn"), key=("CustomerID",))
+    return Trial(read_table(spark, str(data / "cell2cell.csv.gz")), spec, tuple(HoldOut(salt=f"split {i}") for i in range(splits)))
+
+
+def _panel(spark: SparkSession, data: Path, splits: int) -> Trial:
+    """The panel's own definition of churn: no call and no data in month 9, of which nothing else is known."""
+    raw = read_table(spark, str(data / "monthly_panel.csv"))
+    used = [F.coalesce(F.expr(f"try_cast({c} AS double)"), F.lit(0.0)) for c in ("total_ic_mou_9", "total_og_mou_9", "vol_2g_mb_9", "vol_3g_mb_9")]
+    gone = F.when(sum(used, F.lit(0.0)) == 0, "yes").otherwise("no")
+    known = [c for c in raw.columns if not c.endswith("_9") and not c.startswith("sep_")]
+    spec = TableSpec("monthly_panel", "Will the customer be gone in month 9?", TableLabel(_PANEL_LABEL), key=("mobile_number",))
+    folds = tuple(HoldOut(1 / _PANEL_FOLDS, fold, f"repeat {repeat}") for repeat in range(max(1, splits // _PANEL_FOLDS)) for fold in range(_PANEL_FOLDS))
+    return Trial(raw.select(*known, gone.alias(_PANEL_LABEL)), spec, folds)
+
+
+_TRIALS: Mapping[str, Callable[[SparkSession, Path, int], Trial]] = {"cell2cell": _cell2cell, "monthly_panel": _panel}
+
+
+def _split(table: DataFrame, spec: TableSpec) -> dict[str, Result]:
+    start = time.monotonic()
+    fitted = fit_table(table, spec, lambda line: LOG.info("    %s", line))
+    found = {OURS: Result(fitted.metrics["test_auc"], time.monotonic() - start, fitted.metrics["test_calibration_error"])}
+    rows = in_parts(labelled(table, spec), spec.hold_out, _VALIDATION).drop(KEY, BUCKET, FOLD, spec.label.column, *spec.key).toPandas()
+    features = numbers_where_possible(rows.drop(columns=[PART, LABEL]))
+    for name, make in rivals(spec.seed).items():
+        start = time.monotonic()
+        auc = rival_auc(make, features, rows[LABEL].to_numpy(), rows[PART].to_numpy())
+        found[name] = Result(auc, time.monotonic() - start)
+    return found
+
+
+def _records(table: str, results: Sequence[Mapping[str, Result]]) -> list[Record]:
+    ours = [r[OURS] for r in results]
+    found = []
+    for name in (n for n in results[0] if n != OURS):
+        theirs = [r[name] for r in results]
+        differences = [o.auc - t.auc for o, t in zip(ours, theirs, strict=True)]
+        sd = stdev(differences) if len(differences) > 1 else 0.0
+        mean = {"mean_auc": fmean(t.auc for t in theirs), "mean_difference": fmean(differences), "seconds": fmean(t.seconds for t in theirs)}
+        own = {"our_mean_auc": fmean(o.auc for o in ours), "our_seconds": fmean(o.seconds for o in ours)}
+        found.append(Record(table, name, len(results), sd=sd, our_calibration_error=fmean(o.calibration_error for o in ours), **mean, **own))
+    return found
+
+
+def _write(folder: Path, records: Sequence[Record]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "quality.json").write_text(json.dumps([asdict(r) for r in records], indent=1) + "\n", encoding="utf-8")
+
+
+def _table(records: Sequence[Record]) -> list[str]:
+    lines = ["| table | rival | splits | AUC | ours | ours less theirs | sd |", "|---|---|---|---|---|---|---|"]
+    cells = [(r.table, r.rival, str(r.splits), f"{r.mean_auc:.4f}", f"{r.our_mean_auc:.4f}", f"{r.mean_difference:+.4f}", f"{r.sd:.4f}") for r in records]
+    return lines + [f"| {' | '.join(c)} |" for c in cells]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m crm_spark.bench.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", nargs="+", choices=tuple(_TRIALS), default=list(_TRIALS), help="tables to try (default: both)")
+    parser.add_argument("--splits", type=int, default=5, help="splits of a table (default: 5; of the panel, folds of a repeated 5-fold)")
+    parser.add_argument("--budget-minutes", type=float, default=20, help="budget of one search (default: 20)")
+    parser.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the records (default: var/bench)")
+    parser.add_argument("--memory", default="4g", help="Java's memory (default: 4g)")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

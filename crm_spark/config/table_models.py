@@ -1,0 +1,63 @@
+"""A model of any table as data: which column is the label, which are keys, and how long the search may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crm_spark.config.models import Gate
+
+TableAlgorithm = Literal["gbt", "forest", "logistic", "tree"]
+ALGORITHMS: tuple[TableAlgorithm, ...] = ("gbt", "forest", "logistic", "tree")
+
+
+@dataclass(frozen=True)
+class TableLabel:
+    """The column with two values, and which one is asked for; None: the one that plainly says yes (yes, true, 1, the greater number)."""
+
+    column: str
+    positive: str | None = None
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """The rows that judge: by salted hash of the key, `share` of them; `fold` takes another such share (0: the first)."""
+
+    share: float = 0.3
+    fold: int = 0
+    salt: str = "hold-out"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 0.5 or not 0 <= self.fold < int(1 / self.share + 1e-9):
+            raise ValueError("share is above 0 and at most 0.5; fold is 0 or more, and its share must still lie in the table")
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One model of one table; only `name`, `question` and `label` must be said.
+
+    `key` names what a row belongs to: its rows stay in one part, and it is never a feature; without one, equal rows stay together.
+    Of more than `max_rows` rows a sample by key learns, with the rarer class kept whole where it is rare, and probabilities are
+    corrected for that. `negatives_kept` is the share of customers without the label that somebody else's sampling has left in the table.
+    """
+
+    name: str
+    question: str
+    label: TableLabel
+    key: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    algorithms: tuple[TableAlgorithm, ...] = ALGORITHMS
+    budget_minutes: float = 30.0
+    boosting_rounds: int = 150
+    max_rows: int = 500_000
+    negatives_kept: float = 1.0
+    hold_out: HoldOut = field(default_factory=HoldOut)
+    gate: Gate = field(default_factory=lambda: Gate(auc=0.6, lift_at_10=1.2, calibration_error=0.05))
+    grades: dict[str, float] = field(default_factory=lambda: {"likely": 50.0, "unlikely": 0.0})
+    seed: int = 17
+
+    def __post_init__(self) -> None:
+        if not self.algorithms:
+            raise ValueError("algorithms: at least one is wanted")
+        if self.budget_minutes <= 0 or self.max_rows < 100 or self.boosting_rounds < 1 or not 0 < self.negatives_kept <= 1:
+            raise ValueError("budget_minutes is above 0, boosting_rounds at least 1, max_rows at least 100, negatives_kept above 0 and at most 1")

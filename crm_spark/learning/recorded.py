@@ -1,0 +1,44 @@
+"""A champion of any table in the shape that the registry and the model card take."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from crm_spark.config.models import Algorithm, Label, ModelSpec, Windows
+from crm_spark.learning.features import FeatureSet
+from crm_spark.learning.rules import TreeModel, tree_rules
+from crm_spark.learning.search import Fitted, Tried
+from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION, Count, Split
+from crm_spark.learning.trainer import Candidate, Prepared, Trained
+
+EXPLAINER, SPEC = "explainer.json", "table_spec.json"
+_ONCE = "once"  # stands for the as-of month
+
+
+def as_trained(fitted: Fitted) -> Trained:
+    """The same champion as the models of the month have it."""
+    spec = fitted.spec
+    label = Label(spec.label.column, outcome=spec.label.column)
+    model = ModelSpec(
+        spec.name, spec.question, "true", label, Windows(1, 0, 1), (Algorithm("gbt"),), {"default": dict(spec.grades)}, spec.gate,
+        max_rows=spec.max_rows, refit=True, seed=spec.seed,
+    )  # fmt: skip
+    split = Split("key", f"by salted hash of {', '.join(spec.key) or 'the row'}: {spec.hold_out.share:.0%} held out", (_ONCE,), (_ONCE,), 0)
+    learnt, chose = fitted.sizes[TRAIN], fitted.sizes[VALIDATION]
+    counts = {(_ONCE, False): Count(learnt[0] + chose[0], learnt[1] + chose[1]), (_ONCE, True): Count(*fitted.sizes[HOLD_OUT])}
+    features = FeatureSet({f.words: f.sql for f in fitted.features}, {}, fitted.columns.dropped)
+    prepared = Prepared(model, fitted.rows, (), features, fitted.inputs, split, counts)
+    metrics = {**fitted.metrics, "validation_auc": fitted.validation}
+    rules = {"tree": tree_rules(fitted.readable, [f.words for f in fitted.features], {})} if fitted.readable else {}
+    candidates = tuple(map(_candidate, fitted.tried))
+    return Trained(prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules)
+
+
+def _candidate(tried: Tried) -> Candidate:
+    return Candidate(tried.recipe.name, tried.recipe.settings, cast(TreeModel, tried.model), tried.validation, tried.error)
+
+
+def _chosen(fitted: Fitted) -> Candidate:
+    names = " + ".join(member.recipe.name for member in fitted.members)
+    settings = fitted.members[0].recipe.settings if len(fitted.members) == 1 else {}
+    return Candidate(names, settings, cast(TreeModel, fitted.members[0].model), fitted.validation, None)

@@ -1,0 +1,383 @@
+"""The champion search over any table: clean, encode, derive, fit, average and calibrate, all chosen on validation, judged once on the hold-out."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pyspark.ml import PipelineModel, Transformer
+from pyspark.ml.feature import SQLTransformer, VectorAssembler
+from pyspark.ml.regression import DecisionTreeRegressionModel, IsotonicRegression, RandomForestRegressionModel
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from crm_spark.config.table_models import TableSpec
+from crm_spark.frames import literal_frame
+from crm_spark.learning import measures as m
+from crm_spark.learning.calibrate import SURE, Calibration, calibration_of, sampling_shift
+from crm_spark.learning.derive import Feature, derived_features, own_features
+from crm_spark.learning.drivers import Explainer, explainer, importances
+from crm_spark.learning.encode import Encoding, encodings, filled_statement, indexer, learning_statement, scoring_statement
+from crm_spark.learning.features import MISSING
+from crm_spark.learning.members import LINE, TREES, FittedModel, Member, Recipe, fit, quick_recipe, recipes
+from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
+from crm_spark.learning.table import FOLD, KEY, LABEL, PART, Columns, Profile, clean_statement, in_parts, labelled, profiled, quoted
+from crm_spark.learning.trainer import ROWS_PER_PARTITION, UntrainableError
+
+RAW, SCORE = "_raw_score", "_score"
+Tell = Callable[[str], None]
+MOST_CELLS = 100_000_000  # rows times columns that are searched
+_VALIDATION = 0.2
+_VALIDATION_OF_FEW = 0.3
+_FEW_POSITIVES = 1000  # with fewer, a larger part must choose
+_KEPT_DERIVED = 20
+_MOST_AVERAGED = 3
+_PER_MEMBER = 0.0003  # of AUC that a further member must bring
+_REFIT_SHARE = 0.5  # of the budget goes to the search; refitting what was chosen takes about as long
+_LONG_TAIL = 20.0  # a number so many times its mean size is learnt by a line as a logarithm
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A recipe fitted, its AUC on validation with the standard error of that, and the seconds of the fit."""
+
+    recipe: Recipe
+    model: FittedModel
+    validation: float
+    error: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A judged champion: `pipeline` scores raw rows of the table. `metrics` are of the hold-out, at its natural rate."""
+
+    spec: TableSpec
+    pipeline: PipelineModel
+    members: tuple[Member, ...]
+    features: tuple[Feature, ...]
+    columns: Columns
+    tried: tuple[Tried, ...]
+    validation: float
+    calibration: Calibration
+    metrics: Mapping[str, float]
+    hold_out: m.ScoreTable
+    sizes: Mapping[str, tuple[int, int]]
+    explainer: Explainer
+    importances: Mapping[str, float]
+    readable: DecisionTreeRegressionModel | None
+    rows: DataFrame
+    inputs: T.StructType
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The sample as numbers: `rows` has key, part, fold, label and every clean and encoded column."""
+
+    rows: DataFrame
+    columns: Columns
+    found: tuple[Encoding, ...]
+    learnt: int
+
+    @property
+    def own(self) -> list[Feature]:
+        return own_features(self.columns, {e.id: e.source.column for e in self.found})
+
+
+class _Budget:
+    def __init__(self, minutes: float, tell: Tell) -> None:
+        self._start, self._seconds, self._tell = time.monotonic(), minutes * 60, tell
+
+    @property
+    def used(self) -> float:
+        """Share of the budget, from 0; above 1 it is overdrawn."""
+        return (time.monotonic() - self._start) / self._seconds
+
+    def carries(self, seconds: float) -> bool:
+        """True if a fit of so many seconds still leaves time to refit."""
+        return self.used + seconds / self._seconds <= _REFIT_SHARE
+
+    def tell(self, what: str) -> None:
+        self._tell(f"{time.monotonic() - self._start:6.0f} s, {min(self.used, 9.99):4.0%} of the budget: {what}")
+
+
+def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
+    """The champion for a raw table. UntrainableError where there is nothing to learn; ConfigError for a spec that does not fit the table."""
+    budget = _Budget(spec.budget_minutes, tell)
+    rows = labelled(table, spec)
+    parted = in_parts(rows, spec.hold_out, _VALIDATION)
+    sizes = _sizes(parted)
+    _refuse_too_little(spec, sizes)
+    positives = sizes[TRAIN][1] + sizes[VALIDATION][1]
+    if positives < _FEW_POSITIVES:
+        parted = in_parts(rows, spec.hold_out, _VALIDATION_OF_FEW)
+        sizes = _sizes(parted)
+    shares = _kept_shares(spec, sizes, len(table.columns))
+    budget.tell(f"{sum(n for n, _ in sizes.values()):,} rows with a label, {positives:,} of those to learn from have it")
+    with _held(_sampled(parted, shares).repartition(_partitions(sizes, shares), KEY)) as sample:
+        return _searched(spec, sample, sizes, shares, budget)
+
+
+def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int, int]], shares: tuple[float, float, float], budget: _Budget) -> Fitted:
+    learnt = sample.where(F.col(PART) != HOLD_OUT)
+    columns = profiled(learnt, spec, learnt.count())
+    if not columns.sources:
+        raise UntrainableError("no column of the table varies in training")
+    budget.tell(f"{len(columns.numbers)} numbers and {len(columns.texts)} texts can be learnt from, {len(columns.dropped)} columns cannot")
+    clean = SQLTransformer(statement=clean_statement(columns)).transform(sample).select(*_OWN, *[s.id for s in columns.sources])
+    found = tuple(encodings(clean.where(F.col(PART) != HOLD_OUT), columns.texts)) if columns.texts else ()
+    preparation = _preparation(columns, found)
+    shift = sampling_shift(spec.negatives_kept * shares[1] / shares[0])
+    with _held(_encoded(clean, found)) as rows:
+        ground = _Ground(rows, columns, found, sizes[TRAIN][0])
+        features, tried = _chosen_features(ground, spec, budget)
+        line = [*ground.own, *features[len(ground.own) :]]
+        vectors = _vectors(features, line, columns.profiles)
+        with _held(_through(vectors, rows).select(*_OWN, TREES, LINE)) as frame:
+            members, more = _tried(ground, frame, spec, budget, tried)
+            chosen, validation, calibration = _best_average(members, frame, budget)
+            final = _refitted(chosen, frame, spec, budget)
+            explained = explainer(final, [f.words for f in features], _line_words(line, columns.profiles), calibration, shift, frame)
+            drivers = importances(frame, explained)
+        stages = [*preparation, *vectors, *[s for member in final for s in member.stages], *_combined(final, calibration, shift, sample)]
+    pipeline = PipelineModel(stages=stages)
+    scored = pipeline.transform(sample.where(F.col(PART) == HOLD_OUT))
+    metrics, hold_out = _judged(scored)
+    budget.tell(f"hold-out: AUC {metrics['test_auc']:.4f}, lift at 10 % {metrics['test_lift_10']:.2f}, calibration error {metrics['test_calibration_error']:.4f}")
+    return Fitted(
+        spec=spec, pipeline=pipeline, members=tuple(final), features=tuple(features), columns=columns, tried=(*tried, *more),
+        validation=validation, calibration=calibration, metrics=metrics, hold_out=hold_out, sizes=sizes, explainer=explained,
+        importances=drivers, rows=sample,
+        readable=next((t.model for t in more if isinstance(t.model, DecisionTreeRegressionModel)), None),
+        inputs=sample.select(*[quoted(s.column) for s in columns.sources]).schema,
+    )  # fmt: skip
+
+
+_OWN = (KEY, PART, FOLD, LABEL)
+
+
+def _sizes(parted: DataFrame) -> dict[str, tuple[int, int]]:
+    counts = parted.groupBy(PART).agg(F.count(F.lit(1)).alias("rows"), F.sum(LABEL).cast("long").alias("positives")).collect()
+    return dict.fromkeys((TRAIN, VALIDATION, HOLD_OUT), (0, 0)) | {r[PART]: (r["rows"], r["positives"]) for r in counts}
+
+
+def _refuse_too_little(spec: TableSpec, sizes: Mapping[str, tuple[int, int]]) -> None:
+    for part, (rows, positives) in sizes.items():
+        if positives in (0, rows):
+            raise UntrainableError(f"{spec.name}: the {rows:,} rows of the part '{part}' have only one value of '{spec.label.column}'")
+
+
+def _kept_shares(spec: TableSpec, sizes: Mapping[str, tuple[int, int]], width: int) -> tuple[float, float, float]:
+    """Shares of positive and of negative learning rows, and of hold-out rows, that are kept: all of a rarer class where it is under a quarter."""
+    most = min(spec.max_rows, max(1000, MOST_CELLS // max(1, width)))
+    rows, positives = (sum(sizes[part][i] for part in (TRAIN, VALIDATION)) for i in (0, 1))
+    judged = min(1.0, most / max(1, sizes[HOLD_OUT][0]))
+    if rows <= most:
+        return 1.0, 1.0, judged
+    negatives, rare = rows - positives, min(positives, rows - positives)
+    if rare > most / 4:
+        return most / rows, most / rows, judged
+    if positives <= negatives:
+        return 1.0, (most - positives) / negatives, judged
+    return (most - negatives) / positives, 1.0, judged
+
+
+def _sampled(parted: DataFrame, shares: tuple[float, float, float]) -> DataFrame:
+    positive, negative, judged = shares
+    if min(shares) >= 1:
+        return parted
+    kept = F.when(F.col(PART) == HOLD_OUT, judged).when(F.col(LABEL) == 1, positive).otherwise(negative)
+    place = F.pmod(F.xxhash64(F.lit("sample"), F.col(KEY)), F.lit(1_000_000)) / 1_000_000
+    return parted.where(place < kept)
+
+
+def _partitions(sizes: Mapping[str, tuple[int, int]], shares: tuple[float, float, float]) -> int:
+    kept = sum(n for n, _ in sizes.values()) * max(shares)
+    return max(1, int(-(-kept // ROWS_PER_PARTITION)))
+
+
+def _preparation(columns: Columns, found: Sequence[Encoding]) -> list[Transformer]:
+    stages: list[Transformer] = [SQLTransformer(statement=clean_statement(columns))]
+    if found:
+        stages += [SQLTransformer(statement=filled_statement(found)), indexer(found), SQLTransformer(statement=scoring_statement(found))]
+    return stages
+
+
+def _encoded(clean: DataFrame, found: Sequence[Encoding]) -> DataFrame:
+    """Learning rows by the other folds, hold-out rows are not here to be learnt from."""
+    learnt = clean.where(F.col(PART) != HOLD_OUT)
+    if not found:
+        return learnt
+    stages = [SQLTransformer(statement=filled_statement(found)), indexer(found), SQLTransformer(statement=learning_statement(found))]
+    kept = [c for c in learnt.columns if c not in {e.source.id for e in found}]
+    return _through(stages, learnt).select(*kept, *[F.col(e.source.id) for e in found], *[e.id for e in found])
+
+
+def _chosen_features(ground: _Ground, spec: TableSpec, budget: _Budget) -> tuple[list[Feature], list[Tried]]:
+    """The columns themselves, with the derived ones that a few trees use most, if with them these trees are no worse on validation."""
+    recipe = quick_recipe(ground.learnt)
+    plain, raw = _quick(ground, ground.own, recipe, spec, budget)
+    candidates = derived_features(ground.columns, [f.id for f in plain])
+    if not candidates or not budget.carries(2 * raw.seconds):
+        return ground.own, [raw]
+    used, _ = _quick(ground, [*ground.own, *candidates], recipe, spec, budget)
+    kept = [f for f in used if f in candidates][:_KEPT_DERIVED]
+    if not kept:
+        return ground.own, [raw]
+    _, richer = _quick(ground, [*ground.own, *kept], recipe, spec, budget)
+    budget.tell(f"{len(kept)} of {len(candidates)} derived features: AUC on validation {raw.validation:.4f} without, {richer.validation:.4f} with them")
+    better = richer.validation >= raw.validation
+    return ([*ground.own, *kept], [raw, richer]) if better else (ground.own, [raw, richer])
+
+
+def _quick(ground: _Ground, features: Sequence[Feature], recipe: Recipe, spec: TableSpec, budget: _Budget) -> tuple[list[Feature], Tried]:
+    """The features that the recipe's trees use, the most useful first, and how good they are."""
+    start = time.monotonic()
+    stages = _vectors(features, [], ground.columns.profiles)
+    frame = _through(stages, ground.rows).select(*_OWN, TREES)
+    with _held(frame) as kept:
+        member = fit(recipe, kept.where(F.col(PART) == TRAIN).select(LABEL, TREES), 0, spec.seed)
+        found = _judged_member(member, kept.where(F.col(PART) == VALIDATION), start)
+    assert isinstance(member.model, RandomForestRegressionModel)
+    gains = member.model.featureImportances.toArray()
+    return [f for gain, f in sorted(zip(gains, features, strict=True), key=lambda pair: -pair[0]) if gain > 0], found
+
+
+def _tried(ground: _Ground, frame: DataFrame, spec: TableSpec, budget: _Budget, quick: Sequence[Tried]) -> tuple[list[Member], list[Tried]]:
+    members: list[Member] = []
+    tried: list[Tried] = []
+    train, validation = frame.where(F.col(PART) == TRAIN), frame.where(F.col(PART) == VALIDATION)
+    for recipe in recipes(spec.algorithms, ground.learnt, spec.boosting_rounds):
+        if members and not budget.carries(_expected(recipe, [*quick, *tried])):
+            budget.tell(f"{recipe.name} left out: no time")
+            continue
+        start = time.monotonic()
+        member = fit(recipe, train.select(LABEL, TREES, LINE), len(members), spec.seed)
+        members.append(member)
+        tried.append(_judged_member(member, validation, start))
+        budget.tell(f"{recipe.name}: AUC on validation {tried[-1].validation:.4f}, {tried[-1].seconds:.0f} s")
+    return members, tried
+
+
+def _expected(recipe: Recipe, tried: Sequence[Tried]) -> float:
+    """Seconds that a fit may take: as long as the longest of its algorithm, else as the shortest of all."""
+    return max((t.seconds for t in tried if t.recipe.algorithm == recipe.algorithm), default=min(t.seconds for t in tried))
+
+
+def _best_average(members: Sequence[Member], frame: DataFrame, budget: _Budget) -> tuple[list[Member], float, Calibration]:
+    """The members whose mean log-odds rank best on validation, and how their mean is calibrated there."""
+    scored = _through([s for member in members for s in member.stages], frame.where(F.col(PART) == VALIDATION))
+    half = F.pmod(F.xxhash64(F.lit("half"), F.col(KEY)), F.lit(2)).cast("string").alias("half")
+    with _held(scored.select(LABEL, half, *[member.log_odds for member in members])) as rows:
+        groups = [list(g) for n in range(1, _MOST_AVERAGED + 1) for g in itertools.combinations(members, n)]
+        means = F.explode(F.array(*[F.struct(F.lit(str(i)).alias("group"), _share(g).alias("p")) for i, g in enumerate(groups)])).alias("mean")
+        tables = _tables(rows.select(LABEL, means).select(LABEL, "mean.*"), "group")
+        aucs = {i: m.measures(tables[str(i)])["auc"] for i in range(len(groups))}
+        best = max(aucs, key=lambda i: (aucs[i] - _PER_MEMBER * len(groups[i]), -i))
+        calibration = calibration_of(_tables(rows.select(LABEL, "half", _share(groups[best]).alias("p")), "half"))
+    names = " and ".join(member.recipe.name for member in groups[best])
+    budget.tell(f"chosen: {names}, AUC on validation {aucs[best]:.4f}, calibration {calibration.kind}")
+    return groups[best], aucs[best], calibration
+
+
+def _refitted(chosen: Sequence[Member], frame: DataFrame, spec: TableSpec, budget: _Budget) -> list[Member]:
+    """What was chosen, fitted once more on the validation rows too; as it is, if the budget is spent."""
+    final = []
+    for number, member in enumerate(chosen):
+        if budget.used > 1:
+            final.append(member)
+            continue
+        final.append(fit(member.recipe, frame.select(LABEL, TREES, LINE), 100 + number, spec.seed))
+        budget.tell(f"{member.recipe.name} fitted to validation rows too")
+    return final
+
+
+def _combined(final: Sequence[Member], calibration: Calibration, shift: float, sample: DataFrame) -> list[Transformer]:
+    """Stages from the members' log-odds to RAW, by which to rank, and the calibrated SCORE, `probability` and `prediction`."""
+    raw = f"({' + '.join(member.log_odds for member in final)}) / {len(final)}"
+    stages: list[Transformer] = [SQLTransformer(statement=f"SELECT *, {raw} AS _raw_log_odds, 1 / (1 + exp(-({raw}))) AS {RAW} FROM __THIS__")]
+    log_odds = f"{calibration.slope!r}D * _raw_log_odds + {calibration.offset!r}D"
+    if calibration.kind == "isotonic":
+        points = literal_frame(sample.sparkSession, list(zip(calibration.raw, calibration.calibrated, strict=True)), f"{RAW} double, share double")
+        curve = IsotonicRegression(featuresCol=RAW, labelCol="share").fit(points)
+        stages.append(curve.setPredictionCol("_curve"))
+        log_odds = "ln(_curve / (1 - _curve))"
+    shifted = f"SELECT *, {log_odds} + {shift!r}D AS _log_odds FROM __THIS__"
+    scores = f"SELECT *, 1 / (1 + exp(-_log_odds)) AS {SCORE}, 1 / (1 + exp(_log_odds)) AS _not, IF(_log_odds > 0, 1D, 0D) AS prediction FROM __THIS__"
+    return [*stages, SQLTransformer(statement=shifted), SQLTransformer(statement=scores), VectorAssembler(inputCols=["_not", SCORE], outputCol="probability")]
+
+
+def _judged(scored: DataFrame) -> tuple[dict[str, float], m.ScoreTable]:
+    """Measures of the hold-out: ranked by the raw score, calibrated by the score."""
+    both = scored.select(LABEL, F.explode(F.array(_named("raw", RAW), _named("calibrated", SCORE))).alias("mean"))
+    tables = _tables(both.select(LABEL, "mean.*"), "group")
+    ranked, calibrated = m.measures(tables["raw"]), m.measures(tables["calibrated"])
+    told = ("calibration_error", "calibration_noise")
+    return m.with_prefix("test", ranked | {name: calibrated[name] for name in told}), tables["calibrated"]
+
+
+def _named(name: str, column: str) -> Column:
+    return F.struct(F.lit(name).alias("group"), F.col(column).alias("p"))
+
+
+def _share(members: Sequence[Member]) -> Column:
+    mean = F.expr(f"({' + '.join(member.log_odds for member in members)}) / {len(members)}")
+    return 1 / (1 + F.exp(-mean))
+
+
+def _judged_member(member: Member, validation: DataFrame, start: float) -> Tried:
+    rows = _through(member.stages, validation).select(LABEL, F.lit("all").alias("group"), _share([member]).alias("p"))
+    table = _tables(rows, "group")["all"]
+    return Tried(member.recipe, member.model, m.measures(table)["auc"], m.auc_error(table), time.monotonic() - start)
+
+
+def _tables(rows: DataFrame, by: str) -> dict[str, m.ScoreTable]:
+    """Score tables of a plain column `p`."""
+    counts = rows.groupBy(by, F.round("p", m.SCORE_DIGITS).alias("score")).agg(F.count(F.lit(1)).alias("customers"), F.sum(LABEL).alias("positives")).toPandas()
+    return {str(name): m.score_table(*(own[c].to_numpy() for c in ("score", "customers", "positives"))) for name, own in counts.groupby(by, sort=True)}
+
+
+def _vectors(features: Sequence[Feature], line: Sequence[Feature], profiles: Mapping[str, Profile]) -> list[Transformer]:
+    """Stages that put the features into the vector of trees, and `line` into that of a line."""
+    trees = {f"_f{f.id}": f"coalesce({f.sql}, {MISSING!r}D)" for f in features}
+    lines = {name: sql for f in line for name, sql in _line_columns(f, profiles)}
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in (trees | lines).items())
+    stages: list[Transformer] = [SQLTransformer(statement=f"SELECT *, {selected} FROM __THIS__")]
+    stages.append(VectorAssembler(inputCols=list(trees), outputCol=TREES))
+    return [*stages, VectorAssembler(inputCols=list(lines), outputCol=LINE)] if lines else stages
+
+
+def _line_columns(feature: Feature, profiles: Mapping[str, Profile]) -> Iterator[tuple[str, str]]:
+    """A line's columns for a feature: without long tails, a missing value at the mean, and a flag for it."""
+    profile = profiles.get(feature.id)
+    if profile is None:
+        yield f"_l{feature.id}", f"coalesce(signum({feature.sql}) * ln(1 + abs({feature.sql})), 0D)"
+        return
+    long = max(abs(profile.low), abs(profile.high)) > _LONG_TAIL * profile.mean_size
+    value, mean = (f"signum({x}) * ln(1 + abs({x}))" if long else x for x in (feature.sql, f"{profile.mean!r}D"))
+    yield f"_l{feature.id}", f"coalesce({value} - {mean}, 0D)"
+    if SURE < profile.filled < 1:
+        yield f"_l{feature.id}_missing", f"IF({feature.sql} IS NULL, 1D, 0D)"
+
+
+def _line_words(line: Sequence[Feature], profiles: Mapping[str, Profile]) -> list[str]:
+    """Whose driver each element of a line's vector is."""
+    return [f.words for f in line for _ in _line_columns(f, profiles)]
+
+
+def _through(stages: Sequence[Transformer], rows: DataFrame) -> DataFrame:
+    return PipelineModel(stages=list(stages)).transform(rows)
+
+
+@contextmanager
+def _held(frame: DataFrame) -> Iterator[DataFrame]:
+    """The frame kept at hand while it is read again and again."""
+    kept = frame.persist()
+    try:
+        yield kept
+    finally:
+        kept.unpersist()

@@ -1,0 +1,223 @@
+"""Any table as one of numbers: who is labelled and in which part, what each column is, and the expressions that clean it.
+
+Nothing but counts per column comes to the driver.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from crm_spark.config.table_models import HoldOut, TableSpec
+from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.learning.profile import MISSING_WORDS, SIGNS, Summary, described, summary, text_shape
+from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
+
+# Own columns begin with an underscore, so that a table may have any other names.
+KEY, BUCKET, LABEL, FOLD, PART = "_key", "_bucket", "_label", "_fold", "_part"
+RESERVED = ("probability", "prediction")  # what scoring adds
+FOLDS = 5  # of out-of-fold encodings
+BUCKETS = 1000
+_NAMELESS = re.compile(r"_c\d+")  # what Spark calls a column of a CSV whose header is empty
+_YES = ("1", "1.0", "yes", "y", "true", "t", "positive", "churn", "churned", "left", "ja", "是")
+_FINITE = 1e30
+_NUMBERS_OF_TEXTS = 0.95  # a text is a number, or a date, if so many of its values are
+_ONE_TO_A_ROW = 0.9
+MOST_PROFILED = 20_000  # rows that say what a column is
+
+
+@dataclass(frozen=True)
+class Source:
+    """A column of the table made usable: `id` is its name from here on, `sql` its clean value over the raw row, null if missing."""
+
+    id: str
+    column: str
+    kind: str  # number, date, text
+    sql: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the learning rows show of a number."""
+
+    filled: float
+    low: float
+    high: float
+    mean: float
+    mean_size: float
+    negative: float
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that can be learnt from, and why the others cannot."""
+
+    numbers: tuple[Source, ...]
+    texts: tuple[Source, ...]
+    profiles: Mapping[str, Profile]
+    dropped: Mapping[str, str]
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Numbers, then texts."""
+        return (*self.numbers, *self.texts)
+
+
+def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
+    """The rows with a label, with key, bucket, fold and label (1.0 as asked for) beside the raw columns. ConfigError for a label of one
+    value, of several without `positive`, or a column that is not there."""
+    wanted = (spec.label.column, *spec.key, *spec.exclude)
+    unknown = [c for c in wanted if c not in table.columns]
+    if unknown:
+        raise ConfigError([f"{spec.name}: the table has no column '{c}'{did_you_mean(c, table.columns)}" for c in unknown])
+    taken = [c for c in table.columns if c.lower() in RESERVED or (c.startswith("_") and not _NAMELESS.fullmatch(c))]
+    if taken:
+        raise ConfigError([f"{spec.name}: rename the column '{c}': scoring adds columns of such names" for c in taken])
+    label = F.trim(_raw(spec.label.column).cast("string"))
+    known = table.where(label.isNotNull() & ~F.lower(label).isin(*MISSING_WORDS))
+    positive = _positive(known.groupBy(F.lower(label).alias("value")).count().orderBy(F.desc("count")).limit(20).toPandas()["value"].tolist(), spec)
+    members = spec.key or tuple(c for c in table.columns if c != spec.label.column)
+    key = F.xxhash64(F.lit(spec.hold_out.salt), *[_raw(c).cast("string") for c in members])
+    added = {
+        KEY: key,
+        BUCKET: F.pmod(F.xxhash64(F.lit("bucket"), key), F.lit(BUCKETS)),
+        FOLD: F.pmod(F.xxhash64(F.lit("fold"), key), F.lit(FOLDS)).cast("int"),
+        LABEL: (F.lower(label) == positive).cast("double"),
+    }
+    return known.withColumns(added)
+
+
+def in_parts(rows: DataFrame, hold_out: HoldOut, validation: float) -> DataFrame:
+    """With the part of each row: a share of buckets judges, `validation` of the others choose, the rest learn."""
+    width = round(hold_out.share * BUCKETS)
+    place = F.pmod(F.col(BUCKET) - hold_out.fold * width, F.lit(BUCKETS))
+    chooses = F.pmod(F.xxhash64(F.lit("validation"), F.col(KEY)), F.lit(BUCKETS)) < round(validation * BUCKETS)
+    return rows.withColumn(PART, F.when(place < width, HOLD_OUT).when(chooses, VALIDATION).otherwise(TRAIN))
+
+
+def profiled(learnt: DataFrame, spec: TableSpec, size: int) -> Columns:
+    """What every column of the `size` learning rows is good for, by a sample of them; a text that holds numbers or dates counts as such."""
+    own = {KEY, BUCKET, LABEL, FOLD, PART, spec.label.column, *spec.key, *spec.exclude}
+    fields = [f for f in learnt.schema.fields if f.name not in own]
+    dropped = {f.name: f"a {f.dataType.simpleString()} is no number, truth value, date or text" for f in fields if not _usable(f)}
+    usable = [f for f in fields if _usable(f)]
+    seen = learnt.where(F.pmod(F.xxhash64(F.lit("profile"), F.col(KEY)), F.lit(size)) < MOST_PROFILED)
+    texts = [f.name for f in usable if isinstance(f.dataType, T.StringType)]
+    shapes = described(seen.select(*map(_raw, texts)), text_shape)
+    sources = tuple(_source(f"_x{i}", f, shapes.get(f.name)) for i, f in enumerate(usable))
+    found = described(seen.select(*[F.expr(s.sql).alias(s.id) for s in sources]), summary)
+    dropped |= {s.column: reason for s in sources if (reason := _useless(s, found[s.id]))}
+    dropped |= _doubles([s for s in sources if s.column not in dropped], found)
+    kept = [s for s in sources if s.column not in dropped]
+    profiles = {s.id: _profile(found[s.id]) for s in kept if s.kind != "text"}
+    return Columns(tuple(s for s in kept if s.kind != "text"), tuple(s for s in kept if s.kind == "text"), profiles, dropped)
+
+
+def clean_statement(columns: Columns) -> str:
+    """SQL over raw rows that adds every column's clean value."""
+    return f"SELECT *, {', '.join(f'{s.sql} AS {s.id}' for s in columns.sources)} FROM __THIS__"
+
+
+def quoted(column: str) -> str:
+    """The column's name in SQL, whatever stands in it."""
+    return "`" + column.replace("`", "``") + "`"
+
+
+def _positive(values: Sequence[str], spec: TableSpec) -> str:
+    where = f"{spec.name}: the label '{spec.label.column}'"
+    if spec.label.positive is not None:
+        if (asked := spec.label.positive.strip().lower()) not in values:
+            raise ConfigError(f"{where} is never '{spec.label.positive}'{did_you_mean(asked, values)}")
+        return asked
+    if len(values) < 2:
+        raise ConfigError(f"{where} has {len(values)} values, two are wanted")
+    if len(values) == 2 and all(_is_number(v) for v in values):
+        return max(values, key=float)
+    said = [v for v in values if v in _YES]
+    if len(values) == 2 and len(said) == 1:
+        return said[0]
+    raise ConfigError(f"{where} is one of {', '.join(sorted(values)[:6])}: say which one is asked for by `positive`")
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _usable(field: T.StructField) -> bool:
+    kinds = (T.NumericType, T.BooleanType, T.StringType, T.DateType, T.TimestampType, T.TimestampNTZType)
+    return isinstance(field.dataType, kinds)
+
+
+def _source(name: str, field: T.StructField, shape: Mapping[str, float] | None) -> Source:
+    raw = quoted(field.name)
+    if shape is None:
+        if isinstance(field.dataType, (T.DateType, T.TimestampType, T.TimestampNTZType)):
+            return Source(name, field.name, "date", _days(raw))
+        return Source(name, field.name, "number", _finite(f"try_cast({raw} AS double)"))
+    there = shape["there"]
+    if there and shape["plain"] >= _NUMBERS_OF_TEXTS * there:
+        return Source(name, field.name, "number", _finite(_plain(raw)))
+    if there and shape["signed"] >= _NUMBERS_OF_TEXTS * there:
+        return Source(name, field.name, "number", _finite(_signed(raw)))
+    if there and shape["date"] >= _NUMBERS_OF_TEXTS * there:
+        return Source(name, field.name, "date", _days(_date(raw)))
+    return Source(name, field.name, "text", f"nullif(lower(trim({raw})), '')")
+
+
+def _useless(source: Source, found: Summary) -> str | None:
+    if not found["filled"]:
+        return "no value in training"
+    if found["distinct"] < 2 and found["filled"] == found["rows"]:
+        return "one value in training"
+    one_each = found["distinct"] >= _ONE_TO_A_ROW * found["rows"]
+    if one_each and (source.kind == "text" or found["whole"] == found["filled"]):
+        return "another value in every row, as a key has"
+    return None
+
+
+def _doubles(sources: Sequence[Source], found: Mapping[str, Summary]) -> dict[str, str]:
+    first: dict[tuple[bool, float], str] = {}
+    told = {}
+    for source in sources:
+        seen = first.setdefault((source.kind == "text", found[source.id]["print"]), source.column)
+        if seen != source.column:
+            told[source.column] = f"the same as {seen}"
+    return told
+
+
+def _profile(found: Summary) -> Profile:
+    return Profile(found["filled"] / found["rows"], found["low"], found["high"], found["mean"], found["mean_size"], found["negative"] / found["filled"])
+
+
+def _raw(column: str) -> Column:
+    return F.col(quoted(column))
+
+
+def _finite(number: str) -> str:
+    """NaN is above every number, so the comparison leaves it out too."""
+    return f"if(abs({number}) <= {_FINITE!r}D, {number}, NULL)"
+
+
+def _plain(raw: str) -> str:
+    return f"try_cast({raw} AS double)"
+
+
+def _signed(raw: str) -> str:
+    return f"try_cast(regexp_replace({raw}, r'{SIGNS}', '') AS double)"
+
+
+def _date(raw: str) -> str:
+    return f"coalesce(try_cast({raw} AS date), try_to_date({raw}, 'M/d/yyyy'))"
+
+
+def _days(date: str) -> str:
+    return f"CAST(datediff(CAST({date} AS date), DATE'2000-01-01') AS double)"

@@ -1,0 +1,125 @@
+"""Fitted trees as arrays, so that numpy walks many rows through them at once."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.ml.classification import GBTClassificationModel
+from pyspark.ml.regression import DecisionTreeRegressionModel, RandomForestRegressionModel
+
+from crm_spark.learning.measures import Numbers
+
+Places = NDArray[np.int64]
+_TREE = re.compile(r"Tree \d+ \(weight (\S+)\)")
+_TEST = re.compile(r"If \(feature (\d+) <= (\S+)\)")
+_LEAF = re.compile(r"Predict: (\S+)")
+
+
+@dataclass(frozen=True)
+class Trees:
+    """The nodes of all trees in one row of places; a leaf is its own child. `value` is what a leaf adds to the prediction; of an inner node,
+    once `with_values` has seen rows, the mean of the leaves below it."""
+
+    roots: Places
+    feature: Places
+    threshold: Numbers
+    left: Places
+    right: Places
+    value: Numbers
+    depth: int
+
+    def leaves(self, rows: Numbers) -> Places:
+        """The leaf of each row (first axis) in each tree (second)."""
+        return np.stack([self._walk(rows, root)[-1] for root in self.roots], axis=1)
+
+    def predictions(self, rows: Numbers) -> Numbers:
+        """The sum over trees."""
+        return np.asarray(self.value[self.leaves(rows)].sum(axis=1))
+
+    def effects(self, rows: Numbers, group: Places, groups: int) -> Numbers:
+        """What each group of features adds to the mean of all rows: along a row's path, the change of a node's value is credited to the
+        feature that was asked. They add up to the prediction. Source: Saabas (2014)."""
+        found = np.zeros((len(rows), groups))
+        everyone = np.arange(len(rows))
+        for root in self.roots:
+            for here, there in _steps(self._walk(rows, root)):
+                found[everyone, group[self.feature[here]]] += self.value[there] - self.value[here]
+        return found
+
+    @property
+    def base(self) -> float:
+        """The mean prediction."""
+        return float(self.value[self.roots].sum())
+
+    def with_values(self, rows_in_leaf: Numbers) -> Trees:
+        """Inner nodes get the mean of their leaves, weighted by the rows in each (by place); unseen ones weigh alike."""
+        weight, value = rows_in_leaf.astype(float) + 1e-9, self.value.copy()
+        for node in range(len(self.value) - 1, -1, -1):  # children stand behind their parent
+            one, other = self.left[node], self.right[node]
+            if one != node:
+                weight[node] = weight[one] + weight[other]
+                value[node] = (weight[one] * value[one] + weight[other] * value[other]) / weight[node]
+        return Trees(self.roots, self.feature, self.threshold, self.left, self.right, value, self.depth)
+
+    def _walk(self, rows: Numbers, root: np.int64) -> list[Places]:
+        everyone, path = np.arange(len(rows)), [np.full(len(rows), root)]
+        for _ in range(self.depth):
+            here = path[-1]
+            goes_left = rows[everyone, self.feature[here]] <= self.threshold[here]
+            path.append(np.where(goes_left, self.left[here], self.right[here]))
+        return path
+
+
+def trees_of(model: GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel) -> Trees:
+    """A model of numeric features; the prediction is the margin of a boosted one, the mean of a forest."""
+    lines = [line.strip() for line in str(model.toDebugString).splitlines()[1:] if line.strip()]
+    share = 1 / model.getNumTrees if isinstance(model, RandomForestRegressionModel) else 1.0
+    nodes = _Nodes()
+    roots: list[int] = []
+    reader, weight = iter(lines), 1.0
+    for line in reader:
+        if tree := _TREE.match(line):
+            weight = float(tree[1])
+            line = next(reader)
+        roots.append(nodes.add(line, reader, weight * share, 0))
+    return nodes.trees(roots)
+
+
+class _Nodes:
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, float, int, int, float]] = []
+        self.depth = 0
+
+    def add(self, line: str, rest: Iterator[str], weight: float, depth: int) -> int:
+        """The place of a node, read with all that is below it."""
+        place = len(self.rows)
+        self.depth = max(self.depth, depth)
+        if leaf := _LEAF.match(line):
+            self.rows.append((0, 0.0, place, place, weight * float(leaf[1])))
+            return place
+        test = _TEST.match(line)
+        if not test:
+            raise ValueError(f"a tree of numeric features was expected, not '{line}'")
+        self.rows.append((0, 0.0, 0, 0, 0.0))
+        left = self.add(next(rest), rest, weight, depth + 1)
+        next(rest)  # Else
+        right = self.add(next(rest), rest, weight, depth + 1)
+        self.rows[place] = (int(test[1]), float(test[2]), left, right, 0.0)
+        return place
+
+    def trees(self, roots: Sequence[int]) -> Trees:
+        """As arrays."""
+        feature, threshold, left, right, value = zip(*self.rows, strict=True)
+        places = (np.array(a, dtype=np.int64) for a in (roots, feature, left, right))
+        root, asked, one, other = places
+        return Trees(root, asked, np.array(threshold), one, other, np.array(value), self.depth)
+
+
+def _steps(path: Sequence[Places]) -> Iterator[tuple[Places, Places]]:
+    """Pairs of places along a walk. At a leaf both are the same, and nothing is added."""
+    return itertools.pairwise(path)

@@ -1,0 +1,168 @@
+"""A raw table, as untidy as tables are, to a champion with drivers: what each column becomes, and that scores, reasons and MLflow agree."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from crm_spark.config.models import MlflowConfig
+from crm_spark.config.table_models import HoldOut, TableLabel, TableSpec
+from crm_spark.errors import ConfigError
+from crm_spark.learning.drivers import explainer_of_json
+from crm_spark.learning.recorded import EXPLAINER, as_trained
+from crm_spark.learning.registry import Registry
+from crm_spark.learning.scored import scored_table
+from crm_spark.learning.search import fit_table
+from crm_spark.learning.table import LABEL, PART, in_parts, labelled, profiled
+from crm_spark.learning.trainer import UntrainableError
+
+ROWS = 900
+SPEC = TableSpec("untidy", "Will it?", TableLabel("Has left?"), key=("id",), boosting_rounds=8, algorithms=("gbt", "logistic"))
+SCHEMA = (
+    "id string, `Has left?` string, minutes string, `change.of minutes` double, fee string, joined string, town string, plan string, "
+    "empty double, constant int, `minutes again` string, person string, X1 boolean, tags array<string>, wild double"
+)
+
+
+def untidy():
+    """Those whose minutes fall much for their level leave; towns are many, some rare; every sixth customer does the opposite."""
+    chance = random.Random(3)
+    for i in range(ROWS):
+        level, change = math.exp(chance.uniform(0, 6)), chance.uniform(-100, 100)
+        town = "tiny" if i % 300 == 0 else f"Town {chance.randrange(20)}"
+        left = (change / (level + 1) < -0.3) != (i % 6 == 0)
+        minutes = "unknown" if i % 11 == 0 else f"{level:.2f}"
+        wild = (math.nan, math.inf, -math.inf, 1.0, 2.0)[i % 5]
+        yield (
+            f"c{i}", "Yes" if left else "no", minutes, change, f"${1000 + i % 7:,}.50", f"2024-01-{1 + i % 28:02d}", town,
+            (None, "a", "b")[i % 3], None, 7, minutes, f"person {i}", chance.random() < 0.5, ["x"], wild,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table(spark):
+    return spark.createDataFrame(list(untidy()), SCHEMA).persist()
+
+
+@pytest.fixture(scope="module")
+def told():
+    return []
+
+
+@pytest.fixture(scope="module")
+def fitted(table, told):
+    return fit_table(table, SPEC, told.append)
+
+
+def test_every_column_becomes_what_it_is_and_the_useless_are_told(table):
+    columns = profiled(labelled(table, SPEC), SPEC, ROWS)
+    kinds = {s.column: s.kind for s in columns.sources}
+    assert kinds == {
+        "minutes": "number", "change.of minutes": "number", "fee": "number", "joined": "date", "town": "text", "plan": "text",
+        "X1": "number", "wild": "number",
+    }  # fmt: skip
+    assert columns.dropped == {
+        "empty": "no value in training", "constant": "one value in training", "minutes again": "the same as minutes",
+        "person": "another value in every row, as a key has", "tags": "a array<string> is no number, truth value, date or text",
+    }  # fmt: skip
+    of = {s.column: columns.profiles[s.id] for s in columns.numbers}
+    assert of["wild"].filled == pytest.approx(0.4) and (of["wild"].low, of["wild"].high) == (1, 2)
+    assert (of["fee"].low, of["fee"].high) == (1000.5, 1006.5)
+
+
+@pytest.mark.slow
+def test_a_champion_finds_what_is_planted_by_a_feature_it_made_itself(fitted, told):
+    assert fitted.metrics["test_auc"] > 0.75  # a sixth of the labels is turned round: the best there is has about .83
+    assert next(iter(fitted.importances)) == "change.of minutes against the level of minutes"
+    assert any("chosen:" in line for line in told)
+
+
+@pytest.mark.slow
+def test_labels_of_the_held_out_turned_round_change_nothing_but_the_measures(table, fitted):
+    parts = labelled(table, SPEC).select("id", (F.col("_bucket") < 300).alias("held"))
+    turned = F.when(F.col("held"), F.when(F.col("Has left?") == "no", "Yes").otherwise("no")).otherwise(F.col("Has left?"))
+    other = fit_table(table.join(parts, "id").withColumn("Has left?", turned).drop("held"), SPEC, lambda _: None)
+    assert [(t.recipe.name, t.validation) for t in other.tried] == [(t.recipe.name, t.validation) for t in fitted.tried]
+    assert other.metrics["test_auc"] == pytest.approx(1 - fitted.metrics["test_auc"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_drivers_add_up_to_the_score_of_the_pipeline_for_rows_never_seen(table, fitted):
+    strange = table.limit(50).withColumns({"town": F.lit("never seen"), "minutes": F.lit(None).cast("string"), "wild": F.lit(math.nan)})
+    rows = scored_table(table.limit(100).union(strange), SPEC, fitted.pipeline, fitted.explainer).collect()
+    assert len(rows) == 150
+    for row in rows:
+        assert 1 / (1 + math.exp(-row["log_odds"])) == pytest.approx(row["probability"], abs=1e-9)
+        assert row["base"] + sum(d["effect"] for d in row["drivers"]) + row["rest"] == pytest.approx(row["log_odds"], abs=1e-9)
+        assert len(row["drivers"]) == 3
+        sizes = [abs(d["effect"]) for d in row["drivers"]]
+        assert sizes == sorted(sizes, reverse=True)
+        assert row["grade"] == ("likely" if row["score"] >= 50 else "unlikely")
+
+
+@pytest.mark.slow
+def test_the_registered_champion_scores_and_explains_as_the_fitted_one(table, fitted, spark, tmp_path):
+    store = Registry(MlflowConfig(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "artifacts"), "test"))
+    version = store.record(as_trained(fitted), spark, {}, (), {}, {EXPLAINER: fitted.explainer.as_json()})
+    explained = explainer_of_json(store.text("untidy", version, EXPLAINER))
+    ids = table.where("id IN ('c1', 'c2', 'c11')")
+    there = scored_table(ids, SPEC, store.champion("untidy").pipeline, explained).orderBy("id").collect()
+    here = scored_table(ids, SPEC, fitted.pipeline, fitted.explainer).orderBy("id").collect()
+    assert np.allclose([r["score"] for r in there], [r["score"] for r in here])
+    assert [[d["driver"] for d in r["drivers"]] for r in there] == [[d["driver"] for d in r["drivers"]] for r in here]
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "ones"),
+    [
+        (("yes", "no", "no"), None, 1),
+        (("-1", "1", "-1"), None, 1),
+        (("true", "false", "true"), None, 2),
+        (("0", "1", None), None, 1),
+        (("2", "1", "1"), None, 1),
+        (("gone", "here", "here"), "Gone", 1),
+        (("a", "b", "c"), "b", 1),
+    ],
+)
+def test_the_label_is_known_by_its_words_or_by_what_the_spec_says(frame, values, positive, ones):
+    rows = frame("k int, y string", *enumerate(values))
+    spec = TableSpec("t", "?", TableLabel("y", positive), key=("k",))
+    assert labelled(rows, spec).agg(F.sum(LABEL)).first()[0] == ones
+
+
+@pytest.mark.parametrize(
+    ("values", "label", "told"),
+    [
+        (("a", "b"), TableLabel("y"), "say which one is asked for by `positive`"),
+        (("yes", "yes"), TableLabel("y"), "1 values, two are wanted"),
+        (("yes", "no"), TableLabel("y", "gone"), "is never 'gone'"),
+        (("yes", "no"), TableLabel("z"), "no column 'z'"),
+    ],
+)
+def test_a_label_that_is_none_is_refused_with_the_mend(frame, values, label, told):
+    with pytest.raises(ConfigError, match=told):
+        labelled(frame("k int, y string", *enumerate(values)), TableSpec("t", "?", label, key=("k",)))
+
+
+def test_a_column_of_a_name_that_scoring_needs_is_refused(frame):
+    with pytest.raises(ConfigError, match="rename the column 'Probability'"):
+        labelled(frame("k int, y string, Probability double", (1, "yes", 0.1)), TableSpec("t", "?", TableLabel("y"), key=("k",)))
+
+
+def test_a_hold_out_of_one_class_cannot_judge(frame):
+    rows = frame("k int, y string", *[(i, "yes" if i == 0 else "no") for i in range(40)])
+    with pytest.raises(UntrainableError, match="only one value"):
+        fit_table(rows, TableSpec("t", "?", TableLabel("y"), key=("k",)), lambda _: None)
+
+
+def test_folds_part_all_rows_and_no_key_is_on_both_sides(spark):
+    keys = spark.range(600).selectExpr("id", "id % 200 AS k", "CAST(id % 2 AS string) AS y")
+    held = []
+    for fold in range(5):
+        spec = TableSpec("t", "?", TableLabel("y"), key=("k",), hold_out=HoldOut(0.2, fold))
+        rows = in_parts(labelled(keys, spec), spec.hold_out, 0.2).select("k", PART).distinct().collect()
+        assert len(rows) == 200  # each key in one part
+        held.append({r["k"] for r in rows if r[PART] == "hold_out"})
+    assert sum(map(len, held)) == len(set.union(*held)) == 200
