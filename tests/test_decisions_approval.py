@@ -154,7 +154,7 @@ def test_a_month_with_a_set_that_nobody_approved_ends_with_2_and_says_how_to_app
     assert load_job("run_month").main(["--conf-dir", "conf", "--env", "demo", "--month", "2025-03"]) == 2
     command = "python -m crm_spark.decisions approve --conf-dir conf --env demo --from 2025-03-01 --author <who wrote it> --by <who approves it>"
     assert f"matrix set {read(conf).version} is not approved; approve it: {command}" in caplog.text
-    assert not (conf.parent / "var").exists(), "nothing was written"
+    assert [p.name for p in (conf.parent / "var/demo/tables").glob("*/*")] == ["run_ledger"], "nothing was written but that it failed"
 
 
 # --- the set as text, and what changed ---

@@ -142,13 +142,14 @@ def test_a_published_decision_comes_out_the_same_when_it_is_made_again(month, ti
 def test_a_simulation_tells_what_would_change_and_touches_no_table(month, tiny, tmp_path, caplog):
     sheet = tmp_path / "retention.csv"
     lines = (tiny.conf / "matrices/retention.csv").read_text(encoding="utf-8").splitlines()
-    sheet.write_text("\n".join(line for line in lines if not line.startswith("staying_mid_loyal")) + "\n", encoding="utf-8")
+    sheet.write_text("\n".join(line for line in lines if "LOYALTY_POINTS_DOUBLE" not in line) + "\n", encoding="utf-8")
     before = {name: newest(month, table) for name, table in TABLES.items() if month.catalog.exists(table) and name != "ops.run_ledger"}
     assert tiny.run("simulate", "--file", str(sheet), "--out", str(tmp_path)) == 0
     assert {name: newest(month, TABLES[name]) for name in before} == before
     told = json.loads((tmp_path / "simulation.json").read_text(encoding="utf-8"))
-    assert told["totals"]["customers"] == tiny.summary["totals"]["customers"] and told["totals"]["moved"] > 0
-    assert [line.split(":")[0] for line in told["changes"]] == ["retention"] and "'staying_mid_loyal' is gone" in told["changes"][0]
+    assert told["totals"]["customers"] == tiny.summary["totals"]["customers"]
+    assert {row["policy"]: row["change"] < 0 for row in told["reach"] if row["change"]}["LOYALTY_POINTS_DOUBLE"]
+    assert [line.split(";")[0] for line in told["changes"]] == [f"retention: rule '{rule}' is gone" for rule in ("locked_in", "staying_mid_loyal", "mid_loyal")]
     assert (tmp_path / "simulation.html").read_text(encoding="utf-8").count("<svg") >= 3
 
 
