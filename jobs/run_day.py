@@ -148,13 +148,19 @@ def _add(job: Job, rows: DataFrame, refused: DataFrame | None) -> int:
     together = job.seen.made_together(VOICE_CDR, CALL_STATE, job.month)
     cities = _cities(rows) if together else []
     if together:
-        before = job.read(CALL_STATE).where(F.col("city").isin(*cities) if cities else F.lit(True))
+        _add_sums(job, rows, cities)
     else:
         job.log.info("    the calls of the month so far are read once: their sums are not there")
-        before = state_of_calls(job.read(VOICE_CDR))
-    job.write(state_of_states(before.unionByName(state_of_calls(rows))), CALL_STATE, cities=cities)
+        job.write(state_of_calls(job.read(VOICE_CDR).unionByName(rows)), CALL_STATE)
     _summarize(job)
     return job.add(rows, VOICE_CDR, cities)
+
+
+def _add_sums(job: Job, rows: DataFrame, cities: Sequence[str]) -> None:
+    before = job.read(CALL_STATE).where(F.col("city").isin(*cities) if cities else F.lit(True))
+    new = state_of_calls(rows).persist()  # counted before it is added
+    job.write(state_of_states(before.unionByName(new)), CALL_STATE, cities=cities)
+    new.unpersist()
 
 
 def _cities(rows: DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from crm_spark.bench import day
 from crm_spark.bench.__main__ import main
 from crm_spark.bench.measure import best_of, bytes_moved
 from crm_spark.bench.month import Month, fitted, told
@@ -91,3 +92,8 @@ def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
     assert lines["publish"].at(10_000) == 5.0
     third = Month(10_000, 2, {"ingest": 37.0, "publish": 5.0})
     assert list(told([small, large, third]))[-1] == "10,000 subscribers by the two sizes before: 35 s; measured 42 s, +20%"
+
+
+def test_a_days_cost_is_told_in_a_line_a_run():
+    made = [day.Record("day 30", 3_000, 97_029, 2_702, 48.7, 17_367_651, 7_284_661), day.Record("month", 3_000, 0, 99_731, 85.0, 269_158_768, 22_684_966)]
+    assert [line.split()[-3:] for line in day.told(made)][1:] == [["48.7", "17.4", "7.3"], ["85.0", "269.2", "22.7"]]

@@ -240,7 +240,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("point", "of"), [("write", CALL_STATE), ("add", VOICE_CDR), ("added", VOICE_CDR), ("append", INGEST_LEDGER)])
+@pytest.mark.parametrize(
+    ("point", "of"), [("write", CALL_STATE), ("add", VOICE_CDR), ("added", VOICE_CDR), ("append", INGEST_LEDGER)], ids=lambda of: getattr(of, "name", of)
+)
 def test_killed_anywhere_and_run_again_the_day_ends_in_the_same_tables(first_day, tmp_path, monkeypatch, point, of):
     operator = first_day.copied(tmp_path).deliver(file(2, *random_calls(2, 20, 9)))
     with monkeypatch.context() as patched:
@@ -280,8 +282,8 @@ def test_calls_that_the_months_jobs_have_loaded_are_read_once_and_then_kept_as_s
 
 
 @pytest.mark.slow
-def test_what_the_day_cannot_do_it_says(daily):
+def test_what_the_day_cannot_do_it_says(first_day):
     with pytest.raises(ConfigError, match="--city"):
-        load_job("run_day").run(daily.job("r", cities=["A"]))
+        load_job("run_day").run(first_day.job("r", cities=["A"]))
     with pytest.raises(SourceError, match="maps no calls"):
-        load_job("run_day").run(daily.job("r", "2024-02"))
+        load_job("run_day").run(first_day.job("r", "2024-02"))
