@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
@@ -21,7 +21,7 @@ from crm_spark.learning import measures as m
 from crm_spark.learning.calibrate import SURE, Calibration, calibration_of, sampling_shift
 from crm_spark.learning.derive import Feature, derived_features, own_features
 from crm_spark.learning.drivers import Explainer, explainer, importances
-from crm_spark.learning.encode import Encoding, encodings, filled_statement, indexer, learning_statement, scoring_statement
+from crm_spark.learning.encode import RAREST, Encoding, encodings, filled_statement, indexer, learning_statement, scoring_statement
 from crm_spark.learning.features import MISSING
 from crm_spark.learning.members import LINE, TREES, FittedModel, Member, Recipe, fit, quick_recipe, recipes
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
@@ -111,14 +111,14 @@ def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
     rows = labelled(table, spec)
     parted = in_parts(rows, spec.hold_out, _VALIDATION)
     sizes = _sizes(parted)
-    _refuse_too_little(spec, sizes)
     positives = sizes[TRAIN][1] + sizes[VALIDATION][1]
     if positives < _FEW_POSITIVES:
         parted = in_parts(rows, spec.hold_out, _VALIDATION_OF_FEW)
         sizes = _sizes(parted)
+    _refuse_too_little(spec, sizes)
     shares = _kept_shares(spec, sizes, len(table.columns))
     budget.tell(f"{sum(n for n, _ in sizes.values()):,} rows with a label, {positives:,} of those to learn from have it")
-    with _held(_sampled(parted, shares).repartition(_partitions(sizes, shares), KEY)) as sample:
+    with _held(_sampled(parted, shares).repartition(_partitions(sizes, shares), KEY).sortWithinPartitions(KEY)) as sample:
         return _searched(spec, sample, sizes, shares, budget)
 
 
@@ -130,6 +130,8 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
     budget.tell(f"{len(columns.numbers)} numbers and {len(columns.texts)} texts can be learnt from, {len(columns.dropped)} columns cannot")
     clean = SQLTransformer(statement=clean_statement(columns)).transform(sample).select(*_OWN, *[s.id for s in columns.sources])
     found = tuple(encodings(clean.where(F.col(PART) != HOLD_OUT), columns.texts)) if columns.texts else ()
+    lost = {s.column: f"no level is held by {RAREST} rows" for s in columns.texts if s not in [e.source for e in found]}
+    columns = replace(columns, dropped={**columns.dropped, **lost})
     preparation = _preparation(columns, found)
     shift = sampling_shift(spec.negatives_kept * shares[1] / shares[0])
     with _held(_encoded(clean, found)) as rows:
@@ -146,7 +148,7 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
         stages = [*preparation, *vectors, *[s for member in final for s in member.stages], *_combined(final, calibration, shift, sample)]
     pipeline = PipelineModel(stages=stages)
     scored = pipeline.transform(sample.where(F.col(PART) == HOLD_OUT))
-    metrics, hold_out = _judged(scored)
+    metrics, hold_out = _judged(scored, spec.negatives_kept)
     budget.tell(f"hold-out: AUC {metrics['test_auc']:.4f}, lift at 10 % {metrics['test_lift_10']:.2f}, calibration error {metrics['test_calibration_error']:.4f}")
     return Fitted(
         spec=spec, pipeline=pipeline, members=tuple(final), features=tuple(features), columns=columns, tried=(*tried, *more),
@@ -311,10 +313,11 @@ def _combined(final: Sequence[Member], calibration: Calibration, shift: float, s
     return [*stages, SQLTransformer(statement=shifted), SQLTransformer(statement=scores), VectorAssembler(inputCols=["_not", SCORE], outputCol="probability")]
 
 
-def _judged(scored: DataFrame) -> tuple[dict[str, float], m.ScoreTable]:
-    """Measures of the hold-out: ranked by the raw score, calibrated by the score."""
+def _judged(scored: DataFrame, negatives_kept: float) -> tuple[dict[str, float], m.ScoreTable]:
+    """Measures of the hold-out, as if no negatives had been left out: ranked by the raw score, calibrated by the score."""
     both = scored.select(LABEL, F.explode(F.array(_named("raw", RAW), _named("calibrated", SCORE))).alias("mean"))
-    tables = _tables(both.select(LABEL, "mean.*"), "group")
+    found = _tables(both.select(LABEL, "mean.*"), "group")
+    tables = {n: m.score_table(t.score, t.positives + (t.customers - t.positives) / negatives_kept, t.positives) for n, t in found.items()}
     ranked, calibrated = m.measures(tables["raw"]), m.measures(tables["calibrated"])
     told = ("calibration_error", "calibration_noise")
     return m.with_prefix("test", ranked | {name: calibrated[name] for name in told}), tables["calibrated"]
