@@ -1,4 +1,4 @@
-"""Calls in parts, in any order, add up to what they are together (docs/adr/0013)."""
+"""Calls in parts, in any order, add up to what they are together (docs/adr/0011)."""
 
 import random
 from datetime import datetime, timedelta

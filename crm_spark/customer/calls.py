@@ -1,7 +1,7 @@
 """Every subscriber's month of calls, in one pass and one shuffle; or day by day, by a state that further calls are added to.
 
 Calls are packed into a few integers and travel together with the register to where their subscriber is summed; there each
-partition is summed in arrays. docs/adr/0007 tells what else was measured, docs/adr/0013 what the state is for.
+partition is summed in arrays. docs/adr/0007 tells what else was measured, docs/adr/0011 what the state is for.
 """
 
 from __future__ import annotations
