@@ -63,7 +63,7 @@ bench-skew: setup ## what uneven calls cost: one number with a tenth of all call
 bench-duckdb: setup ## the same, and in DuckDB: its seconds, and that its rows are equal
 	@$(BIN)/python -m crm_spark.bench --duckdb --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
 
-bench-quality: setup ## the champion search on raw real tables against gradient boosting of other libraries (an hour): make bench-quality ARGS="--splits 2"
+bench-quality: setup ## the champion search on raw real tables against gradient boosting of other libraries (long): make bench-quality ARGS="--splits 2"
 	@$(BIN)/python -m crm_spark.bench.quality --out $(CRM_SPARK_VAR)/bench $(ARGS)
 
 ##@ Check
