@@ -140,6 +140,7 @@ def begun(daily, tmp_path):
     return daily.copied(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_that_comes_later_is_added_and_the_days_before_stay_as_they_lie(spark, tmp_path):
     """Nobody is registered yet, so there are no summaries; the second file holds a call of the first, and one of a new city."""
     first, other = (f"{city},{user},10086,2024-03-0{day} 10:00:00,60,out,local,none,false,true,,0.1" for city, user, day in ("A11", "C22"))

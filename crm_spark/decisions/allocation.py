@@ -7,7 +7,7 @@ frame on a cluster (`crm_spark.decisions.capacity`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -110,6 +110,8 @@ def allocate(population: Population, capacities: Capacities, effort: Effort = EF
     free = _freely(population, capacities)
     if free:
         return free
+    if extent.candidates <= effort.solved_exactly:
+        effort = replace(effort, iterations=1, rounds=1)  # all of them will be solved exactly
     search, ceiling, iterations = priced(population, capacities, extent, effort)
     plan = Plan(search.prices)
     for number in range(effort.rounds):
