@@ -1,4 +1,5 @@
-"""Run a month from end to end: ingest, summaries, view, value, models, segments, matrices, recommendations, summary, publish.
+"""Run a month from end to end: ingest, summaries, view, value, models, segments, matrices, recommendations, the choice,
+summary, publish.
 
 All jobs run in one session and one run. A run that was stopped goes on after the last job that finished; nothing is
 visible to readers before the last act, the publication. Exit codes: 0 done, 1 failed, 2 bad arguments or
@@ -43,6 +44,7 @@ ORDER = (
     "build_personal_index",
     "compile_matrices",
     "recommend",
+    "choose",
     "summarize",
 )
 

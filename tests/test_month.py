@@ -20,11 +20,7 @@ from crm_spark.job import Job
 from crm_spark.locks import Locks
 from crm_spark.runs import load_versions
 from crm_spark.tables.catalog import Catalog
-<<<<<<< HEAD
 from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, RECOMMENDATION
-=======
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
->>>>>>> 0e755ebbbb28443f724dd5c31354ae1c667ac623
 from crm_spark.tables.declared import TABLES
 from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -116,7 +112,6 @@ def test_what_was_dropped_is_not_offered_for_the_same_goal(month):
     assert month.read(RECOMMENDATION).join(dropped, on=["user_id", "main_policy"], how="inner").count() == 0
 
 
-<<<<<<< HEAD
 def test_each_offer_is_the_choice_or_told_why_not_and_no_capacity_is_exceeded(month):
     choice = month.read(CHOICE)
     assert choice.count() == month.read(CUSTOMER_VIEW).count()
@@ -163,8 +158,6 @@ def newest(month, table):
     return month.spark.sql(f"DESCRIBE HISTORY {month.catalog.reference(table)} LIMIT 1").first()["version"]
 
 
-=======
->>>>>>> 0e755ebbbb28443f724dd5c31354ae1c667ac623
 def test_every_line_of_every_file_is_accounted_for(month):
     ledger = month.catalog.read(INGEST_LEDGER).where("status = 'loaded'")
     assert ledger.count() > 50
