@@ -85,7 +85,7 @@ def test_a_rule_that_holds_of_customers_without_a_value_stays(folder):
 def test_a_model_that_a_source_leaves_out_may_still_be_named(folder):
     for part in ("models", "segments", "env", "sources", "../mlflow"):
         shutil.copytree(CONF / part, folder / part)
-    for file in ("base.yml", "value.yml"):
+    for file in ("base.yml", "value.yml", "choosing.yml", "policies.csv"):
         shutil.copy(CONF / file, folder)
     with (folder / "sources/province/models.yml").open("a", encoding="utf-8") as models:
         models.write("\nanomaly: null\n")

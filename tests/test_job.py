@@ -164,6 +164,7 @@ def run_month(monkeypatch, segment):
 
     monkeypatch.setattr(module, "matrices_of", lambda config: config)
     monkeypatch.setattr(module, "lint", lambda matrices, day: [])
+    monkeypatch.setattr(module, "in_force", lambda job, cities: ())
     monkeypatch.setattr(module, "ORDER", ("one", "two", "three"))
     monkeypatch.setattr(module, "_module", fake)
     return module

@@ -78,7 +78,7 @@ def _kinds(province: Province) -> dict[str, Column]:
     inside = F.when(at["local"], partner_met(province))
     return {
         "inside": inside,
-        "is_on_net": is_on_net(province, inside, at["local"], "subscriber", "tie", F.xxhash64("distance")),
+        "is_on_net": is_on_net(province, at["local"], "subscriber", "tie", F.xxhash64("distance")),
         "call_kind": F.when(at["local"] & far, "local_long_distance").otherwise(F.col("distance")),
         "is_vpn": at["local"] & ~far & dice.happens(F.col("vpn_share"), "peer in vpn", "subscriber", "tie"),
         "peer_province": peer_province(province, F.col("distance"), F.col("tie")),

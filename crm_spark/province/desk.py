@@ -47,7 +47,7 @@ def message_cdr(lives: DataFrame, province: Province) -> DataFrame:
     count = F.least(F.floor(F.col("calls") * _MESSAGES * F.exp(dice.bell("messages", "subscriber") * 0.8)), F.lit(_MOST))
     each = _each(delivered, count).withColumn("tie", rank(dice.uniform("message to", *_KEY), F.col("peers_local"), F.col("peers_local"), SKEW))
     met = each.withColumn("inside", partner_met(province))
-    on_net = is_on_net(province, met["inside"], F.lit(True), "subscriber", "tie", F.xxhash64(F.lit("local")))
+    on_net = is_on_net(province, F.lit(True), "subscriber", "tie", F.xxhash64(F.lit("local")))
     return met.select(
         *whose(province), peer_number(province, F.lit("local"), F.col("tie"), F.col("inside"), on_net).alias("peer_number"),
         _moment(province, "message").alias("sent_at"), F.when(dice.happens(0.55, "sends", *_KEY), "out").otherwise("in").alias("direction"),

@@ -26,25 +26,39 @@ def rank(share: Column, distinct: Column, call: Column, skew: float) -> Column:
 
 def partner(province: Province, subscriber: Column, tie: Column) -> Column:
     """The number of the community at a tie (rank from 0), as a subscriber; null when the tie leads outside."""
-    size = province.config.network.community
-    mask = tie + 1
-    other = subscriber.bitwiseXOR(mask)
-    pair = (F.least(subscriber, other), F.greatest(subscriber, other))
-    inside = (mask < size) & (tie < INSIDE_LIMIT) & (other < province.numbers) & province.dice.happens(INSIDE_SHARE, "tie", *pair)
-    return F.when(inside & (activation(other, province) <= F.col("t")), other)
+    other = _across(subscriber, tie)
+    there = (other < province.numbers) & (activation(other, province) <= F.col("t"))
+    return F.when(_leads_inside(province, subscriber, tie) & there, other)
 
 
 def partner_met(province: Province) -> Column:
-    """`partner` at the row's tie; who has a lower on-net share than ties lead inside meets only so many of them."""
-    met = province.dice.happens(F.col("on_net_share") / INSIDE_SHARE, "tie met", "subscriber", "tie")
-    return F.when(met, partner(province, F.col("subscriber"), F.col("tie")))
+    """`partner` at the row's tie, of the ties inside that are met."""
+    return F.when(_is_met(province), partner(province, F.col("subscriber"), F.col("tie")))
 
 
-def is_on_net(province: Province, inside: Column, is_local: Column, *keys: Column | str) -> Column:
-    """Ties inside are on-net; of the others so many that all together come to the subscriber's share."""
+def is_on_net(province: Province, is_local: Column, *keys: Column | str) -> Column:
+    """Ties inside that are met are on-net, of the others so many that all together come to the subscriber's share."""
+    inside = is_local & _is_met(province) & _leads_inside(province, F.col("subscriber"), F.col("tie"))
     among_inside = is_local & (F.col("tie") < min(province.config.network.community - 1, INSIDE_LIMIT))
     left = (F.col("on_net_share") - INSIDE_SHARE) / (1 - INSIDE_SHARE)
-    return inside.isNotNull() | province.dice.happens(F.when(among_inside, left).otherwise(F.col("on_net_share")), "peer on net", *keys)
+    return inside | province.dice.happens(F.when(among_inside, left).otherwise(F.col("on_net_share")), "peer on net", *keys)
+
+
+def _is_met(province: Province) -> Column:
+    """Who has a lower on-net share than ties lead inside meets only so many of them."""
+    return province.dice.happens(F.col("on_net_share") / INSIDE_SHARE, "tie met", "subscriber", "tie")
+
+
+def _leads_inside(province: Province, subscriber: Column, tie: Column) -> Column:
+    """True of a tie into the community, also where nobody has that number (any more, or yet)."""
+    other = _across(subscriber, tie)
+    pair = (F.least(subscriber, other), F.greatest(subscriber, other))
+    near = (tie + 1 < province.config.network.community) & (tie < INSIDE_LIMIT)
+    return near & province.dice.happens(INSIDE_SHARE, "tie", *pair)
+
+
+def _across(subscriber: Column, tie: Column) -> Column:
+    return subscriber.bitwiseXOR(tie + 1)
 
 
 def peer_number(province: Province, distance: Column, tie: Column, inside: Column, on_net: Column) -> Column:
