@@ -14,7 +14,7 @@ export CRM_SPARK_VAR ?= var
 help: ## list every target
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9_-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup ## a small synthetic province, its month from raw files to recommendations, and where to look (about 10 minutes on 2 cores)
+demo: setup ## a small synthetic province, its month from raw files to recommendations, and where to look (10 to 20 minutes on 2 cores)
 	@$(BIN)/python jobs/make_province.py --size $(SIZE) --seed $(SEED) --out var/demo/raw
 	@$(BIN)/python jobs/run_month.py --env demo --month 2025-03
 	@$(BIN)/python -m crm_spark.report var/demo
@@ -67,7 +67,7 @@ bench-quality: setup ## the champion search on raw real tables against gradient 
 	@$(BIN)/python -m crm_spark.bench.quality --out $(CRM_SPARK_VAR)/bench $(ARGS)
 
 ##@ Check
-test: setup ## the test suite (about 10 minutes on 2 cores)
+test: setup ## the test suite (10 to 20 minutes on 2 cores)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## the long proofs

@@ -18,7 +18,8 @@ from crm_spark.learning.registry import champion_metrics
 from crm_spark.report import facts
 from crm_spark.report.page import Summary, render_page
 from crm_spark.runs import finished_jobs
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.contract import Table
+from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER, PUBLICATION
@@ -49,12 +50,17 @@ def _about(job: Job) -> dict[str, object]:
         "run": {"run_id": _run_told(job), "env": job.config.env_name, "month": job.month, "cities": cities, "config": job.config.fingerprint},
         "source": {"name": env.source, "operator": source.operator, "description": source.description},
         "places": {
-            "recommendations": job.catalog.reference(RECOMMENDATION).removeprefix("delta.").strip("`"),
+            "recommendations": _place(job, RECOMMENDATION),
+            "the one offer": _place(job, CHOICE),
             "report": str(Path(env.var) / "summary.html"),
             "tables": env.catalog.root,
             "models": f"make mlflow-ui RUN={Path(env.var).name}",
         },
     }
+
+
+def _place(job: Job, table: Table) -> str:
+    return job.catalog.reference(table).removeprefix("delta.").strip("`")
 
 
 def _customers(job: Job) -> dict[str, object]:
