@@ -38,9 +38,10 @@ def rivals(seed: int) -> dict[str, Callable[[], Classifier]]:
     if find_spec("lightgbm"):
         import lightgbm
 
-        light = {"learning_rate": 0.03, "num_leaves": 15, "n_estimators": 450}
         found["lightgbm"] = lambda: lightgbm.LGBMClassifier(random_state=seed, verbose=-1)
-        found["lightgbm_tuned"] = lambda: lightgbm.LGBMClassifier(random_state=seed, verbose=-1, **light)
+        found["lightgbm_tuned"] = lambda: lightgbm.LGBMClassifier(
+            learning_rate=0.03, num_leaves=15, n_estimators=450, random_state=seed, verbose=-1
+        )
     return found
 
 
