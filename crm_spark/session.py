@@ -37,6 +37,7 @@ SETTINGS: Mapping[str, str] = {
     "spark.sql.optimizer.enableCsvExpressionOptimization": "false",  # pruning from_csv would hide lines with too many columns
     "spark.sql.codegen.hugeMethodLimit": "8000",
     "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",  # months are told as constants; each join by month would copy one side's plan into the other's
+    "spark.sql.optimizer.nestedSchemaPruning.enabled": "false",  # it moves coalesce(found, default)[0].part below a left join, where the default is lost
     "spark.sql.redaction.string.regex": REDACTED,
     "spark.redaction.string.regex": REDACTED,
     "spark.sql.requireAllClusterKeysForCoPartition": "false",  # rows that lie together by customer are joined by (month, customer) where they are

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
 from crm_spark.decisions.compile import compile_matrix
 from crm_spark.decisions.match import match, matrix_cells
@@ -180,6 +181,14 @@ def test_without_a_hit_or_a_default_the_hits_are_empty(frame):
 def test_a_matrix_without_rules_gives_its_default_and_needs_no_column(frame):
     compiled = compile_matrix(table("FIRST", {"x": "number"}, default={"give": "none"}))
     assert [h["rule"] for h in match(frame("other int", (1,)), compiled).first()["hits"]] == ["default"]
+
+
+def test_the_default_stays_whichever_part_of_the_hits_is_asked_for(frame):
+    compiled = compile_matrix(table("FIRST", {"x": "number"}, {"x": "> 5"}, default={"give": "none"}))
+    matched = match(frame("x double", (1.0,), (9.0,)), compiled)
+    assert sorted(row["rule"] for row in matched.select(F.get("hits", F.lit(0))["rule"].alias("rule")).collect()) == ["default", "r1"]
+    given = matched.select(F.get("hits", F.lit(0))["outputs"]["give"].alias("give")).collect()
+    assert sorted(row["give"] for row in given) == ["1", "none"]
 
 
 def test_a_rule_without_a_test_fires_for_everybody(frame):

@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     LOG.setLevel(logging.INFO)
     options = _parser().parse_args(argv)
     spark = open_session("bench", {"spark.master": "local[*]", "spark.driver.memory": options.memory})
+    spark.sparkContext.setLogLevel("OFF")  # that the chain is too long to be compiled is told by pages
     people = _customers(spark, int(options.rows), options.out / "data")
     records = [_measured(spark, people, name, int(options.rules), options.out) for name in STEPS]
     spark.stop()
