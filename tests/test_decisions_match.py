@@ -105,11 +105,12 @@ def by_hand(hit_policy, rules, row):
 rows = st.lists(st.fixed_dictionaries({column: st.sampled_from(values) for column, values in VALUES.items()}), min_size=60, max_size=60)
 
 
-@pytest.mark.parametrize("most_cells", [5_000_000, 1], ids=["grid", "bits"])
+@pytest.mark.parametrize(("most_cells", "most_branches"), [(5_000_000, 50), (1, 0)], ids=["grid", "bits, values searched"])
 @settings(max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None, derandomize=True)
 @given(drawn=st.lists(tables(), min_size=14, max_size=14), values=rows)
-def test_a_compiled_matrix_agrees_with_reading_the_table_rule_by_rule(spark, monkeypatch, most_cells, drawn, values):
+def test_a_compiled_matrix_agrees_with_reading_the_table_rule_by_rule(spark, monkeypatch, most_cells, most_branches, drawn, values):
     monkeypatch.setattr("crm_spark.decisions.compile.MOST_CELLS", most_cells)
+    monkeypatch.setattr("crm_spark.decisions.atoms.MOST_BRANCHES", most_branches)
     matched = spark.createDataFrame([(n, *(row[c] for c in KINDS)) for n, row in enumerate(values)], SCHEMA)
     for n, (hit_policy, rules) in enumerate(drawn):
         written_rules = [{column: text for column, (text, _) in rule.items()} for rule in rules]
@@ -194,6 +195,16 @@ def test_the_default_stays_whichever_part_of_the_hits_is_asked_for(frame):
 def test_a_rule_without_a_test_fires_for_everybody(frame):
     compiled = compile_matrix(table("FIRST", {"x": "number"}, {"x": "-"}))
     assert [h["rule"] for h in match(frame("other int", (1,)), compiled).first()["hits"]] == ["r1"]
+
+
+@pytest.mark.parametrize("most_cells", [5_000_000, 0], ids=["grid", "bits"])
+@pytest.mark.parametrize(("kind", "cell"), [("number", "not(< 5, >= 5)"), ("boolean", "not(true, false)")])
+def test_a_rule_that_no_value_meets_fires_for_nobody(monkeypatch, frame, most_cells, kind, cell):
+    monkeypatch.setattr("crm_spark.decisions.compile.MOST_CELLS", most_cells)
+    compiled = compile_matrix(table("FIRST", {"x": kind}, {"x": cell}, default={"give": "none"}))
+    rows = {"number": [(1.0,), (5.0,), (None,)], "boolean": [(True,), (False,), (None,)]}[kind]
+    matched = match(frame(f"x {'double' if kind == 'number' else kind}", *rows), compiled)
+    assert [h["rule"] for row in matched.collect() for h in row["hits"]] == ["default"] * 3
 
 
 def test_atoms_that_no_rule_tells_apart_are_one_class():

@@ -160,7 +160,13 @@ def contradictions(matrix: Matrix) -> list[str]:
 def axes_of(matrix: Matrix) -> tuple[Axis, ...]:
     """The inputs that tell rules apart, in column order."""
     axes = (_axis(column, kind, [r.tests.get(column, Anything()) for r in matrix.rules]) for column, kind in matrix.inputs.items())
-    return tuple(axis for axis in axes if axis.classes > 1)
+    return tuple(axis for axis in axes if axis.classes > 1 or _is_refused_by_a_rule(axis, matrix))
+
+
+def _is_refused_by_a_rule(axis: Axis, matrix: Matrix) -> bool:
+    """True if a rule tests the input such that no value, nor NULL, meets it."""
+    line = _Line(axis.points)
+    return any(not _matched_classes(axis, rule, line) for rule in matrix.rules)
 
 
 def _size(axes: Sequence[Axis]) -> int:
