@@ -25,6 +25,7 @@ LOG = logging.getLogger("crm_spark")
 MONTH = "2025-03"
 SEED = 7
 ENV = "bench"
+CUSTOMERS_A_PARTITION = 25_000
 Seconds = Mapping[str, float]
 
 
@@ -89,7 +90,7 @@ def _month(size: int, options: argparse.Namespace) -> Month:
     folder = (options.out / "month" / str(size)).resolve()
     summary = folder / "var" / "summary.json"
     if not (folder / "published").exists():
-        _configure(folder, options)
+        _configure(folder, size, options)
         common = ["--conf-dir", str(folder / "conf")]
         run_job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(folder / "raw"))
         run_job("run_month", *common, "--env", ENV, "--month", MONTH)
@@ -98,7 +99,7 @@ def _month(size: int, options: argparse.Namespace) -> Month:
     return Month(size, os.cpu_count() or 1, {job["job"]: job["seconds"] for job in jobs})
 
 
-def _configure(folder: Path, options: argparse.Namespace) -> None:
+def _configure(folder: Path, size: int, options: argparse.Namespace) -> None:
     for part in (options.conf_dir, options.conf_dir.resolve().parent / "mlflow"):
         shutil.copytree(part, folder / part.name, dirs_exist_ok=True)
     var = folder / "var"
@@ -107,7 +108,10 @@ def _configure(folder: Path, options: argparse.Namespace) -> None:
         "catalog": {"by": "path", "root": str(var / "tables")},
         "mlflow": {"tracking_uri": f"sqlite:///{var}/mlflow.db", "artifacts": f"{var}/mlartifacts", "experiment": ENV},
         "pseudonym": {"create": True, "key_file": str(folder / "pseudonym.key")},
-        "spark": {"spark.master": "local[*]", "spark.driver.memory": options.memory, "spark.checkpoint.dir": str(var / "checkpoints")},
+        "spark": {
+            "spark.master": "local[*]", "spark.driver.memory": options.memory, "spark.checkpoint.dir": str(var / "checkpoints"),
+            "spark.sql.shuffle.partitions": str(max(4, size // CUSTOMERS_A_PARTITION)),
+        },
     }  # fmt: skip
     var.mkdir(exist_ok=True)
     (folder / "conf" / "env" / f"{ENV}.yml").write_text(json.dumps(environment), encoding="utf-8")
