@@ -196,7 +196,8 @@ def test_what_changed_is_told_as_a_planner_would_say_it(conf, capsys):
     (conf / "matrices/virtual_network.yml").unlink()
     assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "core_retention: rule 'locked_in_core' is gone; it said: if value_grade high, mid-high and bundle_none_or_ending false: policy_group 7, main_policy FAMILY_NET",
+        "core_retention: rule 'locked_in_core' is gone; it said: if value_grade high, mid-high and bundle_none_or_ending false: "
+        "policy_group 7, main_policy FAMILY_NET",
         "core_retention: rule 'new_low_arpu' asks tenure_months < 18, before < 12",
         f"core_retention: new rule 'last_of_all' after '{names[-1]}': if tenure_months > 100: main_policy LOYALTY_POINTS_DOUBLE",
         "core_retention: rule 'tied_and_valuable' now stands on top",
