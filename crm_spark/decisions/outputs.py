@@ -16,7 +16,7 @@ ONE_TO_ONE, MASS, NONE = OFFER_MODES = ("one-to-one", "mass", "none")
 CANDIDATES = "candidates"  # outputs key: the policies a rule proposes, in order, parted by commas
 CLOSED = "closed"  # outputs key: the policies of the families that a rule does not open, parted by commas
 PROPOSING: tuple[OutputKind, ...] = ("policy", "policy_group", "policy_list")
-PRESENT, LATENT = NEED_KINDS = ("present", "latent")
+NEED_KINDS = ("present", "latent")
 _EXCEPT = re.compile(r"not\s*\((.*)\)")
 _SHOWN = re.compile(r"\{[^{}]+\}")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
@@ -44,8 +44,8 @@ def read_outputs(
         outputs |= {column: text} if text else {}
     problems += _main_outside(found, kinds)
     order = (*found.get("policy", ()), *found.get("policy_list", ()), *found.get("policy_group", ()))
-    told = {CANDIDATES: dict.fromkeys(order), CLOSED: found.get("families", ())}
-    return outputs | {key: ",".join(ids) for key, ids in told.items() if ids}, problems
+    made = {CANDIDATES: dict.fromkeys(order), CLOSED: found.get("families", ())}
+    return outputs | {key: ",".join(ids) for key, ids in made.items() if ids}, problems
 
 
 Read = tuple[str, tuple[str, ...]]  # canonical text, policies it stands for
@@ -106,8 +106,8 @@ def _families(cell: str, policies: Mapping[str, Policy]) -> Read:
     unknown = [f for f in named if f not in known]
     if unknown:
         raise ValueError("; ".join(f"unknown family '{f}'{did_you_mean(f, known)}" for f in unknown))
-    is_closed = set(named) if inside or cell == "all" else set(known) - set(named)
-    return cell, tuple(p.policy_id for p in policies.values() if p.family in is_closed)
+    closed = set(named) if inside or cell == "all" else set(known) - set(named)
+    return cell, tuple(p.policy_id for p in policies.values() if p.family in closed)
 
 
 def _need(cell: str, _: Mapping[str, Policy]) -> Read:
