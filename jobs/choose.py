@@ -14,7 +14,6 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Choosing
 from crm_spark.decisions.allocation import Allocation, allocate
 from crm_spark.decisions.capacity import Customers, allotted
 from crm_spark.decisions.choosing import Plans, choice_exclusions, choice_rows, choices, drawn_alone, judged_candidates, less, packed
@@ -47,7 +46,7 @@ def run(job: Job) -> None:
     customers = customers.join(recommended, on=list(KEY), how="left")
     consents = job.read(CONTACT_CONSENT, optional=True)
     plans = Plans(job.month, choosing, matrices.policies, _consent_is_known(job, customers, consents))
-    contacts = contacts_by_person(_history(job, choosing), job.read(CUSTOMER_VIEW, all_cities=True), plans.days[0], choosing.contact.refused_days)
+    contacts = contacts_by_person(_history(job, plans), job.read(CUSTOMER_VIEW, all_cities=True), plans.days[0], choosing.contact.refused_days)
     judged = judged_candidates(customers, contacts, consents, plans).persist()
     options = space(_cities(judged, job), matrices.policies, tuple(choosing.channels), [str(day) for day in plans.days], choosing.limits)
     packs = packed(judged, options).persist()
@@ -133,10 +132,11 @@ def _consent_is_known(job: Job, customers: DataFrame, consents: DataFrame) -> bo
     return known
 
 
-def _history(job: Job, choosing: Choosing) -> DataFrame:
+def _history(job: Job, plans: Plans) -> DataFrame:
     """Contacts of the months that any contact rule looks back on; a month of which none is told has those that were planned for it."""
-    caps = [cap.days for cap in choosing.contact.caps]
-    reach = max([choosing.contact.refused_days, choosing.contact.rest.days + choosing.contact.rest.within_days, *caps])
+    contact = plans.choosing.contact
+    pauses = [policy.push_every_days or 0 for policy in plans.policies.values()]
+    reach = max([contact.refused_days, contact.rest.days + contact.rest.within_days, *(cap.days for cap in contact.caps), *pauses])
     months = window(job.month, 1 + reach // DAYS_A_MONTH)
     told = job.read(CONTACT_HISTORY, months, optional=True, all_cities=True).select("user_id", "person_id", "day", "channel", "policy_id", "outcome")
     seen = set(job.months_of(CONTACT_HISTORY))

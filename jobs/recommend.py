@@ -3,7 +3,7 @@
 The matrices are compiled in memory, without the rules that compile_matrices told as skipped (all cities are judged). The set must be
 approved and in force for every city (conf/approvals.csv), and is kept word for word in ops.matrix_history. Writes decision.recommendation
 (exactly one row per customer), of whose offers choose.py takes one, and decision.exclusion; every candidate stands in one of them, or
-the job fails.
+the job fails. The needs that matrices tell go to decision.opportunity.
 
     spark-submit jobs/recommend.py --env demo --month 2025-03
 """
@@ -13,17 +13,17 @@ from pyspark.sql import functions as F
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import decision_input, usable_matrices
 from crm_spark.decisions.load import input_names, matrices_of
-from crm_spark.decisions.recommend import decide, exclusions, recommendations, unreconciled
+from crm_spark.decisions.recommend import decide, exclusions, opportunities, recommendations, unreconciled
 from crm_spark.errors import ContractError
 from crm_spark.job import Job, entry
 from crm_spark.matrix_sets import cities_of, in_force, remember
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.decision import EXCLUSION, OPPORTUNITY, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
 
 
 def run(job: Job) -> None:
-    """Write decision.recommendation and decision.exclusion."""
+    """Write decision.recommendation, decision.exclusion and decision.opportunity."""
     matrices = matrices_of(job.config)
     view, index = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, PERSONAL_INDEX))
     everybody = decision_input(view, index, *input_names(job.config), matrices)
@@ -32,10 +32,11 @@ def run(job: Job) -> None:
     compiled = compile_all(usable)
     remember(job, approvals, skipped)
     customers = everybody.where(F.col("city").isin(*job.cities)) if job.cities else everybody
-    decided = decide(customers, compiled, usable.policies, job.month, usable.settings.conditions).persist()  # both tables are written from it
+    decided = decide(customers, compiled, usable.policies, job.month, usable.settings.conditions).persist()  # all three are written from it
     try:
         job.write(recommendations(decided, compiled, job.config.matrices.version), RECOMMENDATION)
         job.write(exclusions(decided), EXCLUSION)
+        job.write(opportunities(decided), OPPORTUNITY)
     finally:
         decided.unpersist()
     _refuse_losses(job)

@@ -19,7 +19,7 @@ from crm_spark.report import facts
 from crm_spark.report.page import Summary, render_page
 from crm_spark.runs import finished_jobs
 from crm_spark.tables.contract import Table
-from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
+from crm_spark.tables.decision import CHOICE, EXCLUSION, OPPORTUNITY, RECOMMENDATION
 from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER, PUBLICATION
@@ -27,7 +27,7 @@ from crm_spark.tables.raw import QUARANTINE
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
 from crm_spark.threads import at_once
 
-DIGESTED = (CUSTOMER_VIEW, VALUE_SCORE, MODEL_SCORE, SEGMENT, RECOMMENDATION, EXCLUSION)
+DIGESTED = (CUSTOMER_VIEW, VALUE_SCORE, MODEL_SCORE, SEGMENT, RECOMMENDATION, EXCLUSION, OPPORTUNITY)
 # A registry's version numbers say nothing of the answer: a replay with the same models in another registry must be equal (ADR 5).
 WITHOUT = {MODEL_SCORE.full_name: ("model_version",), RECOMMENDATION.full_name: ("model_versions",)}
 
@@ -79,6 +79,8 @@ def _customers(job: Job) -> dict[str, object]:
         "policies": policies,
         "examples": facts.examples(recommendations),
         "exclusions": facts.exclusions(job.read(EXCLUSION)),
+        "tiers": facts.tiers(recommendations),
+        "needs": facts.needs(job.read(OPPORTUNITY, optional=True)),
         "quarantine": facts.quarantine_reasons(quarantined),
     }
 

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Campaign, Holdout, Hours, Limit, load_choosing
+from crm_spark.config.choosing import Campaign, Holdout, Limit, load_choosing
 from crm_spark.config.decisions import Condition
+from crm_spark.config.hours import Hours
 from crm_spark.config.settings import load_settings
 from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.limits import capacities, space
@@ -182,7 +183,7 @@ def test_a_scarce_offer_goes_to_whom_it_is_worth_most_and_the_others_have_the_ne
     assert (paper["capacity"], paper["of"], paper["most"], paper["used"]) == ("paper", "", 2.0, 2.0) and paper["price"] > 0
     assert {name for name, row in chosen.items() if row["policy_id"] == "NEWSPAPER_TRIAL"} == {"plain", "reader"}
     row = chosen["reader"]
-    assert (row["arm"], row["channel"], row["send_from"], row["send_until"]) == ("target", "sms", "09:00", "20:00")
+    assert (row["arm"], row["channel"], row["send_from"], row["send_until"]) == ("target", "sms", "17:00", "19:00"), "the window of the policy"
     assert row["day"].strftime("%Y-%m") == "2025-04" and row["selection_probability"] == 1.0 and row["lost_by"] > 0
     assert why(made, "reader") == {"FETION_START": ("arbitration", "outscored")}
     assert chosen["second number"]["policy_id"] == "FETION_START"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -10,8 +11,20 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Cap, Channel, Contact, Hours, Rest
-from crm_spark.decisions.contact import consent_reason, contacts_by_person, days_of, may_send, rests_until, send_hours, within_caps
+from crm_spark.config.choosing import Cap, Channel, Contact, Rest
+from crm_spark.config.hours import Hours
+from crm_spark.config.policies import load_policies
+from crm_spark.decisions.contact import (
+    consent_reason,
+    contacts_by_person,
+    days_of,
+    may_send,
+    rests_until,
+    send_hours,
+    with_contact_reasons,
+    within_limits,
+)
+from tests.decision_support import CONF
 
 BEGINS = date(2025, 4, 1)
 DAYS = [BEGINS + timedelta(days=i) for i in range(30)]
@@ -69,28 +82,57 @@ def test_the_days_allowed_are_those_of_brute_force(spark, people):
             assert not both or told[f"p{i // 2}"][name] == expected, (name, both)
 
 
-planned = st.lists(st.tuples(st.integers(0, 29), st.sampled_from(sorted(CHANNELS))), min_size=1, max_size=5)
+EVERY = {"NEWS": 5, "TONE": 40, "FREE": None}  # days between two contacts about a policy
+SHEET = load_policies(CONF / "policies.csv")
+PUSHED = {name: replace(SHEET["NEWSPAPER_TRIAL"], policy_id=name, channels=tuple(CHANNELS), push_every_days=days) for name, days in EVERY.items()}
+about = st.tuples(before, st.sampled_from(sorted(CHANNELS)), st.sampled_from(sorted(EVERY)))
+planned = st.lists(st.tuples(st.integers(0, 29), st.sampled_from(sorted(CHANNELS)), st.sampled_from(sorted(EVERY))), min_size=1, max_size=5)
+histories = st.lists(st.lists(about, max_size=7), min_size=60, max_size=60)
+CONTACTS = "person_id string, contacts array<struct<day:date,channel:string,policy_id:string>>"
+
+
+def too_soon(contacts, new):
+    """True if a contact about the same policy lies less than its days before."""
+    day, _, policy = new
+    return any(p == policy and (day - d).days < (EVERY[policy] or 0) for d, _, p in contacts)
 
 
 @BATCH
-@given(histories=people, plans=st.lists(planned, min_size=60, max_size=60))
-def test_numbers_of_one_person_share_its_caps_across_the_end_of_the_month(spark, histories, plans):
-    kept = [[(day, channel) for day, channel, _ in history] for history in histories]
-    contacts = spark.createDataFrame(
-        [(f"p{i}", sorted(held)) for i, held in enumerate(kept) if held], "person_id string, contacts array<struct<day:date,channel:string>>"
-    )
-    rows = [("X", "2025-03", f"p{i}n{n}", f"p{i}", DAYS[d], by) for i, plan in enumerate(plans) for n, (d, by) in enumerate(plan)]
-    frame = spark.createDataFrame(rows, "city string, month string, user_id string, person_id string, day date, channel string")
-    admitted = {row["user_id"]: row["is_admitted"] for row in within_caps(frame, contacts, CAPS).collect()}
-    assert len(admitted) == len(rows)
+@given(histories=histories, plans=st.lists(planned, min_size=60, max_size=60))
+def test_numbers_of_one_person_share_its_caps_and_pauses_across_the_end_of_the_month(spark, histories, plans):
+    contacts = spark.createDataFrame([(f"p{i}", sorted(held)) for i, held in enumerate(histories) if held], CONTACTS)
+    rows = [("X", "2025-03", f"p{i}n{n}", f"p{i}", DAYS[d], by, policy) for i, plan in enumerate(plans) for n, (d, by, policy) in enumerate(plan)]
+    frame = spark.createDataFrame(rows, "city string, month string, user_id string, person_id string, day date, channel string, policy_id string")
+    refused = {row["user_id"]: row["refused"] for row in within_limits(frame, contacts, CAPS, PUSHED).collect()}
+    assert len(refused) == len(rows)
     for i, plan in enumerate(plans):
-        held = list(kept[i])
-        for d, n in sorted((d, f"p{i}n{n}") for n, (d, _) in enumerate(plan)):
-            new = (DAYS[d], plan[int(n.split("n")[1])][1])
-            fits = adds_no_breach(held, new, CAPS)
-            assert admitted[n] == fits
-            held += [new] * fits
-        assert keeps_caps(held, CAPS) or not keeps_caps(kept[i], CAPS), "only what was sent before can break a cap"
+        held = list(histories[i])
+        for d, n in sorted((d, f"p{i}n{n}") for n, (d, _, _) in enumerate(plan)):
+            new = (DAYS[d], *plan[int(n.split("n")[1])][1:])
+            is_capped = not adds_no_breach([c[:2] for c in held], new[:2], CAPS)
+            expected = "frequency_cap" if is_capped else "pushed_recently" if too_soon(held, new) else None
+            assert refused[n] == expected
+            held += [new] * (expected is None)
+        before = [c[:2] for c in histories[i]]
+        assert keeps_caps([c[:2] for c in held], CAPS) or not keeps_caps(before, CAPS), "only what was sent before can break a cap"
+
+
+@BATCH
+@given(histories=histories)
+def test_a_policy_comes_again_only_after_its_days_and_what_then_has_no_day_says_so(spark, histories):
+    """Without caps and rest: the days left are all that lie far enough behind the person's last contact about the policy, and one of them is drawn."""
+    candidates = [(policy, channel, "new_service") for policy in EVERY for channel in CHANNELS]
+    schema = "user_id string, month string, " + CONTACTS + ", refusals array<date>, taken array<string>, refused array<string>"
+    rows = [(f"u{i}", "2025-03", f"p{i}", sorted(held) or None, [], [], []) for i, held in enumerate(histories)]
+    offered = F.array(*(F.struct(*(F.lit(v).alias(c) for v, c in zip(one, ("policy_id", "channel", "goal"), strict=True))) for one in candidates))
+    people = spark.createDataFrame(rows, schema).withColumns({"candidates": offered, "consent_marketing": F.lit(True), "consents": F.lit(None).cast(CONSENTS)})
+    free = Contact(RULES.hours, (), RULES.rest)
+    told = with_contact_reasons(people, CHANNELS, free, PUSHED, DAYS, True).select("user_id", F.inline("candidates")).collect()
+    assert len(told) == len(candidates) * len(histories)
+    for row in told:
+        held = histories[int(row["user_id"][1:])]
+        allowed = [d for d in DAYS if d.isoweekday() in CHANNELS[row["channel"]].weekdays and not too_soon(held, (d, "", row["policy_id"]))]
+        assert (row["day"] in allowed, row["reason"]) == (bool(allowed), None if allowed else "pushed_recently")
 
 
 def test_two_refusals_within_fifteen_days_are_thirty_days_of_rest(frame):

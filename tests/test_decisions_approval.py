@@ -180,14 +180,14 @@ def test_a_file_name_never_leads_out_of_the_set(name, tmp_path):
 
 
 def test_what_changed_is_told_as_a_planner_would_say_it(conf, capsys):
-    sheet = conf / "matrices/retention.csv"
+    sheet = conf / "matrices/core_retention.csv"
     lines = sheet.read_text(encoding="utf-8").splitlines()
     named = {line.split(",")[0]: line for line in lines[1:]}
     names = list(named)
     kept = [name for name in names if name != "locked_in_core"]
     kept.insert(0, kept.pop(2))  # tied_and_valuable goes to the top
-    rows = [named[name].replace("new_low_arpu,< 12", "new_low_arpu,< 18") for name in kept]
-    rows.append("last_of_all,> 100,-,-,-,-,-,-,-,-,,LOYALTY_POINTS_DOUBLE,,")
+    rows = [named[name].replace('new_low_arpu,"high, mid-high",< 12', 'new_low_arpu,"high, mid-high",< 18') for name in kept]
+    rows.append("last_of_all,-,> 100,-,-,-,-,-,-,-,,LOYALTY_POINTS_DOUBLE,,")
     sheet.write_text("\n".join([lines[0], *rows]) + "\n", encoding="utf-8")
     edit(conf / "matrices/traffic.yml", "hit_policy: RULE ORDER", "hit_policy: FIRST")
     edit(conf / "policies.csv", ",24,2000", ",29,2000")
@@ -196,10 +196,11 @@ def test_what_changed_is_told_as_a_planner_would_say_it(conf, capsys):
     (conf / "matrices/virtual_network.yml").unlink()
     assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "retention: rule 'locked_in_core' is gone; it said: if bundle_none_or_ending false and value_grade high, mid-high: policy_group 7, main_policy FAMILY_NET",
-        "retention: rule 'new_low_arpu' asks tenure_months < 18, before < 12",
-        f"retention: new rule 'last_of_all' after '{names[-1]}': if tenure_months > 100: main_policy LOYALTY_POINTS_DOUBLE",
-        "retention: rule 'tied_and_valuable' now stands on top",
+        "core_retention: rule 'locked_in_core' is gone; it said: if value_grade high, mid-high and bundle_none_or_ending false: "
+        "policy_group 7, main_policy FAMILY_NET",
+        "core_retention: rule 'new_low_arpu' asks tenure_months < 18, before < 12",
+        f"core_retention: new rule 'last_of_all' after '{names[-1]}': if tenure_months > 100: main_policy LOYALTY_POINTS_DOUBLE",
+        "core_retention: rule 'tied_and_valuable' now stands on top",
         "traffic: hit_policy is FIRST, before RULE ORDER",
         "virtual_network: the matrix is gone",
         "policies: PREPAY_100_GET_260: unit_cost_yuan is 29, before 24",

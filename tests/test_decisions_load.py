@@ -1,9 +1,11 @@
 """Matrices and policies as files: what is wrong is told with file, row and column, all at once, before any data is read."""
 
+import csv
 import shutil
 
 import pytest
 
+from crm_spark.config.hours import Hours
 from crm_spark.config.policies import group_members, load_policies
 from crm_spark.config.settings import load_settings
 from crm_spark.decisions.load import input_names, matrices_of
@@ -52,6 +54,7 @@ def test_the_shipped_matrices_load_and_answer_every_question_of_the_domain():
     matrices = {m.name: m for m in shipped().matrices}
     assert set(matrices) == {
         "priority",
+        "core_retention",
         "retention",
         "new_service",
         "traffic",
@@ -60,8 +63,10 @@ def test_the_shipped_matrices_load_and_answer_every_question_of_the_domain():
         "retrieval_new_service",
         "retrieval_traffic",
         "retrieval_virtual_network",
+        "treatment",
+        "needs",
     }
-    assert {n for n, m in matrices.items() if m.hit_policy == "RULE ORDER"} == {"new_service", "traffic"}
+    assert {n for n, m in matrices.items() if m.hit_policy == "RULE ORDER"} == {"new_service", "traffic", "needs"}
     assert {m.goal for m in matrices.values() if m.output("offer_mode")} == {"retention", "traffic", "new_service", "virtual_network"}
     assert all(m.default for m in matrices.values() if m.output("goals") or m.output("offer_mode"))
 
@@ -264,6 +269,57 @@ def test_the_version_changes_with_the_content_and_only_with_it(folder):
     assert changed["retention"] != before["retention"] and changed["priority"] == before["priority"]
     (folder / "decisions.yml").write_text("return_rate_3q: each\n", encoding="utf-8")
     assert not set(versions().values()) & set(changed.values()), "a shared setting touches every matrix"
+
+
+def with_cell(folder, policy, column, text):
+    """The shipped policies with another text in one cell."""
+    with (CONF / "policies.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (folder / "policies.csv").open("w", encoding="utf-8", newline="") as file:
+        sheet = csv.DictWriter(file, list(rows[0]))
+        sheet.writeheader()
+        sheet.writerows({**row, column: text} if row["policy_id"] == policy else row for row in rows)
+    return folder / "policies.csv"
+
+
+def test_push_frequency_and_send_window_stand_beside_the_policy(folder):
+    paper = load_policies(with_cell(folder, "NEWSPAPER_TRIAL", "push_every_days", "14"))["NEWSPAPER_TRIAL"]
+    assert (paper.push_every_days, paper.send_window) == (14, Hours("17:00", "19:00")), "commuters read on their way home"
+    free = load_policies(with_cell(folder, "NEWSPAPER_TRIAL", "send_window", ""))["NEWSPAPER_TRIAL"]
+    assert free.send_window is None
+
+
+@pytest.mark.parametrize(("column", "text", "told"), [
+    ("push_every_days", "0", "'0' is not a number of days, from 1"),
+    ("push_every_days", "weekly", "'weekly' is not a number of days, from 1"),
+    ("send_window", "17:00", "'17:00' is no window (as in 17:00-19:00)"),
+    ("send_window", "5pm-7pm", "'5pm' is no time of the day (as in 09:00)"),
+    ("send_window", "19:00-17:00", "begin 19:00 must lie before end 17:00"),
+])  # fmt: skip
+def test_a_push_frequency_or_window_that_cannot_be_meant_is_told_with_its_place(folder, column, text, told):
+    with_cell(folder, "VPN_GROUP", column, text)
+    assert any(p.endswith(f"(VPN_GROUP), column '{column}': {told}") for p in problems(folder))
+
+
+def test_a_sheet_of_policies_from_before_those_columns_still_reads(folder):
+    """Past decisions are made again from the sheets of their run."""
+    sheet = folder / "policies.csv"
+    with sheet.open(encoding="utf-8", newline="") as file:
+        rows = [{c: cell for c, cell in row.items() if c not in ("push_every_days", "send_window")} for row in csv.DictReader(file)]
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assert {(p.push_every_days, p.send_window) for p in load_policies(sheet).values()} == {(None, None)}
+
+
+def test_every_group_of_the_shipped_policies_stands_in_the_order_of_discount_strength():
+    policies = load_policies(CONF / "policies.csv")
+    groups = group_members(policies)
+    assert len(groups) == 9
+    for group, members in groups.items():
+        strengths = [policies[p].discount_strength for p in members]
+        assert strengths == sorted(strengths, reverse=True) and {p for p in policies if policies[p].group == group} == {*members}
 
 
 def test_settings_are_strict(folder):

@@ -20,7 +20,7 @@ from crm_spark.job import Job
 from crm_spark.locks import Locks
 from crm_spark.runs import load_versions
 from crm_spark.tables.catalog import Catalog
-from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, RECOMMENDATION
+from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, OPPORTUNITY, RECOMMENDATION
 from crm_spark.tables.declared import TABLES
 from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -129,6 +129,17 @@ def test_every_candidate_was_chosen_or_excluded(month):
     recommended = month.read(RECOMMENDATION).select(F.explode("candidates").alias("goal", "proposed"), "offers")
     proposed, offered = recommended.agg(F.sum("proposed"), F.sum(F.size(F.filter("offers", lambda o: o["goal"] == F.col("goal"))))).first()
     assert proposed == offered + month.read(EXCLUSION).where("stage IN ('eligibility', 'matrices')").count() > 0
+
+
+def test_needs_are_published_each_once_and_every_customer_stands_in_a_tier(month):
+    told = month.read(OPPORTUNITY)
+    assert told.count() == told.select(*OPPORTUNITY.key).distinct().count() > SIZE
+    assert {row["kind"] for row in told.select("kind").distinct().collect()} == {"present", "latent"}
+    assert told.where("reason LIKE '%{%' OR score IS NULL OR goal IS NULL").count() == 0
+    tiers = {row["tier"]: row["count"] for row in month.read(RECOMMENDATION).groupBy("tier").count().collect()}
+    assert {"rewarding", "profitable", "modest", "unprofitable"} <= set(tiers) and None not in tiers
+    closed = month.read(EXCLUSION).where("reason = 'treatment'")
+    assert closed.count() > 0 and closed.where("stage <> 'eligibility'").count() == 0
 
 
 @pytest.mark.slow

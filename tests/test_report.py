@@ -10,7 +10,7 @@ import pytest
 import crm_spark
 from crm_spark.report import facts
 from crm_spark.report.page import render_page, render_text
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.decision import EXCLUSION, OPPORTUNITY, RECOMMENDATION
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT_PROFILE
 
 
@@ -97,6 +97,17 @@ EXAMPLE = {
 }  # fmt: skip
 
 
+NEED = {"need": "VPN", "kind": "latent", "goal": "virtual_network", "customers": 3, "mean_score": 51.5}
+
+
+def test_needs_and_value_tiers_are_counted(rows, recommendations):
+    of = [{"need": "VPN", "goal": "virtual_network", **one} for one in ({"kind": "latent", "score": 50.0}, {"kind": "latent", "score": 53.0}, {"kind": "present"})]
+    found = facts.needs(rows(OPPORTUNITY, *of))
+    assert found == [{**NEED, "customers": 2}, {**NEED, "kind": "present", "customers": 1, "mean_score": None}]
+    tiered = rows(RECOMMENDATION, {"tier": "modest", "offers": [("traffic", 1, "T", 1, "m", "r")]}, {"tier": "modest", "offers": []}, {"offers": []})
+    assert facts.tiers(tiered) == [{"tier": "modest", "customers": 2, "with_an_offer": 1}, {"tier": None, "customers": 1, "with_an_offer": 0}]
+
+
 @pytest.fixture
 def summary():
     city = {
@@ -117,7 +128,8 @@ def summary():
         "cities": [city],
         "priorities": [{"priority": "retention", "customers": 2}],
         "policies": [{"goal": "retention", "policy": "P1", "customers": 2, "name": "Refer a friend (老带新)"}],
-        "examples": [EXAMPLE], "exclusions": [], "quarantine": [], "models": [], "segments": [], "empty_columns": ["peers"], "ingest": [],
+        "examples": [EXAMPLE], "exclusions": [], "tiers": [], "needs": [NEED], "quarantine": [], "models": [], "segments": [], "empty_columns": ["peers"],
+        "ingest": [],
         "coverage": [{"kind": "model", "subject": "churn", "status": "skipped", "reason": "no label"}],
         "jobs": [{"job": "ingest", "seconds": 1.5}],
         "digests": {"decision.recommendation": "ab"},
@@ -130,6 +142,7 @@ def test_the_page_shows_charts_and_reasons_and_escapes_what_came_from_data(summa
     assert page.count("<svg") == 3
     assert "N1, N2" in page and "retention &gt; traffic" in page and "[" not in page.split("<h3>Examples</h3>")[1], "no Python lists"
     assert "Refer a friend (老带新)" in page.split("The policies by their ids")[0], "charts name policies, in any script"
+    assert "<td>VPN</td>" in page and "51.5" in page
     assert "no label" in page and "&lt;b&gt;A&lt;/b&gt;" in page and "<b>A</b>" not in page
 
 

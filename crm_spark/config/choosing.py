@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from crm_spark.config.hours import Hours
 from crm_spark.config.policies import Goal, Policy
 from crm_spark.config.strict import merge, parse, read_yaml
 from crm_spark.errors import ConfigError, did_you_mean
@@ -16,28 +16,7 @@ Dimension = Literal["city", "channel", "policy", "group", "goal", "day"]
 Unit = Literal["offers", "yuan"]
 Goals = tuple[Goal, ...]
 GOALS: Goals = get_args(Goal)
-_CLOCK = re.compile(r"([01]\d|2[0-4]):[0-5]\d")
 EVERY_DAY = (1, 2, 3, 4, 5, 6, 7)
-
-
-@dataclass(frozen=True)
-class Hours:
-    """A span of the day, `begin` included and `end` excluded, local time of the city, as "09:00"."""
-
-    begin: str
-    end: str
-
-    def __post_init__(self) -> None:
-        wrong = [text for text in (self.begin, self.end) if not _CLOCK.fullmatch(text) or text > "24:00"]
-        if wrong:
-            raise ValueError(f"'{wrong[0]}' is no time of the day (as in 09:00)")
-        if self.begin >= self.end:
-            raise ValueError(f"begin {self.begin} must lie before end {self.end}")
-
-    def within(self, other: Hours) -> Hours | None:
-        """What both spans share; None if nothing."""
-        begin, end = max(self.begin, other.begin), min(self.end, other.end)
-        return Hours(begin, end) if begin < end else None
 
 
 @dataclass(frozen=True)
@@ -175,7 +154,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Choosing:
-    """All of it. `propensities` name, per policy, the model whose score is the chance that it is taken; `windows` the hours of a policy."""
+    """All of it. `propensities` name, per policy, the model whose score is the chance that it is taken."""
 
     channels: dict[str, Channel]
     worth: dict[str, Worth]
@@ -183,7 +162,6 @@ class Choosing:
     holdout: Holdout
     weights: Weights = Weights()
     propensities: dict[str, str] = field(default_factory=dict)
-    windows: dict[str, Hours] = field(default_factory=dict)
     campaigns: dict[str, Campaign] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
 
@@ -208,7 +186,6 @@ class Choosing:
         """(place, kind, names) of everything that is named."""
         yield "propensities", "policies", self.propensities
         yield "propensities", "models", self.propensities.values()
-        yield "windows", "policies", self.windows
         yield "contact.caps", "channels", [cap.channel for cap in self.contact.caps if cap.channel]
         for place, one in [(f"limits.{limit.name}", limit) for limit in self.limits]:
             yield place, "policies", one.policies

@@ -23,7 +23,10 @@ from crm_spark.errors import ConfigError, did_you_mean
 Kind = Literal["number", "string", "boolean", "date"]
 HitPolicy = Literal["UNIQUE", "ANY", "FIRST", "PRIORITY", "RULE ORDER", "OUTPUT ORDER", "COLLECT"]
 Aggregation = Literal["LIST", "MIN", "MAX", "SUM", "COUNT"]
-OutputKind = Literal["text", "number", "goals", "offer_mode", "policy", "policy_group", "policy_list"]
+OutputKind = Literal[
+    "text", "number", "goals", "offer_mode", "policy", "policy_group", "policy_list", "tier", "families", "need", "need_kind", "score", "goal"
+]  # fmt: skip
+OF_A_NEED: tuple[OutputKind, ...] = ("need", "need_kind", "score", "goal")  # what a rule that tells a need gives, all four
 Part = TypeVar("Part")
 
 
@@ -97,6 +100,11 @@ class MatrixSpec:
             raise ValueError(f"aggregation {self.aggregation} is for hit_policy COLLECT and one output")
         if self.aggregation in ("MIN", "MAX", "SUM") and [*self.outputs.values()] != ["number"]:
             raise ValueError(f"aggregation {self.aggregation} needs an output of type number")
+        given = set(self.outputs.values())
+        if given & set(OF_A_NEED) and (missing := [kind for kind in OF_A_NEED if kind not in given]):
+            raise ValueError(f"a need has outputs of the types {', '.join(OF_A_NEED)}; missing: {', '.join(missing)}")
+        if self.goal and (auxiliary := sorted(given & {"tier", "families", *OF_A_NEED})):
+            raise ValueError(f"a matrix with an output of type {auxiliary[0]} serves no goal of its own: leave `goal` away")
 
 
 @dataclass(frozen=True)

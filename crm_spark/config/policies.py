@@ -9,9 +9,11 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal, get_args
 
+from crm_spark.config.hours import Hours
 from crm_spark.config.sheet import Sheet, SheetRow, day, listed, needed, read_sheet
 from crm_spark.errors import ConfigError, did_you_mean
 
+OPTIONAL = ("push_every_days", "send_window")  # columns that a sheet may leave out, as those of earlier runs do
 Goal = Literal["retention", "traffic", "new_service", "virtual_network"]
 
 
@@ -19,7 +21,8 @@ Goal = Literal["retention", "traffic", "new_service", "virtual_network"]
 class Policy:
     """One policy. `group` gathers policies of like strength; `service` is what the customer would get and must not hold already.
 
-    `discount_strength` is the share of what the customer receives that is given, 0-1; it orders the policies of a group.
+    `discount_strength` is the share of what the customer receives that is given, 0-1; it orders the policies of a group. A contact
+    about it comes no sooner than `push_every_days` after the last one, and within `send_window`.
     """
 
     policy_id: str
@@ -38,6 +41,8 @@ class Policy:
     valid_to: date
     channels: tuple[str, ...]
     wording: str
+    push_every_days: int | None = None
+    send_window: Hours | None = None
 
     def out_of_date(self, day: date) -> str | None:
         """`expired` or `not_yet_valid` on that day, None while it may be offered."""
@@ -47,7 +52,8 @@ class Policy:
 def load_policies(path: Path, services: Sequence[str] = ()) -> dict[str, Policy]:
     """Policies by id; ConfigError names every wrong cell by row and column. `services` are the known service codes, if they are."""
     sheet = read_sheet(path)
-    problems = sheet.header_problems(tuple(f.name for f in fields(Policy)))
+    columns = tuple(f.name for f in fields(Policy))
+    problems = sheet.header_problems(tuple(c for c in columns if c not in OPTIONAL), OPTIONAL)
     if problems:
         raise ConfigError(problems)
     policies: dict[str, Policy] = {}
@@ -76,7 +82,7 @@ def _policy(sheet: Sheet, row: SheetRow, problems: list[str]) -> Policy:
     values: dict[str, object] = {}
     for column, convert in _CONVERT.items():
         try:
-            values[column] = convert(row.cells[column])
+            values[column] = convert(row.cells.get(column, ""))
         except (ValueError, InvalidOperation) as error:
             values[column] = None
             problems.append(f"{sheet.place(row, column, row.cells['policy_id'])}: {_told(error, row.cells[column])}")
@@ -136,8 +142,22 @@ def _months(cell: str) -> int:
     return int(cell or 0)
 
 
+def _days(cell: str) -> int | None:
+    if cell and not (cell.isdecimal() and int(cell)):
+        raise ValueError(f"'{cell}' is not a number of days, from 1")
+    return int(cell) if cell else None
+
+
+def _window(cell: str) -> Hours | None:
+    begin, dash, end = cell.partition("-")
+    if cell and not dash:
+        raise ValueError(f"'{cell}' is no window (as in 17:00-19:00)")
+    return Hours(begin.strip(), end.strip()) if cell else None
+
+
 _CONVERT: dict[str, Callable[[str], object]] = {
     "policy_id": _identifier, "name": needed, "family": needed, "goal": _goal, "service": _optional, "group": _optional,
     "discount_strength": _share, "bundle_class": _bundle_class, "prepay_yuan": _money, "gift_yuan": _money, "term_months": _months,
     "unit_cost_yuan": _money, "valid_from": day, "valid_to": day, "channels": listed, "wording": needed,
+    "push_every_days": _days, "send_window": _window,
 }

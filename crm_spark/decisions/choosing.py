@@ -17,7 +17,7 @@ from crm_spark.config.decisions import Condition
 from crm_spark.config.policies import Policy
 from crm_spark.decisions import contact, holdout
 from crm_spark.decisions.arbitration import OFFER, with_candidates
-from crm_spark.decisions.contact import send_hours, with_contact_reasons, within_caps
+from crm_spark.decisions.contact import send_hours, with_contact_reasons, within_limits
 from crm_spark.decisions.eligibility import constant_map
 from crm_spark.decisions.holdout import EXPLORE, HELD_OUT, TARGET, control_groups, explores, is_universal, uniform
 from crm_spark.decisions.limits import Space
@@ -73,7 +73,7 @@ def judged_candidates(customers: DataFrame, contacts: DataFrame, consents: DataF
     offers = F.transform(F.coalesce("offers", F.array().cast(people.schema["offers"].dataType)), lambda o: F.struct(*(o[part].alias(part) for part in OFFER)))
     known = known.withColumn("offers", F.sort_array(offers))
     valued = with_candidates(known, plans.policies, choosing)
-    told = with_contact_reasons(valued, choosing.channels, choosing.contact, choosing.windows, plans.days, plans.consent_is_known)
+    told = with_contact_reasons(valued, choosing.channels, choosing.contact, plans.policies, plans.days, plans.consent_is_known)
     is_held = is_universal(F.col("person_id"), plans.month, choosing.holdout)
     is_explored = explores(F.col("person_id"), plans.month, choosing.holdout)
     arm = F.when(is_held, HELD_OUT).when(is_explored, EXPLORE).otherwise(TARGET)
@@ -113,7 +113,7 @@ def drawn_alone(packs: DataFrame) -> DataFrame:
 
 
 def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plans) -> DataFrame:
-    """One row per customer: `judged` beside its `choice` (null: no offer) and `dropped` (chosen, but one contact too many for the person).
+    """One row per customer: `judged` beside its `choice` (null: no offer) and `dropped` (chosen, but one contact too many for the person; `refused` says why).
 
     `made` has, per customer with open candidates, the places `chosen`, `runner_up`, `best` and `lost_by` (`capacity.allotted`).
     """
@@ -130,10 +130,11 @@ def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plan
         rounded(F.when(F.col("chosen").isNotNull(), at_random + F.when(is_greedy, 1 - share).otherwise(0.0))).alias("selection_probability"),
     )
     both = judged.join(told, on=list(KEY), how="left")
-    planned = both.where(F.col("choice.day").isNotNull()).select(*KEY, "person_id", F.col("choice.day").alias("day"), F.col("choice.channel").alias("channel"))
-    admitted = within_caps(planned, contacts, plans.choosing.contact.caps).select(*KEY, "is_admitted")
+    parts = (F.col(f"choice.{part}").alias(part) for part in ("day", "channel", "policy_id"))
+    planned = both.where(F.col("choice.day").isNotNull()).select(*KEY, "person_id", *parts)
+    admitted = within_limits(planned, contacts, plans.choosing.contact.caps, plans.policies).select(*KEY, "refused")
     judged_twice = both.join(admitted, on=list(KEY), how="left")
-    is_dropped = F.coalesce(~F.col("is_admitted"), F.lit(False))
+    is_dropped = F.col("refused").isNotNull()
     return judged_twice.withColumns({"dropped": F.when(is_dropped, F.col("choice.policy_id")), "asked": F.col("choice")}).withColumn(
         "choice", F.when(~is_dropped, F.col("choice"))
     )
@@ -172,7 +173,7 @@ def choice_exclusions(chosen: DataFrame) -> DataFrame:
         lost = F.when(lacked_room, _why(CAPACITY, NO_ROOM)).when(F.col("arm") == EXPLORE, _why(ARBITRATION, NOT_DRAWN))
         first = F.get(own, F.lit(0))
         why = (
-            F.when(offer["policy_id"] == F.col("dropped"), _why(contact.STAGE, contact.FREQUENCY_CAP))
+            F.when(offer["policy_id"] == F.col("dropped"), F.struct(F.lit(contact.STAGE).alias("stage"), F.col("refused").alias("reason")))
             .when(F.size(is_open) == 0, F.struct(first["stage"].alias("stage"), first["reason"].alias("reason")))
             .otherwise(F.coalesce(lost, _why(ARBITRATION, OUTSCORED)))
         )
@@ -234,7 +235,7 @@ def _hours(plans: Plans) -> Column:
     for policy in plans.policies.values():
         for name in policy.channels:
             channel = choosing.channels[name]
-            hours = send_hours(choosing.windows.get(policy.policy_id), channel, choosing.contact) if channel.pushed else None
+            hours = send_hours(policy.send_window, channel, choosing.contact) if channel.pushed else None
             if hours:
                 entries[f"{policy.policy_id} {name}"] = asdict(hours)
     return constant_map(entries, "struct<begin:string,end:string>")

@@ -8,22 +8,25 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Cap, Channel, Contact, Hours, Rest
+from crm_spark.config.choosing import Cap, Channel, Contact, Rest
+from crm_spark.config.hours import Hours
+from crm_spark.config.policies import Policy
+from crm_spark.decisions.eligibility import constant_map
 from crm_spark.frames import with_columns
 from crm_spark.tables.common import KEY
 
 STAGE = "contact"
 MARKETING, ALL = "marketing", "all"
-OPTED_OUT, NO_CONSENT, RESTING, FREQUENCY_CAP, NO_DAY, NO_HOUR = (
-    "opted_out", "no_consent", "resting", "frequency_cap", "no_contact_day", "no_contact_hour",
+OPTED_OUT, NO_CONSENT, RESTING, FREQUENCY_CAP, PUSHED_RECENTLY, NO_DAY, NO_HOUR = (
+    "opted_out", "no_consent", "resting", "frequency_cap", "pushed_recently", "no_contact_day", "no_contact_hour",
 )  # fmt: skip
 REFUSED_BEFORE, TAKEN_BEFORE = "refused_before", "taken_before"
 REFUSED, TAKEN = "refused", ("accepted", "ordered")
-_CONTACTS = "array<struct<day:date,channel:string>>"
+_CONTACTS = "array<struct<day:date,channel:string,policy_id:string>>"
 
 
 def contacts_by_person(history: DataFrame, persons: DataFrame, begins: date, refused_days: int) -> DataFrame:
-    """One row per person that was contacted: `contacts` (day and channel, by day), `refusals` (days), `refused` and `taken` (policies).
+    """One row per person that was contacted: `contacts` (day, channel and policy, by day), `refusals` (days), `refused` and `taken` (policies).
 
     `history` are contacts with `person_id` (null: as in `persons`, by user_id), `persons` the person of each user_id. A policy counts as
     refused for `refused_days` before `begins`.
@@ -33,7 +36,7 @@ def contacts_by_person(history: DataFrame, persons: DataFrame, begins: date, ref
     is_refused = F.col("outcome") == REFUSED
     counts = is_refused & (F.datediff(F.lit(begins), "day") <= refused_days)
     return each.groupBy("person_id").agg(
-        F.sort_array(F.collect_list(F.struct("day", "channel"))).alias("contacts"),
+        F.sort_array(F.collect_list(F.struct("day", "channel", "policy_id"))).alias("contacts"),
         F.sort_array(F.collect_list(F.when(is_refused, F.col("day")))).alias("refusals"),
         F.collect_set(F.when(counts, F.col("policy_id"))).alias("refused"),
         F.collect_set(F.when(F.col("outcome").isin(*TAKEN), F.col("policy_id"))).alias("taken"),
@@ -63,6 +66,12 @@ def fits(contacts: Column, day: Column, channel: str | Column, caps: Sequence[Ca
         concerns = by == cap.channel if cap.channel else F.lit(True)
         kept = kept & (~concerns | (F.size(counted) < cap.most))
     return kept
+
+
+def due_from(contacts: Column, policy: Column, every: Column) -> Column:
+    """The first day on which a contact about `policy` may come again, `every` days after the last one; null if nothing keeps from it."""
+    about = F.filter(contacts, lambda one: one["policy_id"] == policy)
+    return F.date_add(F.array_max(F.transform(about, lambda one: one["day"])), every)
 
 
 def days_of(channel: str, rules: Channel, contact: Contact, days: Sequence[date]) -> Column:
@@ -106,7 +115,7 @@ def may_send(at: Column, day: Column, begin: Column, end: Column) -> Column:
 
 
 def with_contact_reasons(
-    customers: DataFrame, channels: Mapping[str, Channel], contact: Contact, windows: Mapping[str, Hours], days: Sequence[date], consent_is_known: bool
+    customers: DataFrame, channels: Mapping[str, Channel], contact: Contact, policies: Mapping[str, Policy], days: Sequence[date], consent_is_known: bool
 ) -> DataFrame:
     """`customers` with a `day` and a `reason` (null: may be contacted) in each of its `candidates`.
 
@@ -116,20 +125,25 @@ def with_contact_reasons(
     pushed = {name: rules for name, rules in channels.items() if rules.pushed}
     never = F.coalesce(*[F.when(F.expr(sql), F.lit(reason)) for reason, sql in contact.never.items()], F.lit(None).cast("string"))
     helpers = {"__never": never, "__days": _map({name: days_of(name, rules, contact, days) for name, rules in pushed.items()}, "array<date>")}
-    closed = [f"{policy} {name}" for policy, hours in windows.items() for name, rules in pushed.items() if send_hours(hours, rules, contact) is None]
+    closed = [f"{p.policy_id} {n}" for p in policies.values() for n in p.channels if n in pushed and send_hours(p.send_window, pushed[n], contact) is None]
     rests = rests_until(F.col("refusals"), contact.rest)
 
+    def with_days(candidate: Column) -> Column:
+        of_channel = F.try_element_at(F.col("__days"), candidate["channel"])
+        due = due_from(F.col("contacts"), candidate["policy_id"], _every(policies, candidate["policy_id"]))
+        return candidate.withField("of_channel", of_channel).withField("allowed", F.filter(of_channel, lambda day: F.coalesce(day >= due, F.lit(True))))
+
     def judged(candidate: Column) -> Column:
-        channel, policy = candidate["channel"], candidate["policy_id"]
+        channel, policy, allowed = candidate["channel"], candidate["policy_id"], candidate["allowed"]
         is_pushed = channel.isin(*pushed)
-        allowed = F.try_element_at(F.col("__days"), channel)
         draw = F.pmod(F.xxhash64(F.lit("day"), "user_id", "month", channel), F.size(allowed).cast("bigint")).cast("int")
         idle = F.when(rests >= F.lit(days[-1]), RESTING).when(F.size(F.coalesce("contacts", F.array().cast(_CONTACTS))) > 0, FREQUENCY_CAP).otherwise(NO_DAY)
         purpose = F.coalesce(F.try_element_at(_map({g: F.lit(p) for g, p in contact.purposes.items()}, "string"), candidate["goal"]), F.lit(MARKETING))
         of_contact = F.coalesce(
             consent_reason(channel, purpose, consent_is_known),
             F.when(F.concat_ws(" ", policy, channel).isin(*closed), F.lit(NO_HOUR)),
-            F.when(F.size(allowed) <= 0, idle),
+            F.when(F.size(candidate["of_channel"]) <= 0, idle),
+            F.when(F.size(allowed) <= 0, F.lit(PUSHED_RECENTLY)),
         )
         reason = F.coalesce(
             F.col("__never"),
@@ -138,28 +152,38 @@ def with_contact_reasons(
             F.when(is_pushed, of_contact),
         )
         day = F.when(is_pushed & (F.size(allowed) > 0), F.get(allowed, draw))
-        return candidate.withField("day", day).withField("reason", reason)
+        return candidate.withField("day", day).withField("reason", reason).dropFields("of_channel", "allowed")
 
-    return with_columns(customers, helpers).withColumn("candidates", F.transform("candidates", judged)).drop(*helpers)
+    told = F.transform(F.transform("candidates", with_days), judged)
+    return with_columns(customers, helpers).withColumn("candidates", told).drop(*helpers)
 
 
-def within_caps(planned: DataFrame, contacts: DataFrame, caps: Sequence[Cap]) -> DataFrame:
-    """`planned` contacts (person_id, day, channel and the key) with `is_admitted`: in the order of days, ties by user_id, each that keeps every cap
-    beside the person's earlier contacts and those admitted before."""
-    entry = F.struct("day", "user_id", "city", "month", "channel")
+def within_limits(planned: DataFrame, contacts: DataFrame, caps: Sequence[Cap], policies: Mapping[str, Policy]) -> DataFrame:
+    """`planned` contacts (person_id, day, channel, policy_id and the key) with `refused`: why one is too many, or null.
+
+    In the order of days, ties by user_id, each is admitted that keeps every cap, and comes late enough after the last one about its policy,
+    beside the person's earlier contacts and those admitted before.
+    """
+    entry = F.struct("day", "user_id", "city", "month", "channel", "policy_id")
     each = planned.groupBy("person_id").agg(F.sort_array(F.collect_list(entry)).alias("planned"))
-    start = F.struct(F.coalesce("contacts", F.array().cast(_CONTACTS)).alias("held"), F.array().cast("array<string>").alias("admitted"))
+    told_type = "array<struct<city:string,month:string,user_id:string,refused:string>>"
+    start = F.struct(F.coalesce("contacts", F.array().cast(_CONTACTS)).alias("held"), F.array().cast(told_type).alias("told"))
 
     def step(state: Column, one: Column) -> Column:
-        held = F.array_append(state["held"], F.struct(one["day"].alias("day"), one["channel"].alias("channel")))
-        more = F.struct(held.alias("held"), F.array_append(state["admitted"], one["user_id"]).alias("admitted"))
-        return F.when(fits(state["held"], one["day"], one["channel"], caps), more).otherwise(state)
+        due = due_from(state["held"], one["policy_id"], _every(policies, one["policy_id"]))
+        refused = F.when(~fits(state["held"], one["day"], one["channel"], caps), F.lit(FREQUENCY_CAP)).when(one["day"] < due, F.lit(PUSHED_RECENTLY))
+        more = F.array_append(state["held"], F.struct(*(one[part].alias(part) for part in ("day", "channel", "policy_id"))))
+        told = F.array_append(state["told"], F.struct(*(one[part].alias(part) for part in KEY), refused.alias("refused")))
+        return F.struct(F.when(refused.isNull(), more).otherwise(state["held"]).alias("held"), told.alias("told"))
 
     held = each.join(contacts.select("person_id", "contacts"), on="person_id", how="left")
-    folded = held.select("planned", F.aggregate("planned", start, step)["admitted"].alias("admitted"))
-    told = folded.select(F.explode("planned").alias("one"), "admitted")
-    judged = told.select(*(F.col(f"one.{c}").alias(c) for c in KEY), F.array_contains("admitted", F.col("one.user_id")).alias("is_admitted"))
+    judged = held.select(F.inline(F.aggregate("planned", start, step)["told"]))
     return planned.join(judged, on=list(KEY), how="left")
+
+
+def _every(policies: Mapping[str, Policy], policy: Column) -> Column:
+    """The days between two contacts about a policy; null where it asks for none."""
+    return F.try_element_at(constant_map({p.policy_id: p.push_every_days for p in policies.values() if p.push_every_days}, "int"), policy)
 
 
 def _within(contacts: Column, day: Column, cap: Cap) -> Column:

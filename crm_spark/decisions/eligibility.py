@@ -14,7 +14,7 @@ from crm_spark.config.decisions import Condition
 from crm_spark.config.policies import Policy
 from crm_spark.decisions.outputs import CANDIDATES, NONE
 
-HELD, NOT_RETRIEVED, ANOTHER_RULE, OUTRANKED = "held", "not_retrieved", "another_rule", "outranked"
+HELD, TREATMENT, NOT_RETRIEVED, ANOTHER_RULE, OUTRANKED = "held", "treatment", "not_retrieved", "another_rule", "outranked"
 ELIGIBILITY, MATRICES = "eligibility", "matrices"
 STAGES = (ELIGIBILITY, MATRICES)  # at which recommending drops candidates; choosing has stages of its own
 OF_MATRICES = (ANOTHER_RULE, OUTRANKED)  # reasons; all others are of eligibility
@@ -60,20 +60,31 @@ def each_policy_once(candidates: Column) -> Column:
     return F.filter(candidates, lambda c, i: F.array_position(policies, c["policy_id"]) == i + 1)
 
 
-def judged(candidates: Column, terms: PolicyTerms, bundles: Column, services: Column, mode: Column, failed: Column) -> Column:
-    """The candidates with `candidate_rank` from 1 and `reason`: null if the policy may be offered.
+@dataclass(frozen=True)
+class Standing:
+    """What eligibility asks of a customer, as columns; each may be null and then excludes nothing.
 
-    `bundles` are the policies of running bundles, `services` the state per service, `mode` the goal's offer mode, `failed` what
-    `unmet` tells; each may be null and then excludes nothing.
+    `bundles` are the policies of running bundles, `services` the state per service, `failed` what `unmet` tells, `closed` the policies
+    that the customer's value tier does not open.
     """
+
+    bundles: Column
+    services: Column
+    failed: Column
+    closed: Column
+
+
+def judged(candidates: Column, terms: PolicyTerms, standing: Standing, mode: Column) -> Column:
+    """The candidates with `candidate_rank` from 1 and `reason`: null if the policy may be offered. `mode` is the goal's offer mode or null."""
 
     def reason(candidate: Column) -> Column:
         policy = candidate["policy_id"]
-        service = F.try_element_at(services, F.try_element_at(terms.services, policy))
-        is_held = F.coalesce(F.array_contains(bundles, policy), F.lit(False)) | F.coalesce(service["is_held"], F.lit(False))
+        service = F.try_element_at(standing.services, F.try_element_at(terms.services, policy))
+        is_held = F.coalesce(F.array_contains(standing.bundles, policy), F.lit(False)) | F.coalesce(service["is_held"], F.lit(False))
+        closed = F.when(F.array_contains(standing.closed, policy), F.lit(TREATMENT))
         silent, retrieval = F.when(~candidate["speaks"], F.lit(ANOTHER_RULE)), F.when(mode == NONE, F.lit(NOT_RETRIEVED))
         held = F.when(is_held, F.lit(HELD))
-        return F.coalesce(F.try_element_at(terms.out_of_date, policy), held, F.try_element_at(failed, policy), silent, retrieval)
+        return F.coalesce(F.try_element_at(terms.out_of_date, policy), held, F.try_element_at(standing.failed, policy), closed, silent, retrieval)
 
     return F.transform(
         candidates,

@@ -16,10 +16,14 @@ UNKNOWN = "unknown"
 def reason(hits: Column, placeholders: Mapping[str, T.DataType]) -> Column:
     """The `why` texts of a matrix's hits, joined by semicolons, each `{column}` replaced by its value; null where none says why."""
     texts = F.filter(F.transform(hits, lambda hit: F.try_element_at(hit["outputs"], F.lit(WHY))), lambda text: text.isNotNull())
-    told = F.nullif(F.array_join(texts, "; "), F.lit(""))
+    return filled(F.nullif(F.array_join(texts, "; "), F.lit("")), placeholders)
+
+
+def filled(text: Column, placeholders: Mapping[str, T.DataType]) -> Column:
+    """A text in which each `{column}` is replaced by its value."""
     for column, data_type in placeholders.items():
-        told = F.replace(told, F.lit(f"{{{column}}}"), F.coalesce(shown(column, data_type), F.lit(UNKNOWN)))
-    return told
+        text = F.replace(text, F.lit(f"{{{column}}}"), F.coalesce(shown(column, data_type), F.lit(UNKNOWN)))
+    return text
 
 
 def shown(column: str, data_type: T.DataType) -> Column:

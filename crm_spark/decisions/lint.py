@@ -67,9 +67,11 @@ def _of_matrix(matrix: Matrix, matrices: MatrixSet, day: date) -> Iterator[Findi
 
 
 def _of_large(matrix: Matrix) -> Iterator[Finding]:
-    """What can be told of a matrix without a grid."""
+    """What can be told of a matrix without a grid; where all that fires answers there are neither gaps nor hidden rules."""
+    if matrix.hit_policy not in _ANSWERS_ONCE:
+        return
     yield Finding("warning", matrix.name, (), "has too many end points to look for gaps, and for rules that several others hide together")
-    for rule, earlier in hidden(matrix) if matrix.hit_policy in _ANSWERS_ONCE else ():
+    for rule, earlier in hidden(matrix):
         yield Finding("error", matrix.name, (rule.name,), f"never answers: {earlier.name} comes before it wherever it fires")
 
 

@@ -16,7 +16,7 @@ from crm_spark.config.sheet import SheetRow
 from crm_spark.config.sources import extension_fields
 from crm_spark.decisions.compile import contradictions, size_problem
 from crm_spark.decisions.inputs import decision_columns
-from crm_spark.decisions.outputs import read_outputs
+from crm_spark.decisions.outputs import CANDIDATES, CLOSED, PROPOSING, read_outputs
 from crm_spark.decisions.table import COMMENT, DEFAULT, PLACEHOLDER, RULE, WHY, Matrix, MatrixSet, Rule, kind_of
 from crm_spark.decisions.unary import Anything, CellError, Test, parse_cell, points_of
 from crm_spark.errors import ConfigError, did_you_mean
@@ -83,6 +83,8 @@ def _set_problems(matrices: tuple[Matrix, ...]) -> list[str]:
     for goal in get_args(Goal):
         retrievals = [m.name for m in matrices if m.goal == goal and m.output("offer_mode")]
         problems += [f"several retrieval matrices decide the goal {goal}: {', '.join(retrievals)}"] if len(retrievals) > 1 else []
+    treating = [m.name for m in matrices if m.output("tier") or m.output("families")]
+    problems += [f"several matrices decide the treatment: {', '.join(treating)}"] if len(treating) > 1 else []
     meanings: dict[str, tuple[str, DerivedSpec]] = {}
     for matrix in matrices:
         for name, spec in matrix.derived.items():
@@ -160,18 +162,20 @@ class _Reader:
         spec = self.files.spec
         outputs, told = read_outputs(cells, spec.outputs, spec.goal, self.policies)
         self.problems.extend(f"{self.files.sheet.place(row, column, row.cells[RULE])}: {problem}" for column, problem in told)
+        for column in (c for c, kind in spec.outputs.items() if kind == "score"):
+            self._check_score(outputs.get(column, ""), self.files.sheet.place(row, column, row.cells[RULE]))
         return outputs
 
     def _check_columns(self) -> None:
         spec, place = self.files.spec, self.files.path
-        reserved = {RULE, WHY, COMMENT, "candidates"} & {*spec.inputs, *spec.outputs}
+        reserved = {RULE, WHY, COMMENT, CANDIDATES, CLOSED} & {*spec.inputs, *spec.outputs}
         self.problems.extend(f"{place}: '{c}' cannot be the name of an input or output" for c in sorted(reserved))
         both = sorted(set(spec.inputs) & set(spec.outputs))
         self.problems.extend(f"{place}: '{c}' is both an input and an output" for c in both)
         self.problems.extend(f"{place}: derived.{c}: a column of this name is there already" for c in spec.derived if c in self.columns)
         for column in spec.inputs:
             self._check_column(column)
-        if spec.goal is None and {"policy", "policy_group", "policy_list", "offer_mode"} & set(spec.outputs.values()):
+        if spec.goal is None and {*PROPOSING, "offer_mode"} & set(spec.outputs.values()):
             self.problems.append(f"{place}: goal: is missing; a matrix that gives policies or an offer mode serves one goal")
         doubled = sorted({k for k in spec.outputs.values() if k != "text" and list(spec.outputs.values()).count(k) > 1})
         self.problems.extend(f"{place}: outputs: two columns of type {k}" for k in doubled)
@@ -198,6 +202,12 @@ class _Reader:
             seen.add(name)
         if not sheet.rows:
             self.problems.append(f"{sheet.path}: has no rule")
+
+    def _check_score(self, score: str, place: str) -> None:
+        numbers = {c for c, kind in self.columns.items() if kind_of(kind) == "number"}
+        known = numbers | {c for c, spec in self.files.spec.derived.items() if spec.type == "number"}
+        unknown = [c for c in PLACEHOLDER.findall(score) if c not in known]
+        self.problems.extend(f"{place}: '{{{c}}}' is no column with a number{did_you_mean(c, known)}" for c in unknown)
 
     def _check_why(self, why: str, place: str) -> None:
         known = {c for c, kind in self.columns.items() if kind_of(kind)} | set(self.files.spec.derived)

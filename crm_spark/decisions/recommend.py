@@ -18,6 +18,7 @@ from crm_spark.decisions.eligibility import (
     MATRICES,
     OF_MATRICES,
     PolicyTerms,
+    Standing,
     constant_map,
     each_policy_once,
     judged,
@@ -29,29 +30,29 @@ from crm_spark.decisions.eligibility import (
 )
 from crm_spark.decisions.explain import exactly, reason
 from crm_spark.decisions.match import match
-from crm_spark.decisions.outputs import GOALS
+from crm_spark.decisions.opportunity import told_needs
+from crm_spark.decisions.outputs import CLOSED, GOALS, PROPOSING
 from crm_spark.decisions.table import Matrix
 from crm_spark.months import add_months, first_day
 from crm_spark.tables.common import KEY
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.decision import EXCLUSION, OPPORTUNITY, RECOMMENDATION
 
 EVERY_GOAL: tuple[Goal, ...] = get_args(Goal)
 ONE_RULE_SPEAKS: tuple[Goal, ...] = ("retention", "virtual_network")  # the other goals get lists
 ONE_OFFER: Goal = "virtual_network"
 _OF_CANDIDATE = ("policy_id", "candidate_rank", "matrix", "rule")
-PROPOSING: tuple[OutputKind, ...] = ("policy", "policy_group", "policy_list")
 Compiled = Sequence[CompiledMatrix]
 
 
 def decide(
     customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str, conditions: Sequence[Condition] = ()
 ) -> DataFrame:
-    """One row per customer: priority, judged candidates and offers per goal, offer modes, rules, their values and reasons. No shuffle.
+    """One row per customer: priority, tier, judged candidates and offers per goal, offer modes, rules, their values, reasons, needs. No shuffle.
 
-    Recommendations and exclusions are both made from it: a job that writes both keeps it in between.
+    Recommendations, exclusions and opportunities are all made from it: a job that writes them keeps it in between.
 
-    A policy may be offered if it is valid on the last day of `month`, neither it nor its service is held, its `conditions` are met, and
-    the goal's retrieval matrix does not say none.
+    A policy may be offered if it is valid on the last day of `month`, neither it nor its service is held, its `conditions` are met, the
+    customer's value tier opens its family, and the goal's retrieval matrix does not say none.
     """
     terms = policy_terms(policies, _last_day(month))
     matrices = [one.matrix for one in compiled]
@@ -62,6 +63,9 @@ def decide(
         {
             "priority": _priority(matrices),
             "group": _group(matrices),
+            "tier": _first_output(matrices, "tier"),
+            "closed": F.split(_first_output(matrices, "families", CLOSED), ","),
+            "needs": _needs(matrices, matched),
             "rules": _rules(matrices),
             "reasons": F.array_compact(F.array(*(_reason(matrix, matched) for matrix in _in_telling_order(matrices)))),
             **{f"mode_{goal}": _mode(matrices, goal) for goal in EVERY_GOAL},
@@ -71,7 +75,7 @@ def decide(
     )
     counted = read.withColumns({"candidates": _counts(), "rule_values": _rule_values(matrices, matched)})
     return _offered(counted, terms).select(
-        *KEY, "value_grade", "model_versions", "priority", "group", "rules", "rule_values", "reasons", "candidates", "offers", "wording",
+        *KEY, "value_grade", "model_versions", "priority", "tier", "group", "rules", "rule_values", "reasons", "candidates", "offers", "wording", "needs",
         *(f"{part}_{goal}" for part in ("mode", "candidates", "offers") for goal in EVERY_GOAL),
     )  # fmt: skip
 
@@ -101,6 +105,11 @@ def exclusions(decided: DataFrame) -> DataFrame:
     return dropped.withColumn("stage", stage).select(*EXCLUSION.columns)
 
 
+def opportunities(decided: DataFrame) -> DataFrame:
+    """`decision.opportunity`: one row per customer and need."""
+    return decided.select(*KEY, F.inline("needs")).select(*OPPORTUNITY.columns)
+
+
 def unreconciled(recommended: DataFrame, excluded: DataFrame) -> DataFrame:
     """Customers of whom not every candidate was chosen or excluded, with what is missing per goal; none if nothing was lost."""
     chosen = {
@@ -117,9 +126,9 @@ def unreconciled(recommended: DataFrame, excluded: DataFrame) -> DataFrame:
 
 def _offered(read: DataFrame, terms: PolicyTerms) -> DataFrame:
     """Each step a projection of its own, so that Spark computes an array once however often it is read."""
-    bundles, services = F.col("bundle_policies"), F.col("services")
+    standing = Standing(F.col("bundle_policies"), F.col("services"), F.col("unmet"), F.col("closed"))
     once = {f"candidates_{g}": each_policy_once(F.col(f"candidates_{g}")) for g in EVERY_GOAL}
-    judgement = {f"candidates_{g}": judged(F.col(f"candidates_{g}"), terms, bundles, services, F.col(f"mode_{g}"), F.col("unmet")) for g in EVERY_GOAL}
+    judgement = {f"candidates_{g}": judged(F.col(f"candidates_{g}"), terms, standing, F.col(f"mode_{g}")) for g in EVERY_GOAL}
     best = {f"candidates_{ONE_OFFER}": only_best(F.col(f"candidates_{ONE_OFFER}"))}
     offers = {"offers": _offers(), **{f"offers_{g}": _eligible(F.col(f"candidates_{g}")) for g in EVERY_GOAL}}
     wording = F.try_element_at(terms.wordings, F.get("offers", F.lit(0))["policy_id"])
@@ -177,10 +186,14 @@ def _mode(matrices: Sequence[Matrix], goal: Goal) -> Column:
     return _first_output([m for m in matrices if m.goal == goal], "offer_mode")
 
 
-def _first_output(matrices: Sequence[Matrix], kind: OutputKind) -> Column:
-    """The output of that kind, of the one matrix that has it; null if none has."""
+def _first_output(matrices: Sequence[Matrix], kind: OutputKind, part: str | None = None) -> Column:
+    """The output of that kind (or the `part` that was made of it), of the one matrix that has it; null if none has."""
     found = next(((m, column) for m in matrices if (column := m.output(kind))), None)
-    return _output(F.get(_hits(found[0]), F.lit(0)), found[1]) if found else F.lit(None).cast("string")
+    return _output(F.get(_hits(found[0]), F.lit(0)), part or found[1]) if found else F.lit(None).cast("string")
+
+
+def _needs(matrices: Sequence[Matrix], matched: DataFrame) -> Column:
+    return told_needs([(m, F.col(_hits(m))) for m in matrices if m.output("need")], matched.schema)
 
 
 def _proposed(matrices: Sequence[Matrix], goal: Goal) -> Column:
@@ -234,12 +247,12 @@ def _reason(matrix: Matrix, matched: DataFrame) -> Column:
 
 
 def _in_telling_order(matrices: Sequence[Matrix]) -> list[Matrix]:
-    """The priority first, then what is proposed per goal, then who is matched."""
+    """The priority first, then what is proposed per goal, then who is matched; needs are told in decision.opportunity."""
 
     def place(matrix: Matrix) -> tuple[bool, bool, int]:
         return matrix.output("goals") is None, matrix.output("offer_mode") is not None, EVERY_GOAL.index(matrix.goal or "retention")
 
-    return sorted(matrices, key=place)
+    return sorted((m for m in matrices if not m.output("need")), key=place)
 
 
 def _output(hit: Column, column: str | None) -> Column:

@@ -61,9 +61,10 @@ class Matrix:
 
     @property
     def placeholders(self) -> tuple[str, ...]:
-        """Columns that the rules' `why` texts show."""
+        """Columns that the rules' `why` texts and scores show."""
         rules = (*self.rules, *((self.default,) if self.default else ()))
-        return tuple(sorted({c for rule in rules for c in PLACEHOLDER.findall(rule.outputs.get(WHY, ""))}))
+        showing = (WHY, *filter(None, [self.output("score")]))
+        return tuple(sorted({c for rule in rules for part in showing for c in PLACEHOLDER.findall(rule.outputs.get(part, ""))}))
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,18 @@ def exclusions(excluded: DataFrame) -> list[Row]:
     return rows_of(counted.orderBy(F.desc("candidates"), "goal", "reason"))
 
 
+def tiers(recommendations: DataFrame) -> list[Row]:
+    """One row per value tier: customers, and those with an offer."""
+    counted = recommendations.groupBy("tier").agg(F.count("*").alias("customers"), F.count_if(F.size("offers") > 0).alias("with_an_offer"))
+    return rows_of(counted.orderBy(F.desc("customers"), "tier"))
+
+
+def needs(opportunities: DataFrame) -> list[Row]:
+    """One row per need and kind: customers that have it, and how strong it is."""
+    counted = opportunities.groupBy("need", "kind", "goal").agg(F.count("*").alias("customers"), F.round(F.avg("score"), 1).alias("mean_score"))
+    return rows_of(counted.orderBy(F.desc("customers"), "need", "kind"))
+
+
 def segments(profile: DataFrame) -> list[Row]:
     """One row per group: customers, and the three attributes whose mean lies furthest from that of all, in standard deviations."""
     trait = F.concat(F.col("attribute"), F.lit(" x"), F.format_number("index", 1))

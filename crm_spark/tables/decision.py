@@ -72,6 +72,7 @@ RECOMMENDATION = Table(
         Field("offers", T.ArrayType(OFFER), "All offers, best first: by the place of the goal, then by rank among its candidates; and who proposed each."),
         Field("runner_up", RUNNER_UP, "The second offer, and by how much it lost: places of its goal, or, of the same goal, ranks of candidates."),
         Field("candidates", T.MapType(T.StringType(), T.IntegerType()), "Policies that rules proposed, per goal: so many were chosen or excluded."),
+        text("tier", "Value tier, whose treatment says which families of policies are open; null where no matrix tells one."),
     ),
     KEY,
 )
@@ -90,9 +91,32 @@ EXCLUSION = Table(
         text("matrix", "Matrix that proposed it."),
         text("rule", "Rule that proposed it."),
         text("stage", "eligibility, matrices, contact, holdout, arbitration or capacity."),
-        text("reason", "held, expired, not_retrieved, another_rule, outranked, opted_out, frequency_cap, universal, outscored, no_room, ... (docs/choosing.md)."),
+        text("reason", "held, expired, treatment, not_retrieved, another_rule, opted_out, frequency_cap, universal, outscored, no_room, ... (docs/choosing.md)."),
     ),
     (*KEY, "goal", "policy_id"),
+)
+
+OPPORTUNITY = Table(
+    "decision",
+    "opportunity",
+    "One row per customer and need that a matrix tells: opportunity discovery (商机发现).",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        text("need", "Need, as the sheet names it."),
+        text("kind", "present (behaviour shows it) or latent (not used yet, but like those who do)."),
+        number("score", "How strong, 0-100; null where the column it is taken from has no value."),
+        text("goal", "Goal whose policies would meet it."),
+        text("reason", "Why, in a planner's words with the customer's values."),
+        text("matrix", "Matrix that tells it."),
+        text("rule", "Rule that tells it; if several do, the first."),
+    ),
+    (*KEY, "need"),
+    checks={
+        "score_is_a_score": "score IS NULL OR score BETWEEN 0 AND 100",
+        "kind_is_known": "kind IS NULL OR kind IN ('present', 'latent')",
+    },
 )
 
 CHOICE = Table(
@@ -143,4 +167,4 @@ CAPACITY_USE = Table(
     ("city", "month", "capacity", "of"),
 )
 
-DECISION_TABLES = (MATRIX_CELL, RECOMMENDATION, EXCLUSION, CHOICE, CAPACITY_USE)
+DECISION_TABLES = (MATRIX_CELL, RECOMMENDATION, EXCLUSION, OPPORTUNITY, CHOICE, CAPACITY_USE)
