@@ -87,7 +87,7 @@ def _allocated(job: Job, packs: DataFrame, options: Space) -> DataFrame:
 
 def _tell(job: Job, allocation: Allocation, explored: Allocation) -> None:
     told = f"{allocation.offers + explored.offers:,} offers, {explored.offers:,} of them drawn; at most {max(0.0, allocation.gap):.3%} below the best possible"
-    job.log.info("    %s (%d iterations)", told, allocation.iterations)
+    job.log.info("    %s (%d passes)", told, allocation.passes)
     job.cover("choice", "capacity", "used", told)
     missed = int((allocation.missed > 0).sum())
     if missed:

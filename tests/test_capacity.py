@@ -184,7 +184,7 @@ def as_frame(spark, block: Block, order: np.ndarray, partitions: int):
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_a_frame_in_any_order_is_allocated_as_the_same_customers_in_memory(spark, partitions):
     block, capacities = large_problem(5, customers=200, options=5)
-    effort = Effort(iterations=1, rounds=1)
+    effort = Effort(passes=1, rounds=1)
     expected = allocate(InMemory(block), capacities, effort)
     frame = as_frame(spark, block, np.random.default_rng(partitions).permutation(block.customers), partitions).persist()
     made = allocate(Customers(frame), capacities, effort)

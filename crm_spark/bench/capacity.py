@@ -1,4 +1,4 @@
-"""One offer each within capacities, at several sizes: seconds, iterations, and how far from the best possible at most.
+"""One offer each within capacities, at several sizes: seconds, passes, and how far from the best possible at most.
 
     python -m crm_spark.bench.capacity --sizes 1e5 1e6
 
@@ -44,7 +44,7 @@ class Record:
     making_seconds: float
     seconds: float
     telling_seconds: float
-    iterations: int
+    passes: int
     gap: float
     offers: int
     exceeded: int
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     (options.out / "capacity.json").write_text(json.dumps([asdict(r) for r in records], indent=1) + "\n", encoding="utf-8")
     for r in records:
         sys.stdout.write(
-            f"{r.customers:,} x {r.candidates}: {r.seconds:.0f} s on {r.cores} cores, {r.iterations} iterations, at most {r.gap:.3%} below the best, "
+            f"{r.customers:,} x {r.candidates}: {r.seconds:.0f} s on {r.cores} cores, {r.passes} passes, at most {r.gap:.3%} below the best, "
             f"{r.offers:,} offers, {r.exceeded} capacities exceeded, {r.peak_mb:,} MB of Java\n"
         )
     return 1 if any(r.exceeded for r in records) else 0
@@ -83,7 +83,7 @@ def measured(spark: SparkSession, customers: int, candidates: int) -> Record:
     assert told is not None and told[0] == allocation.offers
     exceeded = int((allocation.used > limits.most).sum())
     seconds = (round(made - begin, 1), round(done - made, 1), round(end - done, 1))
-    return Record(customers, candidates, os.cpu_count() or 1, *seconds, allocation.iterations, allocation.gap, allocation.offers, exceeded, peak_mb(spark))
+    return Record(customers, candidates, os.cpu_count() or 1, *seconds, allocation.passes, allocation.gap, allocation.offers, exceeded, peak_mb(spark))
 
 
 def population(spark: SparkSession, customers: int, candidates: int) -> DataFrame:

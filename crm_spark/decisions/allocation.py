@@ -13,12 +13,12 @@ from typing import Protocol
 
 import numpy as np
 
-from crm_spark.decisions.exact import polished, sample_prices
-from crm_spark.decisions.prices import VALUE_UNITS, Block, Capacities, Floats, Ints, Search, Tally, bound, moved, start, tally
+from crm_spark.decisions.exact import polished
+from crm_spark.decisions.prices import VALUE_UNITS, Block, Capacities, Floats, Ints, Market, Prices, best_prices
 from crm_spark.decisions.rounds import NONE, Plan, Round, chosen, doubtful, spent, with_round
 
 NEAR = 1e-5  # share of the bound that is not worth another pass
-AMISS = 1e-3  # share of the bound at which prices need not move: rounds set right what is left
+AMISS = 1e-3  # share of the bound that rounds set right
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,11 @@ class Population(Protocol):
 
 @dataclass(frozen=True)
 class Effort:
-    """How often prices move, how many rounds there are, and how many candidates are solved exactly at once."""
+    """Passes by which prices are found, over a sample of so many candidates and over all; rounds; candidates that are solved exactly at once."""
 
-    iterations: int = 30
+    sampled: int = 1_000_000
+    sample_passes: int = 100
+    passes: int = 40
     rounds: int = 3
     solved_exactly: int = 20_000
 
@@ -78,7 +80,7 @@ class Allocation:
     value: float
     bound: float
     offers: int
-    iterations: int
+    passes: int
     used: Ints
     overrides: dict[str, int] = field(default_factory=dict)
 
@@ -111,14 +113,14 @@ def allocate(population: Population, capacities: Capacities, effort: Effort = EF
     if free:
         return free
     if extent.candidates <= effort.solved_exactly:
-        effort = replace(effort, iterations=1, rounds=1)  # all of them will be solved exactly
-    search, ceiling, iterations = priced(population, capacities, extent, effort)
-    plan = Plan(search.prices)
+        effort = replace(effort, passes=1, rounds=1)  # all of them will be solved exactly
+    found = priced(population, capacities, extent, effort)
+    plan = Plan(found.prices)
     for number in range(effort.rounds):
         plan = with_round(population.total, capacities, plan, extent.highest)
         if number and not np.isfinite(plan.rounds[-1].cut).any():
             break  # everybody has got what they asked for
-    return _polished(population, capacities, plan, extent, effort, ceiling, iterations)
+    return _polished(population, capacities, plan, extent, effort, found)
 
 
 def _freely(population: Population, capacities: Capacities) -> Allocation | None:
@@ -131,63 +133,33 @@ def _freely(population: Population, capacities: Capacities) -> Allocation | None
     return Allocation(plan, capacities, done[size] / VALUE_UNITS, done[size] / VALUE_UNITS, int(done[size + 1]), 0, done[:size])
 
 
-def priced(population: Population, capacities: Capacities, extent: Extent, effort: Effort) -> tuple[Search, float, int]:
-    """The prices at which least is over- or undersold, the lowest bound, and how many iterations it took.
-
-    They start from those of a sample, so that few iterations are left. The bound is flat around the best prices, what is sold is not: so
-    prices are judged by that.
-    """
-    few = population.sample(_share_of(extent, effort))
-    search = start(sample_prices(few.block, capacities, len(few.keys) / extent.customers), extent.highest)
-    best, least, ceiling, number = search, np.inf, np.inf, 0
-    for number in range(1, effort.iterations + 1):
-        counted = Tally.of(population.total(partial(_tallied, capacities=capacities, search=search)), capacities.size)
-        ceiling = min(ceiling, bound(search, capacities, counted))
-        amiss = _amiss(search, capacities, counted, ceiling / extent.customers)
-        if amiss < least:
-            best, least = search, amiss
-        if amiss <= AMISS * ceiling:
-            break
-        search = moved(search, capacities, counted, _step(number))
-    return best, ceiling, number
+def priced(population: Population, capacities: Capacities, extent: Extent, effort: Effort) -> Prices:
+    """The prices of all customers, which start from those of a sample, so that few passes over all are left."""
+    few = population.sample(_share_of(extent, effort.sampled))
+    share = len(few.keys) / extent.customers
+    small = replace(capacities, families=tuple(replace(f, least=f.least * share, most=f.most * share) for f in capacities.families))
+    sample = Market(lambda work: work(few.block), len(few.keys), extent.highest)
+    first = best_prices(sample, small, np.zeros(capacities.size), AMISS, effort.sample_passes)
+    return best_prices(Market(population.total, extent.customers, extent.highest), capacities, first.prices, AMISS, effort.passes)
 
 
-def _amiss(search: Search, capacities: Capacities, counted: Tally, typical: float) -> float:
-    """What is sold beyond a capacity or left of it, at its price; what is too much of a capacity without a price, at a typical value."""
-    bounded = np.clip(counted.used, capacities.least, capacities.most)
-    limit = np.where(search.prices < 0, capacities.least, np.where(search.prices > 0, capacities.most, bounded))
-    price = np.where(search.prices != 0, np.abs(search.prices), typical)
-    return float((np.abs(counted.used - limit) / capacities.unit * price).sum())
+def _share_of(extent: Extent, candidates: int) -> int:
+    """How many customers have so many candidates."""
+    return max(1, candidates * extent.customers // extent.candidates)
 
 
-def _share_of(extent: Extent, effort: Effort) -> int:
-    """How many customers may be solved exactly."""
-    return max(1, effort.solved_exactly * extent.customers // extent.candidates)
-
-
-def _tallied(block: Block, capacities: Capacities, search: Search) -> Ints:
-    return tally(block, capacities, search.prices, search.windows).flat()
-
-
-def _step(number: int) -> float:
-    """All prices move at once: ever shorter steps, lest they swing."""
-    return float(max(0.3, 0.9**number))
-
-
-def _polished(
-    population: Population, capacities: Capacities, plan: Plan, extent: Extent, effort: Effort, ceiling: float, iterations: int
-) -> Allocation:
-    size = capacities.size
+def _polished(population: Population, capacities: Capacities, plan: Plan, extent: Extent, effort: Effort, found: Prices) -> Allocation:
+    size, ceiling = capacities.size, found.bound
     done = population.total(lambda block: spent(block, capacities, chosen(block, capacities, plan)))
     used = done[:size]
     scarce = (plan.prices != 0) | (used < capacities.least) | np.any([np.isfinite(one.cut) for one in plan.rounds], axis=0)
     overrides: dict[str, int] = {}
     if done[size] / VALUE_UNITS < ceiling * (1 - NEAR) or (used < capacities.least).any():
-        few = population.nearest(partial(doubtful, capacities=capacities, plan=plan, is_wanted=scarce), _share_of(extent, effort))
+        few = population.nearest(partial(doubtful, capacities=capacities, plan=plan, is_wanted=scarce), _share_of(extent, effort.solved_exactly))
         now = chosen(few.block, capacities, plan)
         before = spent(few.block, capacities, now)
         others = used - before[:size]
         new = polished(few.block, capacities, capacities.least - others, capacities.most - others, now)
         done = done - before + spent(few.block, capacities, new)
         overrides = {key: int(c - s) if c != NONE else NONE for key, c, s, old in zip(few.keys, new, few.block.starts, now, strict=True) if c != old}
-    return Allocation(plan, capacities, done[size] / VALUE_UNITS, ceiling, int(done[size + 1]), iterations, done[:size], overrides)
+    return Allocation(plan, capacities, done[size] / VALUE_UNITS, ceiling, int(done[size + 1]), found.passes, done[:size], overrides)

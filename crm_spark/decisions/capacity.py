@@ -100,10 +100,9 @@ def block_of(batch: pa.RecordBatch) -> Block:
 
 
 def _few(frame: DataFrame) -> Few:
-    rows = sorted(frame.collect(), key=lambda row: cast(str, row[KEY]))
-    options, values, spends = (np.array([x for row in rows for x in row[column]]) for column in (OPTIONS, VALUES, SPENDS))
-    starts = np.cumsum([0, *(len(row[OPTIONS]) for row in rows[:-1])])
-    return Few(tuple(row[KEY] for row in rows), Block(starts, options.astype(np.int64), values, spends))
+    rows = frame.select(*CANDIDATES).toArrow().combine_chunks().sort_by(KEY)
+    batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
+    return Few(tuple(rows.column(KEY).to_pylist()), block_of(batches[0]))
 
 
 def _flat(batch: pa.RecordBatch, column: str) -> Floats:

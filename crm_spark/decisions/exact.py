@@ -1,4 +1,4 @@
-"""A few customers solved exactly: a sample for the first prices, and at the end those whom prices hardly tell apart."""
+"""A few customers solved exactly: those whom prices hardly tell apart."""
 
 from __future__ import annotations
 
@@ -8,24 +8,13 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_matrix, hstack, identity, vstack
 
-from crm_spark.decisions.prices import Block, Capacities, Family, Floats, Ints, Truths, amounts
+from crm_spark.decisions.prices import MISSED, Block, Capacities, Family, Floats, Ints, Truths, amounts
 from crm_spark.decisions.rounds import NONE
 
 GAP = 1e-5  # of the optimum, at which the search ends
 NODES = 200  # after which it ends anyway: a limit of time would not give the same answer twice
 SMALL = 2_000  # candidates up to which all are searched through
 WHOLE = 1e-6
-MISSED = 10.0  # times the highest value: what it costs to lack a unit of a minimum
-
-
-def sample_prices(block: Block, capacities: Capacities, share: float) -> Floats:
-    """The prices at which a sample, that `share` of all customers, fills its share of the capacities."""
-    rows = _rows(block, capacities, capacities.least * share, capacities.most * share)
-    found = linprog(rows.costs, A_ub=rows.matrix, b_ub=rows.limits, bounds=(0, None), method="highs")
-    prices = np.zeros(capacities.size)
-    if found.status == 0:
-        np.add.at(prices, rows.capacity, -found.ineqlin.marginals[block.customers :] * rows.sign)
-    return prices * capacities.unit
 
 
 def polished(block: Block, capacities: Capacities, least: Floats, most: Floats, current: Ints) -> Ints:

@@ -1,19 +1,21 @@
-"""Dual prices of capacities, in arrays: one block of customers at a time, with sums that are whole numbers and so know no order.
+"""Dual prices of capacities: one block of customers at a time in arrays, with sums that are whole numbers and so know no order.
 
-Synchronous coordinate descent after Zhang, Qi, Wu, Li: Solving Billion-Scale Knapsack Problems, WWW 2020. A customer takes the candidate
-that is worth most after the prices of all that it uses, or none if nothing is left. For each capacity every customer has a threshold: the
-price below which the customer would use it, all other prices as they are. The next price is where the thresholds above it fill the
-capacity.
+A customer takes the candidate that is worth most after the prices of all that it uses, or none if nothing is left. Whatever the prices, what
+customers have left and what the capacities would then bring is more than any allocation makes; the best prices make it least. For so
+many customers this sum is smooth, and how it changes with a price is what is sold too much or too little: L-BFGS-B finds them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import Bounds, minimize
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -22,8 +24,8 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 SPEND_UNITS = 10_000  # to a yuan, for sums: a message costs a tenth of one, its expected subsidy less
 VALUE_UNITS = 1_000_000  # to a unit of value, for sums
-BUCKETS = 64
-ZOOM = 8.0  # buckets of one window that the next one covers
+MISSED = 10.0  # times the highest value: what it may cost to lack a unit of a minimum
+MEMORY = 20  # earlier passes that L-BFGS-B looks back on
 
 
 @dataclass(frozen=True)
@@ -100,34 +102,6 @@ class Block:
         return np.repeat(np.arange(self.customers), np.diff(self.starts, append=len(self.option)))
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Where thresholds are counted: BUCKETS buckets of `width` from `low` on, per capacity."""
-
-    low: Floats
-    width: Floats
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Whole numbers that add up over blocks: what is used at the prices, thresholds per window and bucket (one below and one above), thresholds
-    above zero, the value left to customers after prices."""
-
-    used: Ints
-    buckets: Ints
-    above_zero: Ints
-    surplus: int
-
-    def flat(self) -> Ints:
-        """As one vector."""
-        return np.concatenate([self.used, self.above_zero, self.buckets.ravel(), [self.surplus]])
-
-    @staticmethod
-    def of(flat: Ints, size: int) -> Tally:
-        """Of one vector, for `size` capacities."""
-        return Tally(flat[:size], flat[2 * size : -1].reshape(size, BUCKETS + 2), flat[size : 2 * size], int(flat[-1]))
-
-
 def after_prices(block: Block, capacities: Capacities, prices: Floats) -> Floats:
     """The value of each candidate less the prices of what it uses."""
     left = block.value
@@ -157,24 +131,6 @@ def best_of(block: Block, worth: Floats) -> Best:
     return Best(first, top, np.maximum.reduceat(others, block.starts))
 
 
-def tally(block: Block, capacities: Capacities, prices: Floats, windows: Windows) -> Tally:
-    """What a block adds to the sums by which prices move."""
-    worth = after_prices(block, capacities, prices)
-    best = best_of(block, worth)
-    taken = best.candidate[best.worth > 0]
-    surplus = np.rint(np.maximum(best.worth, 0.0) * VALUE_UNITS).astype(np.int64).sum()
-    used, above, buckets = [], [], []
-    parts = [capacities.parts(v) for v in (prices, windows.low, windows.width)]
-    for family, own, low, width in zip(capacities.families, *parts, strict=True):
-        used.append(_used(block, family, taken))
-        capacity, threshold, amount = _thresholds(block, family, worth, own)
-        bucket = np.clip(np.floor((threshold - low[capacity]) / width[capacity]), -1, BUCKETS).astype(np.int64) + 1
-        counted = np.bincount(capacity * (BUCKETS + 2) + bucket, weights=amount, minlength=family.size * (BUCKETS + 2))
-        buckets.append(counted.astype(np.int64).reshape(family.size, BUCKETS + 2))
-        above.append(np.bincount(capacity, weights=amount * (threshold > 0), minlength=family.size).astype(np.int64))
-    return Tally(np.concatenate(used), np.concatenate(buckets), np.concatenate(above), int(surplus))
-
-
 def usage(block: Block, capacities: Capacities, candidates: Ints) -> Ints:
     """What these candidates use of each capacity."""
     return np.concatenate([np.zeros(0, dtype=np.int64), *(_used(block, family, candidates) for family in capacities.families)])
@@ -192,81 +148,101 @@ def amounts(block: Block, family: Family) -> Floats:
     return np.rint(block.spend * SPEND_UNITS) if family.in_yuan else np.ones(len(block.option))
 
 
-def _thresholds(block: Block, family: Family, worth: Floats, prices: Floats) -> tuple[Ints, Floats, Floats]:
-    """(capacity, threshold, amount) of every customer and capacity of the family that the customer could use.
+# --- finding the prices ---
 
-    Of several candidates within a capacity the one counts that is best at the prices.
-    """
-    key = block.owner * (family.size + 1) + family.of[block.option] + 1
-    order = np.arange(len(key)) if bool(np.all(key[1:] >= key[:-1])) else np.argsort(key, kind="stable")
-    key, worth = key[order], worth[order]
-    begins = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-    top, owner, capacity = np.maximum.reduceat(worth, begins), key[begins] // (family.size + 1), key[begins] % (family.size + 1) - 1
-    of_best = np.where(worth == np.repeat(top, np.diff(begins, append=len(key))), amounts(block, family)[order], 0.0)
-    amount = np.maximum.reduceat(of_best, begins)
-    owners = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
-    first = np.maximum.reduceat(top, owners)[owner]
-    is_first = top == first
-    second = np.maximum.reduceat(np.where(is_first, -np.inf, top), owners)[owner]
-    elsewhere = np.maximum(np.where(is_first, second, first), 0.0)
-    inside = (capacity >= 0) & (amount > 0)
-    capacity, amount = capacity[inside], amount[inside]
-    return capacity, (top[inside] - elsewhere[inside]) / amount * family.unit + prices[capacity], amount
-
-
-# --- moving the prices ---
+Total = Callable[[Callable[[Block], Ints]], Ints]  # the sum over all blocks of what a function makes of each
 
 
 @dataclass(frozen=True)
-class Search:
-    """Prices, and the windows in which the next ones are looked for."""
+class Prices:
+    """Prices, what is `amiss` at them (a share of the bound), the lowest bound seen, and the passes it took."""
 
     prices: Floats
-    windows: Windows
+    amiss: float
+    bound: float
+    passes: int
 
 
-def start(prices: Floats, highest: float) -> Search:
-    """First prices, and windows around them, that reach a quarter of the highest value of a candidate."""
-    width = np.full(len(prices), max(highest, 1e-9) / 4 / BUCKETS)
-    return Search(prices, Windows(prices - BUCKETS / 2 * width, width))
+@dataclass(frozen=True)
+class Market:
+    """All customers, as the sum of what a function makes of each block, with their number and the highest value of a candidate."""
+
+    total: Total
+    customers: int
+    highest: float
 
 
-def moved(search: Search, capacities: Capacities, counted: Tally, step: float) -> Search:
-    """The next prices: a share `step` of the way to where each capacity would be filled; windows close in, or open where they missed it."""
-    least, most = capacities.least, capacities.most
-    goals, low, width = [], [], []
-    for k in range(capacities.size):
-        goal, window = _goal(search, counted, k, float(least[k]), float(most[k]))
-        goals.append(goal)
-        low.append(window[0])
-        width.append(window[1])
-    prices = search.prices + step * (np.array(goals) - search.prices)
-    return Search(prices, Windows(np.array(low), np.array(width)))
+def best_prices(market: Market, capacities: Capacities, first: Floats, enough: float, passes: int) -> Prices:
+    """Prices at which a share of the bound of at most `enough` is amiss, or the best of so many passes, from `first` on.
+
+    What is amiss is what is sold beyond a capacity or left of it, at its price; too much of a capacity without a price counts a typical value.
+    """
+    search = _Search(market, capacities, enough, passes)
+    upper, lower = search.upper, search.lower
+    begin = np.concatenate([np.maximum(first[upper], 0), np.maximum(-first[lower], 0)])
+    highest = np.concatenate([np.full(len(upper), np.inf), np.full(len(lower), MISSED * market.highest)])
+    with suppress(_EnoughError):
+        minimize(search.pass_over, begin, jac=True, method="L-BFGS-B", bounds=Bounds(0, highest), options={"maxcor": MEMORY, "ftol": 0.0, "gtol": 0.0})
+    return search.best
 
 
-def _goal(search: Search, counted: Tally, k: int, least: float, most: float) -> tuple[float, tuple[float, float]]:
-    """The price at which thresholds fill a capacity, and the next window."""
-    low, width = float(search.windows.low[k]), float(search.windows.width[k])
-    if least <= counted.above_zero[k] <= most:
-        return 0.0, (-BUCKETS / 2 * width, width)
-    target = most if counted.above_zero[k] > most else least
-    beyond = np.cumsum(counted.buckets[k, ::-1])[::-1][1:]  # amount of thresholds from each edge on, BUCKETS + 1 edges
-    if beyond[-1] > target:
-        high = low + BUCKETS * width
-        return high, (high, width * ZOOM)
-    if beyond[0] <= target:
-        return low, (low - BUCKETS * width * ZOOM, width * ZOOM)
-    edge = int(np.flatnonzero(beyond > target)[-1])
-    inside = (beyond[edge] - target) / (beyond[edge] - beyond[edge + 1])
-    goal = low + (edge + inside) * width
-    near = max(width * ZOOM, 4 * abs(goal - float(search.prices[k]))) / BUCKETS
-    return goal, (goal - BUCKETS / 2 * near, near)
+class _EnoughError(Exception):
+    """The search may end."""
 
 
-def bound(search: Search, capacities: Capacities, counted: Tally) -> float:
-    """What no allocation can exceed, by these prices."""
-    prices = search.prices
-    paid = np.zeros(capacities.size)
-    for bounds, is_bound in ((capacities.most, prices > 0), (capacities.least, prices < 0)):
-        paid[is_bound] = prices[is_bound] * bounds[is_bound] / capacities.unit[is_bound]
-    return counted.surplus / VALUE_UNITS + float(paid.sum())
+class _Search:
+    """The passes over the customers, with the best prices of them so far.
+
+    A variable is the price of a maximum, or of a minimum (which lowers the price), where there is one.
+    """
+
+    def __init__(self, market: Market, capacities: Capacities, enough: float, passes: int) -> None:
+        self._market, self._capacities, self._enough, self._passes = market, capacities, enough, passes
+        self.upper, self.lower = np.flatnonzero(np.isfinite(capacities.most)), np.flatnonzero(capacities.least > 0)
+        self.best = Prices(np.zeros(capacities.size), np.inf, np.inf, 0)
+
+    def pass_over(self, variables: Floats) -> tuple[float, Floats]:
+        """The bound by these prices and how it changes with each, a customer."""
+        capacities, customers = self._capacities, self._market.customers
+        prices = self._prices(variables)
+        done = self._market.total(partial(_demand, capacities=capacities, prices=prices))
+        used = done[: capacities.size]
+        bound = int(done[-1]) / VALUE_UNITS + _brought(capacities, prices)
+        self._keep(prices, bound, _amiss(capacities, prices, used, bound / customers))
+        over, under = (capacities.most - used) / capacities.unit, (used - capacities.least) / capacities.unit
+        at_most, at_least = (capacities.most / capacities.unit)[self.upper], (capacities.least / capacities.unit)[self.lower]
+        value = int(done[-1]) / VALUE_UNITS + float(variables[: len(self.upper)] @ at_most) - float(variables[len(self.upper) :] @ at_least)
+        return value / customers, np.concatenate([over[self.upper], under[self.lower]]) / customers
+
+    def _prices(self, variables: Floats) -> Floats:
+        prices = np.zeros(self._capacities.size)
+        prices[self.upper] += variables[: len(self.upper)]
+        prices[self.lower] -= variables[len(self.upper) :]
+        return prices
+
+    def _keep(self, prices: Floats, bound: float, amiss: float) -> None:
+        share, before = amiss / bound if bound > 0 else 0.0, self.best
+        kept = (prices, share) if share < before.amiss else (before.prices, before.amiss)
+        self.best = Prices(*kept, min(bound, before.bound), before.passes + 1)
+        if share <= self._enough or self.best.passes >= self._passes:
+            raise _EnoughError
+
+
+def _demand(block: Block, capacities: Capacities, prices: Floats) -> Ints:
+    """What is used of each capacity at the prices, and behind it the value left to customers after prices."""
+    best = best_of(block, after_prices(block, capacities, prices))
+    surplus = np.rint(np.maximum(best.worth, 0.0) * VALUE_UNITS).astype(np.int64).sum()
+    return np.append(usage(block, capacities, best.candidate[best.worth > 0]), surplus)
+
+
+def _brought(capacities: Capacities, prices: Floats) -> float:
+    """What the capacities bring at these prices."""
+    limits = np.where(prices > 0, capacities.most, np.where(prices < 0, capacities.least, 0.0))
+    return float((prices * limits / capacities.unit).sum())
+
+
+def _amiss(capacities: Capacities, prices: Floats, used: Ints, typical: float) -> float:
+    bounded = np.clip(used, capacities.least, capacities.most)
+    limit = np.where(prices < 0, capacities.least, np.where(prices > 0, capacities.most, bounded))
+    price = np.where(prices != 0, np.abs(prices), typical)
+    return float((np.abs(used - limit) / capacities.unit * price).sum())

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crm_spark.decisions.prices import BUCKETS, VALUE_UNITS, Best, Block, Capacities, Floats, Ints, Truths, Windows, after_prices, amounts, best_of, usage
+from crm_spark.decisions.prices import VALUE_UNITS, Best, Block, Capacities, Floats, Ints, Total, Truths, after_prices, amounts, best_of, usage
 
 NONE = -1
 ZOOMS = 6
 WASTE = 1e-4  # share of a capacity's room that may stay empty for a coarse cut: later rounds fill it
 FAR = 1e12  # further than any margin
-Total = Callable[[Callable[[Block], Ints]], Ints]  # the sum over all blocks of what a function makes of each
+BUCKETS = 64
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,14 @@ class Plan:
 
     prices: Floats
     rounds: tuple[Round, ...] = ()
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where margins are counted: BUCKETS buckets of `width` from `low` on, per capacity."""
+
+    low: Floats
+    width: Floats
 
 
 @dataclass(frozen=True)
