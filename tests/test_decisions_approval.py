@@ -38,7 +38,7 @@ def edit(path, old, new):
 
 
 def approve(conf, *more):
-    arguments = ["--conf-dir", str(conf), "--env", "demo", "--from", "2025-03-01", "--author", "Li Na", "--by", "Wang Wei", "--on", "2025-02-20"]
+    arguments = ["--conf-dir", str(conf), "--env", "real-panel", "--from", "2025-03-01", "--author", "Li Na", "--by", "Wang Wei", "--on", "2025-02-20"]
     return main(["approve", *arguments, *more])
 
 
@@ -53,10 +53,10 @@ def refusal(folder, cities=None, day=MARCH):
     return told
 
 
-@pytest.mark.parametrize("day", [date(2002, 1, 31), date(2014, 9, 30), MARCH])
-def test_the_shipped_set_is_approved_for_the_months_of_every_example(day):
-    """After a change: python -m crm_spark.decisions approve --from 2000-01-01 --author ... --by ..."""
-    assert in_force(CONF, ["HANGZHOU", "_ALL"], day)
+@pytest.mark.parametrize(("source", "day"), [("cell2cell", date(2002, 1, 31)), ("panel", date(2014, 9, 30)), ("province", MARCH)])
+def test_the_shipped_set_of_every_example_is_approved_for_its_month(source, day):
+    """After a change: python -m crm_spark.decisions approve --from 2000-01-01 --author ... --by ..., with --env demo and --env real-panel"""
+    assert approvals_in_force(load_decisions(CONF, source), day, ["HANGZHOU", "_ALL"], "")
 
 
 @pytest.mark.parametrize(("file", "old", "new"), [
@@ -64,6 +64,7 @@ def test_the_shipped_set_is_approved_for_the_months_of_every_example(day):
     ("matrices/retention.yml", "hit_policy: FIRST", "hit_policy: FIRST # still"),
     ("policies.csv", "PREPAY_100_GET_260,", "PREPAY_100_GET_261,"),
     ("decisions.yml", "return_rate_3q: mean", "return_rate_3q: each"),
+    ("choosing.yml", "universal_share: 0.02", "universal_share: 0.03"),
 ])  # fmt: skip
 def test_whatever_is_changed_needs_a_new_approval(conf, file, old, new):
     edit(conf / file, old, new)
@@ -153,7 +154,7 @@ def test_a_month_with_a_set_that_nobody_approved_ends_with_2_and_says_how_to_app
     monkeypatch.chdir(conf.parent)
     assert load_job("run_month").main(["--conf-dir", "conf", "--env", "demo", "--month", "2025-03"]) == 2
     command = "python -m crm_spark.decisions approve --conf-dir conf --env demo --from 2025-03-01 --author <who wrote it> --by <who approves it>"
-    assert f"matrix set {read(conf).version} is not approved; approve it: {command}" in caplog.text
+    assert f"matrix set {load_decisions(conf, 'province').version} is not approved; approve it: {command}" in caplog.text
     assert [p.name for p in (conf.parent / "var/demo/tables").glob("*/*")] == ["run_ledger"], "nothing was written but that it failed"
 
 
@@ -192,6 +193,8 @@ def test_what_changed_is_told_as_a_planner_would_say_it(conf, capsys):
     edit(conf / "matrices/traffic.yml", "hit_policy: RULE ORDER", "hit_policy: FIRST")
     edit(conf / "policies.csv", ",24,2000", ",29,2000")
     edit(conf / "decisions.yml", "return_rate_3q: mean", "return_rate_3q: each")
+    edit(conf / "choosing.yml", "universal_share: 0.02", "universal_share: 0.03")
+    edit(conf / "choosing.yml", "{most: 1, days: 7}", "{most: 2, days: 7}")
     (conf / "matrices/virtual_network.csv").unlink()
     (conf / "matrices/virtual_network.yml").unlink()
     assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
@@ -205,6 +208,8 @@ def test_what_changed_is_told_as_a_planner_would_say_it(conf, capsys):
         "virtual_network: the matrix is gone",
         "policies: PREPAY_100_GET_260: unit_cost_yuan is 29, before 24",
         "decisions: return_rate_3q is each, before mean",
+        "choosing: contact.caps[0].most is 2, before 1",
+        "choosing: holdout.universal_share is 0.03, before 0.02",
     ]
 
 

@@ -1,7 +1,7 @@
 """Marketing matrices as written by planners: `conf/matrices/<name>.csv` with `<name>.yml`, policies, and what they share.
 
-`conf/sources/<source>/` may hold `policies.csv`, `approvals.csv`, `decisions.yml` and `matrices/<name>.csv|yml` of its own: a sheet
-replaces the common one of that name, `decisions.yml` is laid over it. Here files are read; what the cells mean is decided in
+`conf/sources/<source>/` may hold `policies.csv`, `approvals.csv`, `decisions.yml`, `choosing.yml` and `matrices/<name>.csv|yml` of its own: a
+sheet replaces the common one of that name, `decisions.yml` and `choosing.yml` are laid over it. Here files are read; what the cells mean is decided in
 `crm_spark.decisions`.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeVar
@@ -26,6 +27,7 @@ Aggregation = Literal["LIST", "MIN", "MAX", "SUM", "COUNT"]
 OutputKind = Literal[
     "text", "number", "goals", "offer_mode", "policy", "policy_group", "policy_list", "tier", "families", "need", "need_kind", "score", "goal"
 ]  # fmt: skip
+CHOOSING = "choosing.yml"
 OF_A_NEED: tuple[OutputKind, ...] = ("need", "need_kind", "score", "goal")  # what a rule that tells a need gives, all four
 Part = TypeVar("Part")
 
@@ -123,6 +125,7 @@ class MatrixConfig:
     """Everything planners wrote for one source: what could be read, ordered by name, and the problems of the rest.
 
     `files` are the texts that decide, by their path below a configuration folder: written there, they give the same set again.
+    `choosing` is what choosing.yml says, as it stands there (`config.choosing` reads it).
     """
 
     settings: DecisionSettings
@@ -131,6 +134,7 @@ class MatrixConfig:
     problems: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     approvals: tuple[Approval, ...] = ()
+    choosing: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -151,11 +155,12 @@ def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
     approvals = _told(lambda: load_approvals(approvals_file(conf_dir, source)), problems) or ()
     names = sorted({p.stem for folder in folders for p in (folder / "matrices").glob("*.*") if p.suffix in (".csv", ".yml")})
     files = _files(folders, names)
-    shared = "\0".join(text for name, text in files.items() if not name.startswith("matrices/")).encode()
+    shared = "\0".join(text for name, text in files.items() if not name.startswith("matrices/") and not name.endswith(CHOOSING)).encode()
     read = [_told(lambda n=name: _matrix(folders, n, shared), problems) for name in names]  # type: ignore[misc]
     if not names:
         problems.append(f"{conf_dir / 'matrices'}: no matrix there; one is <name>.csv with <name>.yml")
-    return MatrixConfig(settings, policies, tuple(m for m in read if m), tuple(problems), files, approvals)
+    choosing = _told(lambda: _laid_over(folders, CHOOSING)[0], problems) or {}
+    return MatrixConfig(settings, policies, tuple(m for m in read if m), tuple(problems), files, approvals, choosing)
 
 
 def decisions_of(files: Mapping[str, str], source: str) -> MatrixConfig:
@@ -177,10 +182,10 @@ def approvals_file(conf_dir: Path, source: str) -> Path:
 
 
 def _files(folders: tuple[Path, Path], names: list[str]) -> dict[str, str]:
-    """The texts of the set, each where the source has its own that one; of `decisions.yml`, which is laid over, both."""
+    """The texts of the set, each where the source has its own that one; of those that are laid over, both."""
     chosen = ["policies.csv", *(f"matrices/{name}.{suffix}" for name in names for suffix in ("csv", "yml"))]
     paths = {name: _last_existing(folders, name) for name in chosen}
-    laid = {str((folder / "decisions.yml").relative_to(folders[0])): folder / "decisions.yml" for folder in folders}
+    laid = {str((folder / name).relative_to(folders[0])): folder / name for folder in folders for name in ("decisions.yml", CHOOSING)}
     return {name: path.read_bytes().decode(errors="replace") for name, path in {**laid, **paths}.items() if path.exists()}
 
 
@@ -195,11 +200,13 @@ def _unknown_names(settings: DecisionSettings, policies: Mapping[str, Policy]) -
 
 
 def _settings(folders: tuple[Path, Path]) -> DecisionSettings:
-    files = [f / "decisions.yml" for f in folders if (f / "decisions.yml").exists()]
-    raw: dict[str, object] = {}
-    for file in files:
-        raw = merge(raw, read_yaml(file))
-    return parse(DecisionSettings, raw, ", ".join(map(str, files)))
+    return parse(DecisionSettings, *_laid_over(folders, "decisions.yml"))
+
+
+def _laid_over(folders: tuple[Path, Path], name: str) -> tuple[dict[str, object], str]:
+    """What the files of that name say together, the source's own laid over the common one, and which these are."""
+    files = [f / name for f in folders if (f / name).exists()]
+    return reduce(merge, map(read_yaml, files), {}), ", ".join(map(str, files))
 
 
 def read_matrix_files(csv: Path, yml: Path, shared: bytes = b"") -> MatrixFiles:

@@ -33,5 +33,5 @@ def _why_not(mine: list[Approval], valid: tuple[Approval, ...], left_out: list[s
 def _hint(config: MatrixConfig) -> str:
     """Where to see what has changed: the set approved last is most likely what this one was made from."""
     others = [a for a in config.approvals if a.set_version != config.version]
-    last = max(others, key=lambda a: a.approved_on, default=None)
+    last = max(reversed(others), key=lambda a: a.approved_on, default=None)  # of one day the lower row
     return f" (what changed: python -m crm_spark.decisions diff {last.set_version} <conf folder>)" if last else ""

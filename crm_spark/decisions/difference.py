@@ -15,7 +15,12 @@ Cells = Mapping[str, str]
 
 def differences(before: MatrixConfig, after: MatrixConfig) -> list[str]:
     """A sentence for each change: matrices, their rules and cells, policies, what all share. Empty only if the sets are the same."""
-    told = [*_matrices(before, after), *_policies(before, after), *_values("decisions", asdict(before.settings), asdict(after.settings))]
+    told = [
+        *_matrices(before, after),
+        *_policies(before, after),
+        *_values("decisions", asdict(before.settings), asdict(after.settings)),
+        *_values("choosing", before.choosing, after.choosing),
+    ]
     if not told and before.version != after.version:
         return ["nothing that decides: comments, blanks or line ends alone"]
     return told
@@ -104,9 +109,15 @@ def _flat(values: Mapping[str, object], path: str = "") -> dict[str, str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             found |= _flat(value, f"{path}{key}.")
+        elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+            found |= _flat({f"{key}[{_named(one, i)}]": one for i, one in enumerate(value)}, path)
         else:
-            found[f"{path}{key}"] = ", ".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+            found[f"{path}{key}"] = ", ".join(map(str, value)) if isinstance(value, tuple | list) else "" if value is None else str(value)
     return found
+
+
+def _named(one: object, place: int) -> object:
+    return one.get("name", place) if isinstance(one, Mapping) else place
 
 
 def _shown(value: str | None) -> str:
