@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
 from scipy.optimize import LinearConstraint, milp
 from scipy.sparse import coo_matrix, vstack
 
-from crm_spark.decisions.allocation import Effort, Extent, Few, allocate
+from crm_spark.decisions.allocation import Effort, Few, Held, allocate
 from crm_spark.decisions.capacity import Customers, allotted
 from crm_spark.decisions.prices import Block, Capacities, Family
 from crm_spark.decisions.rounds import NONE
 
 
-class InMemory:
-    """A population that is one block, or several."""
-
-    def __init__(self, *blocks: Block) -> None:
-        self.blocks = blocks
-
-    def extent(self) -> Extent:
-        candidates = sum(len(b.option) for b in self.blocks)
-        return Extent(sum(b.customers for b in self.blocks), candidates, max(float(b.value.max()) for b in self.blocks))
-
-    def total(self, work: Callable[[Block], np.ndarray]) -> np.ndarray:
-        return np.sum([work(block) for block in self.blocks], axis=0)
+class InMemory(Held):
+    """A population that tells a sample, as one that is too large for the driver would."""
 
     def sample(self, count: int) -> Few:
         return self.nearest(lambda block: np.arange(block.customers) * 0.618 % 1, count)
 
-    def nearest(self, distance: Callable[[Block], np.ndarray], count: int) -> Few:
-        (block,) = self.blocks
-        kept = np.sort(np.argsort(distance(block), kind="stable")[:count])
-        ends = np.append(block.starts[1:], len(block.option))
-        places = np.concatenate([np.arange(block.starts[i], ends[i]) for i in kept])
-        starts = np.cumsum([0, *(ends - block.starts)[kept][:-1]])
-        return Few(tuple(f"{i:06}" for i in kept), Block(starts, block.option[places], block.value[places], block.spend[places]))
+
+def in_memory(block: Block) -> InMemory:
+    return InMemory(tuple(f"{i:06}" for i in range(block.customers)), block)
 
 
 def dense(values: np.ndarray, spend: np.ndarray | None = None) -> Block:
@@ -77,7 +61,7 @@ def best_possible(block: Block, capacities: Capacities, whole: bool = True) -> f
 
 def checked(block: Block, capacities: Capacities, effort: Effort = Effort()) -> tuple[float, float]:  # noqa: B008
     """Value and gap of the allocation, after counting that nobody has two offers and no maximum is exceeded."""
-    made = allocate(InMemory(block), capacities, effort)
+    made = allocate(in_memory(block), capacities, effort)
     taken = made.choose([f"{i:06}" for i in range(block.customers)], block)
     given = taken[taken != NONE]
     assert len(np.unique(block.owner[given])) == len(given)
@@ -148,23 +132,23 @@ def test_larger_problems_are_within_a_thousandth_of_the_best_and_prices_alone_co
 def test_a_minimum_is_kept_at_the_least_cost_and_one_that_cannot_be_had_is_told():
     values = np.array([[9.0, 8.0], [9.0, 2.0], [9.0, 5.0], [9.0, 1.0]])
     least = Capacities((family([4, 4], least=np.array([0.0, 2.0])),))
-    made = allocate(InMemory(dense(values)), least)
+    made = allocate(in_memory(dense(values)), least)
     assert list(made.used) == [2, 2] and made.value == 9 + 9 + 8 + 5
     too_much = Capacities((family([4, 9], least=np.array([0.0, 6.0])),))
-    missed = allocate(InMemory(dense(values)), too_much)
+    missed = allocate(in_memory(dense(values)), too_much)
     assert list(missed.used) == [0, 4] and list(missed.missed) == [0, 2]
 
 
 def test_without_scarcity_everybody_has_the_best_and_nothing_is_lost():
     values = np.array([[1.0, 2.0], [4.0, 3.0]])
     for capacities in (Capacities(()), Capacities((family([9, 9]),))):
-        made = allocate(InMemory(dense(values)), capacities)
+        made = allocate(in_memory(dense(values)), capacities)
         assert (made.value, made.offers, made.gap) == (6, 2, 0)
         assert list(made.choose(["000000", "000001"], dense(values))) == [1, 2]
 
 
 def test_a_capacity_of_nothing_gives_nothing():
-    made = allocate(InMemory(dense(np.array([[3.0, 2.0], [4.0, 1.0]]))), Capacities((family([0, 1]),)))
+    made = allocate(in_memory(dense(np.array([[3.0, 2.0], [4.0, 1.0]]))), Capacities((family([0, 1]),)))
     assert list(made.used) == [0, 1] and made.value == 2
 
 
@@ -181,19 +165,25 @@ def as_frame(spark, block: Block, order: np.ndarray, partitions: int):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("partitions", [1, 3])
-def test_a_frame_in_any_order_is_allocated_as_the_same_customers_in_memory(spark, partitions):
+@pytest.mark.parametrize("effort", [Effort(), Effort(sampled=500, passes=3, rounds=2, solved_exactly=300)], ids=["on the driver", "by passes"])
+def test_a_frame_in_any_order_and_partitions_gives_everybody_the_same(spark, effort):
     block, capacities = large_problem(5, customers=200, options=5)
-    effort = Effort(passes=1, rounds=1)
-    expected = allocate(InMemory(block), capacities, effort)
+    made = [allotted_rows(spark, block, capacities, effort, partitions) for partitions in (1, 3)]
+    assert made[0] == made[1]
+    rows = made[0][1]
+    taken = np.array([NONE if chosen is None else start + chosen for (_, chosen, _), start in zip(rows, block.starts, strict=True)])
+    assert made[0][0][0] == pytest.approx(value_of(block, taken), abs=1e-3)
+    assert all(runner_up != chosen for _, chosen, runner_up in rows if chosen is not None)
+
+
+def allotted_rows(spark, block: Block, capacities: Capacities, effort: Effort, partitions: int):
+    """What the allocation of a frame tells, and of each customer what was chosen and what came second."""
     frame = as_frame(spark, block, np.random.default_rng(partitions).permutation(block.customers), partitions).persist()
     made = allocate(Customers(frame), capacities, effort)
     rows = allotted(frame, made).orderBy("customer").collect()
     frame.unpersist()
-    assert (made.value, made.bound, made.overrides, list(made.used)) == (expected.value, expected.bound, expected.overrides, list(expected.used))
-    places = expected.choose([row["customer"] for row in rows], block)
-    assert [row["chosen"] for row in rows] == [int(p - s) if p != NONE else None for p, s in zip(places, block.starts, strict=True)]
-    assert all(row["runner_up"] != row["chosen"] for row in rows if row["chosen"] is not None)
+    told = (made.value, made.bound, made.passes, made.overrides, list(made.used))
+    return told, [(row["customer"], row["chosen"], row["runner_up"]) for row in rows]
 
 
 def test_nobody_to_choose_for_is_no_error(spark):

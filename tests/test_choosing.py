@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections import Counter
 from dataclasses import replace
 from datetime import date
-from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import functions as F
@@ -24,8 +22,8 @@ from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.raw import CONTACT_CONSENT, CONTACT_HISTORY
 from crm_spark.tables.score import PERSONAL_INDEX
+from tests.choosing_support import choose
 from tests.decision_support import CONF, customers
-from tests.tiny import load_job
 
 MODELS = ("newspaper_response", "ring_tone_silent", "ring_tone_change")
 
@@ -153,13 +151,7 @@ def made(spark, shipped):
         "contact_consent": rows(CONTACT_CONSENT),
         "choice": rows(CHOICE),
     }
-    written, told = {}, []
-    job = SimpleNamespace(
-        config=replace(shipped, choosing=choosing), month="2025-03", cities=None, log=logging.getLogger("test"), spark=spark,
-        read=lambda table, *_, **__: frames[table.name], months_of=lambda table: ("2025-03",) if table.name == "contact_history" else (),
-        write=lambda frame, table, **_: written.update({table.name: table.conform(frame).collect()}), cover=lambda kind, subject, *_: told.append(subject),
-    )  # fmt: skip
-    load_job("choose").run(job)
+    written, told = choose(spark, replace(shipped, choosing=choosing), frames)
     assert told == ["capacity"], "consent and contacts are told, no minimum is missed"
     return {row["user_id"]: row for row in written["choice"]}, written["exclusion"], written["capacity_use"]
 

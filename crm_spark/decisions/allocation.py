@@ -55,8 +55,33 @@ class Population(Protocol):
 
 
 @dataclass(frozen=True)
+class Held(Few):
+    """A population that is on the driver."""
+
+    def extent(self) -> Extent:
+        """Customers, candidates, highest value."""
+        return Extent(self.block.customers, len(self.block.option), float(self.block.value.max(initial=0.0)))
+
+    def sample(self, _: int, /) -> Few:
+        """All of them."""
+        return self
+
+    def total(self, work: Callable[[Block], Ints], /) -> Ints:
+        """Of the one block."""
+        return work(self.block)
+
+    def nearest(self, distance: Callable[[Block], Floats], count: int, /) -> Few:
+        """The `count` customers of least distance, equal ones by key."""
+        kept = np.sort(np.lexsort((np.arange(self.block.customers), distance(self.block)))[:count])
+        return Few(tuple(self.keys[i] for i in kept), self.block.of(kept))
+
+
+@dataclass(frozen=True)
 class Effort:
-    """Passes by which prices are found, over a sample of so many candidates and over all; rounds; candidates that are solved exactly at once."""
+    """Passes by which prices are found, over a sample of so many candidates and over all; rounds; candidates that are solved exactly at once.
+
+    So many candidates as are sampled fit on the driver: where there are no more, all of them are.
+    """
 
     sampled: int = 1_000_000
     sample_passes: int = 100
@@ -109,6 +134,8 @@ def allocate(population: Population, capacities: Capacities, effort: Effort = EF
     extent = population.extent()
     if not extent.customers:
         return Allocation(Plan(np.zeros(capacities.size)), capacities, 0.0, 0.0, 0, 0, np.zeros(capacities.size, dtype=np.int64))
+    if extent.candidates <= effort.sampled:
+        population = Held(**vars(population.sample(extent.customers)))
     free = _freely(population, capacities)
     if free:
         return free

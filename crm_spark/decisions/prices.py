@@ -101,6 +101,13 @@ class Block:
         """Whose candidate it is."""
         return np.repeat(np.arange(self.customers), np.diff(self.starts, append=len(self.option)))
 
+    def of(self, customers: Ints) -> Block:
+        """Some of the customers, in the order given."""
+        counts = np.diff(self.starts, append=len(self.option))[customers]
+        starts = np.cumsum(np.append(0, counts[:-1])) if len(counts) else np.zeros(0, dtype=np.int64)
+        places = np.repeat(self.starts[customers] - starts, counts) + np.arange(counts.sum())
+        return Block(starts, self.option[places], self.value[places], self.spend[places])
+
 
 def after_prices(block: Block, capacities: Capacities, prices: Floats) -> Floats:
     """The value of each candidate less the prices of what it uses."""
