@@ -251,11 +251,9 @@ def _goal(search: Search, counted: Tally, k: int, least: float, most: float) -> 
         return 0.0, (-BUCKETS / 2 * width, width)
     target = most if counted.above_zero[k] > most else least
     beyond = np.cumsum(counted.buckets[k, ::-1])[::-1][1:]  # amount of thresholds from each edge on, BUCKETS + 1 edges
-    if beyond[-1] > target:
-        high = low + BUCKETS * width
-        return high, (high, width * ZOOM)
-    if beyond[0] <= target:
-        return low, (low - BUCKETS * width * ZOOM, width * ZOOM)
+    if beyond[-1] > target or beyond[0] <= target:
+        missed = low + BUCKETS * width if beyond[-1] > target else low
+        return missed, (missed - BUCKETS / 2 * width * ZOOM, width * ZOOM)  # to both sides: next time it may lie on the other
     edge = int(np.flatnonzero(beyond > target)[-1])
     inside = (beyond[edge] - target) / (beyond[edge] - beyond[edge + 1])
     goal = low + (edge + inside) * width
