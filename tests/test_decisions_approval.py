@@ -32,13 +32,14 @@ def read(folder):
 
 
 def edit(path, old, new):
-    text = path.read_text(encoding="utf-8")
+    path.parent.mkdir(exist_ok=True)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def approve(conf, *more):
-    arguments = ["--conf-dir", str(conf), "--env", "demo", "--from", "2025-03-01", "--author", "Li Na", "--by", "Wang Wei", "--on", "2025-02-20"]
+    arguments = ["--conf-dir", str(conf), "--env", "real-cell2cell", "--from", "2025-03-01", "--author", "Li Na", "--by", "Wang Wei", "--on", "2025-02-20"]
     return main(["approve", *arguments, *more])
 
 
@@ -54,9 +55,10 @@ def refusal(folder, cities=None, day=MARCH):
 
 
 @pytest.mark.parametrize("day", [date(2002, 1, 31), date(2014, 9, 30), MARCH])
-def test_the_shipped_set_is_approved_for_the_months_of_every_example(day):
-    """After a change: python -m crm_spark.decisions approve --from 2000-01-01 --author ... --by ..."""
-    assert in_force(CONF, ["HANGZHOU", "_ALL"], day)
+@pytest.mark.parametrize("source", sorted(path.name for path in (CONF / "sources").iterdir()))
+def test_the_shipped_sets_are_approved_for_the_months_of_every_example(source, day):
+    """After a change: python -m crm_spark.decisions approve --env ... --from 2000-01-01 --author ... --by ..., for demo and for real-cell2cell."""
+    assert approvals_in_force(load_decisions(CONF, source), day, ["HANGZHOU", "_ALL"], "")
 
 
 @pytest.mark.parametrize(("file", "old", "new"), [
@@ -64,6 +66,8 @@ def test_the_shipped_set_is_approved_for_the_months_of_every_example(day):
     ("matrices/retention.yml", "hit_policy: FIRST", "hit_policy: FIRST # still"),
     ("policies.csv", "PREPAY_100_GET_260,", "PREPAY_100_GET_261,"),
     ("decisions.yml", "return_rate_3q: mean", "return_rate_3q: each"),
+    ("choosing.yml", "explore_share: 0.01", "explore_share: 0.02"),
+    ("sources/no-source-of-its-own/choosing.yml", "", "limits: []"),
 ])  # fmt: skip
 def test_whatever_is_changed_needs_a_new_approval(conf, file, old, new):
     edit(conf / file, old, new)
@@ -153,7 +157,8 @@ def test_a_month_with_a_set_that_nobody_approved_ends_with_2_and_says_how_to_app
     monkeypatch.chdir(conf.parent)
     assert load_job("run_month").main(["--conf-dir", "conf", "--env", "demo", "--month", "2025-03"]) == 2
     command = "python -m crm_spark.decisions approve --conf-dir conf --env demo --from 2025-03-01 --author <who wrote it> --by <who approves it>"
-    assert f"matrix set {read(conf).version} is not approved; approve it: {command}" in caplog.text
+    version = load_decisions(conf, "province").version
+    assert f"matrix set {version} is not approved; approve it: {command}" in caplog.text
     assert [p.name for p in (conf.parent / "var/demo/tables").glob("*/*")] == ["run_ledger"], "nothing was written but that it failed"
 
 
@@ -204,6 +209,26 @@ def test_what_changed_is_told_as_a_planner_would_say_it(conf, capsys):
         "virtual_network: the matrix is gone",
         "policies: PREPAY_100_GET_260: unit_cost_yuan is 29, before 24",
         "decisions: return_rate_3q is each, before mean",
+    ]
+
+
+def test_what_changed_in_choosing_is_told_by_its_place_and_name(conf, capsys):
+    edit(conf / "choosing.yml", "{most: 1, days: 7}", "{most: 2, days: 7}")
+    edit(conf / "choosing.yml", "levers: {}", "levers: {VPN_FAMILY: 25}")
+    edit(conf / "choosing.yml", "under_14: age_years < 14", "under_16: age_years < 16")
+    edit(conf / "sources/province/choosing.yml", "least: 100, most: 2000", "least: 100, most: 1500")
+    edit(conf / "sources/province/choosing.yml", "  - {name: gifts, groups", "  - {name: presents, groups")
+    edit(conf / "sources/province/choosing.yml", "  - {name: counters, channels: [hall], per: [city], most: 2500}\n", "")
+    assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "choosing: contact.caps.all channels in 7 days is at most 2, before at most 1",
+        "choosing: contact.never.under_14 is -, before age_years < 14",
+        "choosing: limits.newspaper.most is 1500, before 2000",
+        "choosing: contact.never.under_16 is age_years < 16, before -",
+        "choosing: weights.levers.VPN_FAMILY is 25, before -",
+        "choosing: limit 'counters' is gone; it said: most 2500, unit offers, per city, channels hall",
+        "choosing: limit 'gifts' is gone; it said: most 300, unit offers, per policy, groups 4, 5, 6",
+        "choosing: limit 'presents' is new: most 300, unit offers, per policy, groups 4, 5, 6",
     ]
 
 

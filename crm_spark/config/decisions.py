@@ -1,20 +1,21 @@
 """Marketing matrices as written by planners: `conf/matrices/<name>.csv` with `<name>.yml`, policies, and what they share.
 
-`conf/sources/<source>/` may hold `policies.csv`, `approvals.csv`, `decisions.yml` and `matrices/<name>.csv|yml` of its own: a sheet
-replaces the common one of that name, `decisions.yml` is laid over it. Here files are read; what the cells mean is decided in
+`conf/sources/<source>/` may hold `policies.csv`, `approvals.csv`, `decisions.yml`, `choosing.yml` and `matrices/<name>.csv|yml` of its own: a
+sheet replaces the common one of that name, `decisions.yml` and `choosing.yml` are laid over it. Here files are read; what the cells mean is decided in
 `crm_spark.decisions`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeVar
 
 from crm_spark.config.approvals import Approval, load_approvals
+from crm_spark.config.choosing import CHOOSING, Choosing, read_choosing
 from crm_spark.config.policies import Goal, Policy, load_policies
 from crm_spark.config.sheet import Sheet, read_sheet
 from crm_spark.config.strict import load, merge, parse, read_yaml
@@ -114,7 +115,8 @@ class MatrixFiles:
 class MatrixConfig:
     """Everything planners wrote for one source: what could be read, ordered by name, and the problems of the rest.
 
-    `files` are the texts that decide, by their path below a configuration folder: written there, they give the same set again.
+    `files` are the texts that decide, by their path below a configuration folder: written there, they give the same set again. `choosing` is
+    None where the set has none (those of before it had) or it cannot be read.
     """
 
     settings: DecisionSettings
@@ -123,6 +125,7 @@ class MatrixConfig:
     problems: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     approvals: tuple[Approval, ...] = ()
+    choosing: Choosing | None = None
 
     @property
     def version(self) -> str:
@@ -140,14 +143,24 @@ def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
     settings = _told(lambda: _settings(folders), problems) or DecisionSettings()
     policies = _told(lambda: load_policies(_last_existing(folders, "policies.csv"), settings.services), problems) or {}
     problems += _unknown_names(settings, policies)
+    choosing = _told(lambda: read_choosing(conf_dir, source), problems)
     approvals = _told(lambda: load_approvals(approvals_file(conf_dir, source)), problems) or ()
     names = sorted({p.stem for folder in folders for p in (folder / "matrices").glob("*.*") if p.suffix in (".csv", ".yml")})
     files = _files(folders, names)
-    shared = "\0".join(text for name, text in files.items() if not name.startswith("matrices/")).encode()
+    shared = "\0".join(text for name, text in files.items() if not name.startswith("matrices/") and not name.endswith(CHOOSING)).encode()
     read = [_told(lambda n=name: _matrix(folders, n, shared), problems) for name in names]  # type: ignore[misc]
     if not names:
         problems.append(f"{conf_dir / 'matrices'}: no matrix there; one is <name>.csv with <name>.yml")
-    return MatrixConfig(settings, policies, tuple(m for m in read if m), tuple(problems), files, approvals)
+    return MatrixConfig(settings, policies, tuple(m for m in read if m), tuple(problems), files, approvals, choosing)
+
+
+def choosing_of(config: MatrixConfig, models: Iterable[str], where: str = CHOOSING) -> Choosing:
+    """What the set chooses by; ConfigError if there is none, or it cannot be read, or for every name that nothing stands behind."""
+    if config.choosing is None:
+        raise ConfigError(list(config.problems) if CHOOSING in config.files else f"{where}: no such file")
+    if problems := [f"{where}: {problem}" for problem in config.choosing.problems(config.policies, sorted(models))]:
+        raise ConfigError(problems)
+    return config.choosing
 
 
 def decisions_of(files: Mapping[str, str], source: str) -> MatrixConfig:
@@ -169,10 +182,10 @@ def approvals_file(conf_dir: Path, source: str) -> Path:
 
 
 def _files(folders: tuple[Path, Path], names: list[str]) -> dict[str, str]:
-    """The texts of the set, each where the source has its own that one; of `decisions.yml`, which is laid over, both."""
+    """The texts of the set, each where the source has its own that one; of `decisions.yml` and `choosing.yml`, which are laid over, both."""
     chosen = ["policies.csv", *(f"matrices/{name}.{suffix}" for name in names for suffix in ("csv", "yml"))]
     paths = {name: _last_existing(folders, name) for name in chosen}
-    laid = {str((folder / "decisions.yml").relative_to(folders[0])): folder / "decisions.yml" for folder in folders}
+    laid = {str((folder / name).relative_to(folders[0])): folder / name for name in ("decisions.yml", CHOOSING) for folder in folders}
     return {name: path.read_bytes().decode(errors="replace") for name, path in {**laid, **paths}.items() if path.exists()}
 
 
