@@ -105,7 +105,7 @@ def _allocated(job: Job, packs: DataFrame, options: Space, choosing: Choosing) -
 
 def _notes(target: Allocation, explored: Allocation) -> Iterator[Note]:
     told = f"{target.offers + explored.offers:,} offers, {explored.offers:,} of them drawn; at most {max(0.0, target.gap):.3%} below the best possible"
-    yield "capacity", "used", f"{told} ({target.iterations} iterations)"
+    yield "capacity", "used", told
     missed = int((target.missed > 0).sum())
     if missed:
         yield "minimum", "skipped", f"{missed} minima are missed: too few customers may have the offer; see decision.capacity_use"

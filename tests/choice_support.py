@@ -55,3 +55,9 @@ def chosen(spark: SparkSession, settings: Settings, frames: dict[str, DataFrame]
     )  # fmt: skip
     load_job("choose").run(job)
     return written, told
+
+
+def widened(frame: DataFrame, table: Table) -> DataFrame:
+    """All columns of a table; those that `frame` does not have are NULL."""
+    there = set(frame.columns)
+    return frame.select(*(F.col(f.name) if f.name in there else F.lit(None).cast(f.dataType).alias(f.name) for f in table.struct))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -93,6 +94,47 @@ def test_numbers_of_one_person_share_its_caps_across_the_end_of_the_month(spark,
         assert keeps_caps(held, CAPS) or not keeps_caps(kept[i], CAPS), "only what was sent before can break a cap"
 
 
+def random_lives(seed, persons):
+    """Of each person one or two numbers with contacts of two months, and what is planned for the third."""
+    draw = random.Random(seed)
+    history, plans = {}, {}
+    for i in range(persons):
+        numbers = [f"u{i}", f"u{i}b"][: draw.randint(1, 2)]
+        days = [BEGINS - timedelta(days=draw.choice([1, 2, 6, 7, 29, 30, 31, *range(1, 61)])) for _ in range(draw.randint(0, 6))]
+        history[i] = [(draw.choice(numbers), day, draw.choice(sorted(CHANNELS)), draw.choice(["sent", "reached", "refused", "ordered"])) for day in days]
+        plans[i] = [(number, draw.choice(DAYS), draw.choice(sorted(CHANNELS))) for number in numbers]
+    return history, plans
+
+
+@pytest.mark.slow
+def test_ten_thousand_persons_keep_every_cap_across_the_end_of_the_month(spark):
+    """Each day allowed is one of brute force, and so is each contact admitted; what is sent then breaks no cap that was not broken before."""
+    history, plans = random_lives(22, 10_000)
+    told = [(number, f"p{i}", day, by, None, outcome) for i, contacts in history.items() for number, day, by, outcome in contacts]
+    schema = "user_id string, person_id string, day date, channel string, policy_id string, outcome string"
+    persons = spark.createDataFrame([(number, f"p{i}") for i, planned in plans.items() for number, *_ in planned], "user_id string, person_id string")
+    known = contacts_by_person(spark.createDataFrame(told, schema), persons, BEGINS, 180).persist()
+    allowed = {row["person_id"]: row for row in known.select("person_id", *(days_of(n, c, RULES, DAYS).alias(n) for n, c in CHANNELS.items())).collect()}
+    rows = [("X", "2025-03", number, f"p{i}", day, by) for i, planned in plans.items() for number, day, by in planned]
+    frame = spark.createDataFrame(rows, "city string, month string, user_id string, person_id string, day date, channel string")
+    admitted = {row["user_id"]: row["is_admitted"] for row in within_caps(frame, known, CAPS).collect()}
+    dropped = 0
+    for i, contacts in history.items():
+        held = [(day, by) for _, day, by, _ in contacts]
+        for name, channel in CHANNELS.items() if contacts else ():
+            usable = [d for d in DAYS if d.isoweekday() in channel.weekdays and rested([c[1:] for c in contacts], d)]
+            assert allowed[f"p{i}"][name] == [d for d in usable if adds_no_breach(held, (d, name), CAPS)], (name, contacts)
+        before = list(held)
+        for number, day, by in sorted(plans[i], key=lambda one: (one[1], one[0])):
+            fits = adds_no_breach(held, (day, by), CAPS)
+            assert admitted[number] == fits, (contacts, plans[i])
+            held += [(day, by)] * fits
+            dropped += not fits
+        assert keeps_caps(held, CAPS) or not keeps_caps(before, CAPS)
+    assert dropped > 1000
+    known.unpersist()
+
+
 def test_two_refusals_within_fifteen_days_are_thirty_days_of_rest(frame):
     cases = {
         "one": [1], "fourteen days apart": [1, 15], "fifteen": [1, 16], "the last pair counts": [1, 2, 10], "three apart": [1, 20, 40],
@@ -133,6 +175,21 @@ def test_nothing_is_sent_outside_its_hours_and_what_waited_is_dropped(spark):
     allowed = sends.where(may_send(F.col("at"), F.lit(date(2025, 4, 2)), F.lit("09:00"), F.lit("20:00")))
     first, last, count = allowed.agg(F.min("at"), F.max("at"), F.count("*")).first()
     assert (str(first), str(last), count) == ("2025-04-02 09:00:00", "2025-04-02 19:59:57", 11 * 1200)
+
+
+@pytest.mark.parametrize(("at", "expected"), [
+    ("2025-04-02 08:59:59.999999", False), ("2025-04-02 09:00:00", True), ("2025-04-02 19:59:59.999999", True), ("2025-04-02 20:00:00", False),
+    ("2025-04-01 12:00:00", False), ("2025-04-03 09:00:00", False), ("2025-04-03 00:00:00", False),
+])  # fmt: skip
+def test_the_first_moment_counts_and_the_last_one_does_not(spark, at, expected):
+    sent = spark.sql(f"SELECT timestamp_ntz'{at}' AS at").select(may_send(F.col("at"), F.lit(date(2025, 4, 2)), F.lit("09:00"), F.lit("20:00")))
+    assert sent.first()[0] is expected
+
+
+def test_hours_until_midnight_end_with_the_day(spark):
+    times = spark.sql("SELECT explode(array(timestamp_ntz'2025-04-02 23:59:59.999999', timestamp_ntz'2025-04-03 00:00:00')) AS at")
+    sent = times.select(may_send(F.col("at"), F.lit(date(2025, 4, 2)), F.lit("21:00"), F.lit("24:00"))).collect()
+    assert [row[0] for row in sent] == [True, False]
 
 
 def test_hours_are_those_of_contact_channel_and_policy_together():
