@@ -41,6 +41,14 @@ def cities_of(job: Job, customers: DataFrame) -> tuple[str, ...]:
     return job.cities or tuple(sorted(row["city"] for row in customers.select("city").distinct().collect()))
 
 
+def is_remembered(job: Job) -> bool:
+    """True if ops.matrix_history has the run's set already."""
+    if not job.catalog.exists(MATRIX_HISTORY):
+        return False
+    mine = (F.col("run_id") == job.run_id) & (F.col("matrix_set") == job.config.matrices.version)
+    return not job.catalog.read(MATRIX_HISTORY).where(mine).isEmpty()
+
+
 def remember(job: Job, approvals: Sequence[Approval], skipped: Sequence[Skipped]) -> None:
     """One row of ops.matrix_history: with this set the run decides."""
     config = job.config.matrices

@@ -134,6 +134,23 @@ def published_pins(catalog: Catalog) -> dict[tuple[str, str], dict[str, Pin]]:
     return dict(found)
 
 
+def versions_of_run(catalog: Catalog, run_id: str) -> Versions:
+    """What a published run saw: what it published itself, else what was published before it first did; where a pin was moved since, its new version."""
+    rows = catalog.read(PUBLICATION)
+    own = F.col("run_id") == run_id
+    first = rows.where(own).agg(F.min("sequence")).head(1)[0][0]
+    place = ("table", "month", "city")
+    seen = rows.where(own | (F.col("sequence") < first))
+    latest = seen.groupBy(*place).agg(F.max_by(F.struct("run_id", "version"), F.struct(own.alias("own"), F.col("sequence"))).alias("pin"))
+    now = rows.where(F.col("version").isNotNull()).groupBy(*place, "run_id").agg(F.max_by("version", "sequence").alias("version"))
+    visible = latest.where(F.col("pin.version").isNotNull()).select(*place, F.col("pin.run_id").alias("run_id"))
+    versions = Versions()
+    for row in visible.join(now, on=[*place, "run_id"]).collect():
+        versions.published.setdefault((row["table"], row["month"]), {})[row["city"]] = int(row["version"])
+        versions.writers.setdefault((row["table"], row["month"]), {})[row["city"]] = row["run_id"]
+    return versions
+
+
 def next_sequence(catalog: Catalog) -> int:
     """The sequence number of the next publication."""
     if not catalog.exists(PUBLICATION):

@@ -1,10 +1,12 @@
 """Tell a past decision over one customer again, from what it was made of: the view, the index, the models and the matrices of its run.
 
 The month's published decision, or with --of-run that of an earlier run, is made anew and compared, column by column and candidate by
-candidate. The tables are read at the versions that the run published, the matrix set comes from ops.matrix_history (so today's conf/ is
-not asked), and the models score once more from the registry (unless --skip-models). Writes no table.
+candidate: what may be offered, and the one offer that was chosen of it, with its score, the prices of capacities, the runner-up, and why not
+each other offer. The tables are read at the versions that the run published, the matrix set comes from ops.matrix_history (so today's
+conf/ is not asked), and the models score once more from the registry (unless --skip-models). Control groups and prices, which all
+customers together decided, are those that the run kept. Writes no table.
 Exit codes: 0 it comes out the same, 1 it does not, or cannot be told any more, and why: the versions are kept no more (13 months), the
-customer was erased, the matrices or a model are gone; 2 bad arguments or configuration.
+customer was erased, the matrices, the prices or a model are gone; 2 bad arguments or configuration.
 
     spark-submit jobs/replay.py --env demo --month 2025-03 --user 5f0c...
 """
@@ -13,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from crm_spark.choice_again import Again, choice_again, dropped_then, refuse_unkept
+from crm_spark.config.decisions import MatrixConfig
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.eligibility import STAGES
 from crm_spark.decisions.inputs import decision_input
@@ -29,9 +33,9 @@ from crm_spark.job import Job, entry
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.matrix_sets import config_of
-from crm_spark.runs import Slice, read_slices
+from crm_spark.runs import Slice, read_slices, versions_of_run
 from crm_spark.tables.contract import Table
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.ops import MATRIX_HISTORY, PUBLICATION
 from crm_spark.tables.score import PERSONAL_INDEX
@@ -62,14 +66,15 @@ def run(job: Job) -> None:
         pin, kept = _decision(job)
         view, index, excluded = (_row_then(job, table, pin) for table in (CUSTOMER_VIEW, PERSONAL_INDEX, EXCLUSION))
         excluded = excluded.where(F.col("stage").isin(*STAGES))
-        again, dropped = _again(job, _history(job, pin, kept), view, index)
+        again, dropped = _again(job, _history(job, pin.run_id, kept), view, index)
+        choice, differently = _choice(job, pin)
     except NotPublishedError as error:
         raise ReplayError(f"the decision cannot be told again: {error}") from error
     scored = [] if job.options.skip_models else list(_scored_otherwise(job, view, index))
-    different = [*_different(kept, again), *(["exclusions"] if _rows(excluded) != _rows(dropped) else []), *scored]
+    different = [*_different(kept, again), *(["exclusions"] if _rows(excluded) != _rows(dropped) else []), *differently, *scored]
     if different:
         raise ReplayError(f"the decision over {job.options.user} of {job.month} comes out otherwise: {'; '.join(different)}")
-    _tell(job, pin, kept)
+    _tell(job, pin, kept, choice)
 
 
 def _decision(job: Job) -> tuple[Pinned, Row]:
@@ -105,29 +110,55 @@ def _row_then(job: Job, table: Table, decision: Pinned) -> DataFrame:
     return mine
 
 
-def _history(job: Job, decision: Pinned, kept: Row) -> Row:
-    """The matrix set of the decision, as its run kept it."""
+def _history(job: Job, run_id: str, kept: Row) -> Row:
+    """The matrix set of a recommendation or a choice, as its run kept it."""
     version = kept["matrix_set"]
     if version is None or not job.catalog.exists(MATRIX_HISTORY):
         raise ReplayError("its matrices are not available: it was made before they were kept")
-    mine = (F.col("run_id") == decision.run_id) & (F.col("matrix_set") == version)
+    mine = (F.col("run_id") == run_id) & (F.col("matrix_set") == version)
     found = job.catalog.read(MATRIX_HISTORY).where(mine).orderBy(F.desc("recorded_at")).head(1)
     if not found:
-        raise ReplayError(f"its matrices are not available: ops.matrix_history has no set {version} of run {decision.run_id}")
+        raise ReplayError(f"its matrices are not available: ops.matrix_history has no set {version} of run {run_id}")
     return found[0]
 
 
 def _again(job: Job, history: Row, view: DataFrame, index: DataFrame) -> tuple[Row, DataFrame]:
     """The recommendation and the exclusions, made anew."""
-    config, names = config_of(history), (history["models"], history["groups"])
-    columns = decision_input(view, index, *names, MatrixSet((), {}, config.settings)).schema
-    matrices = check_matrices(config, {field.name: field.dataType for field in columns}, {})
+    config, names, matrices = _set_of(history, view, index)
     skipped = (name.split(".", 1) for name in history["skipped_rules"])
     usable = matrices.without({(matrix, rule) for matrix, rule in skipped})
     compiled = compile_all(usable)
     decided = decide(decision_input(view, index, *names, matrices), compiled, usable.policies, job.month, usable.settings.conditions)
     (made,) = RECOMMENDATION.conform(recommendations(decided, compiled, config.version)).collect()
     return made, EXCLUSION.conform(exclusions(decided))
+
+
+def _set_of(history: Row, view: DataFrame, index: DataFrame) -> tuple[MatrixConfig, tuple[list[str], list[str]], MatrixSet]:
+    """(the set, the models and groups it may name, the same checked)."""
+    config, names = config_of(history), (history["models"], history["groups"])
+    columns = decision_input(view, index, *names, MatrixSet((), {}, config.settings)).schema
+    return config, names, check_matrices(config, {field.name: field.dataType for field in columns}, {})
+
+
+def _choice(job: Job, decision: Pinned) -> tuple[Again | None, list[str]]:
+    """The choice that was published for the decision's city made again, and what came out otherwise; None if none was."""
+    of_city = [pin for pin in _pins(job, CHOICE) if pin.city == decision.city and job.options.of_run in (None, pin.run_id)]
+    if not of_city:
+        return None, []
+    seen, run_id = versions_of_run(job.catalog, of_city[-1].run_id), of_city[-1].run_id
+    then = replace(job, seen=seen, run_id=run_id, cities=(decision.city,))
+    rows = then.read(CHOICE).where(F.col("user_id") == job.options.user)
+    refuse_unkept(rows)
+    kept = rows.select(*CHOICE.columns).head(1)
+    if not kept:
+        raise ReplayError(f"decision.choice does not hold {job.options.user} any more: erased")
+    history = _history(job, run_id, kept[0])
+    then = replace(then, cities=tuple(history["cities"]) if history["cities"] else None)
+    config, names, matrices = _set_of(history, then.read(CUSTOMER_VIEW), then.read(PERSONAL_INDEX))
+    if config.choosing is None:
+        raise ReplayError(f"the choice cannot be told again: set {config.version} was kept without choosing.yml")
+    again = choice_again(then, job.options.user, names, matrices, config.choosing, config.version)
+    return again, again.differences(kept[0], dropped_then(then, job.options.user))
 
 
 def _different(kept: Row, made: Row) -> list[str]:
@@ -156,12 +187,14 @@ def _scored_otherwise(job: Job, view: DataFrame, index: DataFrame) -> Iterable[s
             yield f"model {model} scored {kept['scores'][model]}, scores {scored.get(model)}"
 
 
-def _tell(job: Job, pin: Pinned, kept: Row) -> None:
+def _tell(job: Job, pin: Pinned, kept: Row, choice: Again | None) -> None:
     offers = ", ".join(f"{offer['policy_id']} ({offer['matrix']}.{offer['rule']})" for offer in kept["offers"]) or "nothing"
     job.log.info("    run %s decided over %s with matrix set %s: the same comes out", pin.run_id, job.options.user, kept["matrix_set"])
     job.log.info("    offers: %s", offers)
     for reason in kept["reasons"]:
         job.log.info("    because: %s", reason)
+    for line in choice.told if choice else ["choice: none was published"]:
+        job.log.info("    %s", line)
 
 
 main = entry(run, arguments)

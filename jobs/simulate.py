@@ -1,12 +1,13 @@
-"""What if: another matrix set, policy catalogue or threshold against the published month, as one page, before anybody approves it.
+"""What if: another matrix set, policy catalogue, choosing.yml or threshold against the published month, as one page, before anybody approves it.
 
-The published view and index are decided over once more with the candidate, approved or not. Told are: what is changed, reach per policy,
-customers who move and from where to where, expected value and cost, channel load, customers left with no offer and why; all by city,
-segment and value grade. Writes simulation.html and simulation.json (default: var/<run>/simulations/<month>-<version of the candidate>), no
-table and no counter.
+The published view and index are decided over once more with the candidate, approved or not, and the one offer of each customer is chosen as
+jobs/choose.py would: with its contact rules, control groups and capacities, and the contacts that are told. Told are: what is changed, reach
+per policy, customers who move and from where to where, expected net value and cost, channel load, customers left with no offer and why; all by
+city, segment and value grade. Writes simulation.html and simulation.json (default: var/<run>/simulations/<month>-<version of the
+candidate>), no table and no counter of contacts.
 
     spark-submit jobs/simulate.py --env demo --month 2025-03 --candidate ../proposal/conf
-    spark-submit jobs/simulate.py --env demo --month 2025-03 --file draft/retention.csv --file draft/policies.csv
+    spark-submit jobs/simulate.py --env demo --month 2025-03 --file draft/retention.csv --file draft/choosing.yml
     spark-submit jobs/simulate.py --env demo --month 2025-03 --threshold churn.at_risk=25
 """
 
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -21,13 +24,15 @@ from typing import cast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.config.decisions import MatrixConfig, decisions_of, load_decisions
+from crm_spark.choices import basis_of, choice_of
+from crm_spark.config.choosing import CHOOSING
+from crm_spark.config.decisions import MatrixConfig, choosing_of, decisions_of, load_decisions
 from crm_spark.config.models import ModelSpec, load_models
 from crm_spark.config.policies import Policy
 from crm_spark.config.settings import Settings
+from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.difference import differences
-from crm_spark.decisions.eligibility import STAGES
 from crm_spark.decisions.inputs import decision_input, usable_matrices
 from crm_spark.decisions.lint import lint
 from crm_spark.decisions.load import input_names, matrices_of
@@ -39,42 +44,41 @@ from crm_spark.learning.scoring import regraded
 from crm_spark.matrix_sets import recalled
 from crm_spark.months import last_day
 from crm_spark.report import simulation
-from crm_spark.report.simulation import Assumptions, Side, compared
+from crm_spark.report.simulation import Side, compared
 from crm_spark.report.simulation_page import Simulation, render_simulation
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
+from crm_spark.tables.common import KEY
+from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
 
 Change = str
+SINGLE = ("policies.csv", "decisions.yml", CHOOSING)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The job's own options."""
-    parser.add_argument("--candidate", type=Path, help="folder of a configuration: its matrices, policies, decisions.yml and models' grades")
-    parser.add_argument("--file", type=Path, action="append", default=[], help="a matrix (.csv or .yml), policies.csv or decisions.yml; again for more")
+    parser.add_argument("--candidate", type=Path, help="folder of a configuration: its matrices, policies, decisions.yml, choosing.yml and models' grades")
+    parser.add_argument(
+        "--file", type=Path, action="append", default=[], help=f"a matrix (.csv or .yml), {', '.join(SINGLE)} in the place of the common one; again for more"
+    )
     parser.add_argument("--threshold", action="append", default=[], metavar="MODEL.GRADE=SCORE", help="from which score the grade begins; again for more")
-    parser.add_argument("--acceptance", type=float, default=0.05, help="share of customers who accept an offer (default: 0.05)")
-    parser.add_argument("--uplift", type=float, default=0.05, help="share of ARPU that an accepted offer adds, retention apart (default: 0.05)")
     parser.add_argument("--out", type=Path, help="folder of the page")
 
 
 def run(job: Job) -> None:
-    """Decide over the published month with the candidate, and compare."""
+    """Decide and choose over the published month with the candidate, and compare."""
     settings, changes = _candidate(job)
     matrices = matrices_of(settings)
     for finding in lint(matrices, last_day(job.month)):
         job.log.warning("    %s", finding)
-    before, versions = _published(job)
-    after, view = _simulated(job, settings, matrices)
-    assumed = Assumptions(job.options.acceptance, job.options.uplift)
-    customers = compared(before, after, view, job.read(PERSONAL_INDEX), assumed).persist()
-    try:
-        facts = _facts(job, customers, {p.policy_id: p.name for p in (*before.policies.values(), *matrices.policies.values())})
-    finally:
+    before, policies, versions = _published(job)
+    with _simulated(job, settings, matrices) as after:
+        customers = compared(before, after, job.read(PERSONAL_INDEX)).persist()
+        facts = _facts(job, customers, {p.policy_id: p.name for p in (*policies.values(), *matrices.policies.values())})
         customers.unpersist()
     candidate = settings.matrices.version
     about = {"env": job.config.env_name, "month": job.month, "cities": job.cities, "published": versions, "candidate": candidate, "changes": changes}
-    _write(job, {**about, "acceptance": assumed.acceptance, "uplift": assumed.uplift, **facts})
+    _write(job, {**about, **facts})
 
 
 def _candidate(job: Job) -> tuple[Settings, list[Change]]:
@@ -87,14 +91,16 @@ def _candidate(job: Job) -> tuple[Settings, list[Change]]:
         models |= _moved_threshold(models, threshold)
     old = {model: spec.grades for model, spec in job.config.models.items()}
     graded = [f"models: {m} grades {_told(s)}, before {_told(job.config.models[m])}" for m, s in models.items() if m in old and s.grades != old[m]]
-    return replace(job.config, conf_dir=folder, matrices=matrices, models=models), [*differences(_set_published(job), matrices), *graded]
+    settings = replace(job.config, conf_dir=folder, matrices=matrices, models=models)
+    settings = replace(settings, choosing=choosing_of(matrices, input_names(settings)[0]))
+    return settings, [*differences(_set_published(job), matrices), *graded]
 
 
 def _named(path: Path) -> tuple[str, str]:
     """A file of the candidate, by the place it takes in a set."""
     if not path.is_file():
         raise ConfigError(f"--file {path}: no such file")
-    name = path.name if path.name in ("policies.csv", "decisions.yml") else f"matrices/{path.name}"
+    name = path.name if path.name in SINGLE else f"matrices/{path.name}"
     return name, path.read_bytes().decode(errors="replace")
 
 
@@ -125,27 +131,37 @@ def _set_published(job: Job) -> MatrixConfig:
     return recalled(job.catalog, rows[0]["matrix_set"])
 
 
-def _published(job: Job) -> tuple[Side, list[str]]:
-    """What is published, with the policies of its sets, and their versions."""
-    recommended, excluded = job.read(RECOMMENDATION), job.read(EXCLUSION).where(F.col("stage").isin(*STAGES))
+def _published(job: Job) -> tuple[Side, dict[str, Policy], list[str]]:
+    """What is published, the policies of its sets, and their versions."""
+    recommended = job.read(RECOMMENDATION)
     versions = sorted(row["matrix_set"] for row in recommended.select("matrix_set").distinct().collect())
     policies: dict[str, Policy] = {}
     for version in versions:
         policies |= recalled(job.catalog, version).policies
-    return Side(recommended, excluded, policies), versions
+    return Side(recommended, job.read(EXCLUSION), job.read(CHOICE)), policies, versions
 
 
-def _simulated(job: Job, settings: Settings, matrices: MatrixSet) -> tuple[Side, DataFrame]:
-    """The candidate's decision over the run's cities, and their view."""
+@contextmanager
+def _simulated(job: Job, settings: Settings, matrices: MatrixSet) -> Iterator[Side]:
+    """The candidate's decision and choice over the run's cities."""
     view, index = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, PERSONAL_INDEX))
     everybody = decision_input(view, regraded(index, settings.models.values()), *input_names(settings), matrices)
+    check_expressions(everybody, settings.choosing, matrices.settings.conditions)
     usable, skipped = usable_matrices(everybody, matrices)
     for rule in skipped:
         job.log.info("    skipped %s.%s: %s", rule.matrix, rule.rule, rule.reason)
     compiled = compile_all(usable)
-    mine, of_view = (frame.where(F.col("city").isin(*job.cities)) if job.cities else frame for frame in (everybody, view))
-    decided = decide(mine, compiled, usable.policies, job.month, usable.settings.conditions)
-    return Side(recommendations(decided, compiled, settings.matrices.version), exclusions(decided), usable.policies), of_view
+    mine = everybody.where(F.col("city").isin(*job.cities)) if job.cities else everybody
+    decided = decide(mine, compiled, usable.policies, job.month, usable.settings.conditions).persist()
+    recommended = recommendations(decided, compiled, settings.matrices.version)
+    customers = mine.join(recommended.select(*KEY, "priority", "offers"), on=list(KEY), how="left")
+    try:
+        with choice_of(job, customers, basis_of(job, customers, settings.choosing, usable.policies, settings.matrices.version)) as made:
+            for subject, _, reason in made.notes:
+                job.log.info("    %s: %s", subject, reason)
+            yield Side(recommended, exclusions(decided).unionByName(made.dropped), made.choices)
+    finally:
+        decided.unpersist()
 
 
 def _facts(job: Job, customers: DataFrame, names: dict[str, str]) -> dict[str, object]:

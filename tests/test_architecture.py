@@ -15,7 +15,7 @@ LAYERS = [  # from the bottom
     DOMAIN,
     {"session", "runs", "workload"},
     {"job"},
-    {"publication", "loading", "matrix_sets", "notebook", "bench"},
+    {"publication", "loading", "matrix_sets", "choices", "choice_again", "notebook", "bench"},
     {"__main__"},  # entry points of packages, as jobs are
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -5,24 +5,19 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 
 import pytest
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Campaign, Holdout, Limit, load_choosing
-from crm_spark.config.decisions import Condition
+from crm_spark.config.choosing import Campaign, Holdout, Limit
+from crm_spark.config.decisions import Condition, choosing_of, load_decisions
 from crm_spark.config.hours import Hours
 from crm_spark.config.settings import load_settings
 from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.limits import capacities, space
 from crm_spark.errors import ConfigError
-from crm_spark.frames import literal_frame
-from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
-from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.raw import CONTACT_CONSENT, CONTACT_HISTORY
-from crm_spark.tables.score import PERSONAL_INDEX
-from tests.choosing_support import choose
+from tests.choice_support import chosen, inputs, offer
 from tests.decision_support import CONF, customers
 
 MODELS = ("newspaper_response", "ring_tone_silent", "ring_tone_change")
@@ -33,8 +28,9 @@ def shipped():
     return load_settings(CONF, "demo")
 
 
-def test_every_mistake_in_the_file_is_told_at_once(tmp_path, shipped):
-    shutil.copy(CONF / "choosing.yml", tmp_path)
+def test_every_mistake_in_the_file_is_told_at_once(tmp_path):
+    for name in ("choosing.yml", "policies.csv"):
+        shutil.copy(CONF / name, tmp_path)
     (tmp_path / "sources/x").mkdir(parents=True)
     (tmp_path / "sources/x/choosing.yml").write_text(
         "propensities: {NEWSPAPER_TRAIL: newspaper_response, FETION_START: fetion}\n"
@@ -43,11 +39,26 @@ def test_every_mistake_in_the_file_is_told_at_once(tmp_path, shipped):
         "contact: {caps: [{most: 1, days: 7, channel: fax}]}\n"
     )
     with pytest.raises(ConfigError) as told:
-        load_choosing(tmp_path, "x", shipped.matrices.policies, MODELS)
+        choosing_of(load_decisions(tmp_path, "x"), MODELS)
     text = "\n".join(told.value.problems)
     for part in ("'NEWSPAPER_TRAIL' (did you mean 'NEWSPAPER_TRIAL'?)", "unknown models 'fetion'", "'retension'", "'smss' (did you mean 'sms'?)", "'77'",
                  "unknown channels 'fax'", "'a' stands twice"):  # fmt: skip
         assert part in text, part
+
+
+@pytest.mark.parametrize(("written", "told"), [
+    (None, "choosing.yml: no such file"),
+    ("contact: {hours: {begin: '9', end: '20:00'}}\nchanels: {}\n", "chanels: unknown key (did you mean 'channels'?)"),
+])  # fmt: skip
+def test_a_file_that_is_missing_or_cannot_be_read_stops_every_job_and_is_told_once(tmp_path, written, told):
+    for part in ("conf", "mlflow"):
+        shutil.copytree(CONF.parent / part, tmp_path / part)
+    (tmp_path / "conf/choosing.yml").unlink()
+    if written:
+        (tmp_path / "conf/choosing.yml").write_text(written)
+    with pytest.raises(ConfigError) as error:
+        load_settings(tmp_path / "conf", "real-cell2cell")
+    assert sum(told in problem for problem in error.value.problems) == 1
 
 
 @pytest.mark.parametrize(
@@ -115,12 +126,19 @@ PEOPLE = {
     "refused the paper": {},
     "reader": {"paper": 60.0},
     "unvalued": {},
+    "complains": {},
+    "complained": {},
 }
 OFFERED = {name: ["NEWSPAPER_TRIAL", "FETION_START"] for name in PEOPLE} | {"unvalued": ["VPN_GROUP"]}
 HISTORY = [
     ("tired", date(2025, 3, 25), "refused", "X"),
     ("tired", date(2025, 3, 31), "refused", "X"),
     ("refused the paper", date(2025, 2, 1), "refused", "NEWSPAPER_TRIAL"),
+]
+COMPLAINTS = [  # contacts begin on the first of April
+    ("complains", {"told_at": datetime(2025, 3, 20, 9, 0)}),
+    ("complained", {"told_at": datetime(2025, 3, 20, 9, 0), "settled_on": date(2025, 3, 24)}),
+    ("complained", {"told_at": datetime(2025, 2, 1, 9, 0)}),
 ]
 
 
@@ -131,28 +149,21 @@ def made(spark, shipped):
     choosing = replace(
         shipped.choosing, contact=contact, holdout=Holdout("none"), campaigns={}, limits=(Limit("paper", most=2, policies=("NEWSPAPER_TRIAL",)),)
     )
-    place = {"city": "HANGZHOU", "month": "2025-03"}
-    goals = {p.policy_id: p.goal for p in shipped.matrices.policies.values()}
-
-    def rows(table, *found):
-        return literal_frame(spark, [tuple({**place, **row}.get(c) for c in table.columns) for row in found], table.struct)
-
     told_of = ("consent_marketing", "age_years")
-    offers = {n: [(goals[p], 1, p, rank, "m", "r") for rank, p in enumerate(found, 1)] for n, found in OFFERED.items()}
-    contacts = [{"user_id": n, "day": day, "channel": "sms", "policy_id": policy, "outcome": outcome} for n, day, outcome, policy in HISTORY]
+    offers = {n: [offer(shipped, p, rank) for rank, p in enumerate(found, 1)] for n, found in OFFERED.items()}
     old = {"user_id": "plain", "goal": "traffic", "policy_id": "OLD", "stage": "eligibility", "reason": "expired"}
-    view = [{"user_id": n, "person_id": n, "consent_marketing": True, **{c: row[c] for c in told_of if c in row}} for n, row in PEOPLE.items()]
-    frames = {
-        "customer_view": rows(CUSTOMER_VIEW, *view).withColumn("ext_complaints", F.lit(0)),
-        "personal_index": rows(PERSONAL_INDEX, *({"user_id": n, "scores": {"newspaper_response": p["paper"]}} for n, p in PEOPLE.items() if "paper" in p)),
-        "recommendation": rows(RECOMMENDATION, *({"user_id": n, "priority": ["new_service", "traffic", "retention"], "offers": offers[n]} for n in PEOPLE)),
-        "exclusion": rows(EXCLUSION, old, {**old, "policy_id": "OLDER", "stage": "capacity"}),
-        "contact_history": rows(CONTACT_HISTORY, *contacts),
-        "contact_consent": rows(CONTACT_CONSENT),
-        "choice": rows(CHOICE),
-    }
-    written, told = choose(spark, replace(shipped, choosing=choosing), frames)
+    frames = inputs(
+        spark,
+        customer_view=[{"user_id": n, "person_id": n, "consent_marketing": True, **{c: row[c] for c in told_of if c in row}} for n, row in PEOPLE.items()],
+        personal_index=[{"user_id": n, "scores": {"newspaper_response": p["paper"]}} for n, p in PEOPLE.items() if "paper" in p],
+        recommendation=[{"user_id": n, "priority": ["new_service", "traffic", "retention"], "offers": offers[n]} for n in PEOPLE],
+        exclusion=[old, {**old, "policy_id": "OLDER", "stage": "capacity"}],
+        contact_history=[{"user_id": n, "day": day, "channel": "sms", "policy_id": policy, "outcome": outcome} for n, day, outcome, policy in HISTORY],
+        complaint=[{"user_id": n, **complaint} for n, complaint in COMPLAINTS],
+    )
+    written, told = chosen(spark, replace(shipped, choosing=choosing), frames)
     assert told == ["capacity"], "consent and contacts are told, no minimum is missed"
+    assert [row["matrix_set"] for row in written["matrix_history"]] == [shipped.matrices.version], "kept word for word, as no job of the run has before"
     return {row["user_id"]: row for row in written["choice"]}, written["exclusion"], written["capacity_use"]
 
 
@@ -162,23 +173,23 @@ def why(made, name):
 
 @pytest.mark.slow
 def test_every_customer_has_one_row_and_every_offer_is_chosen_or_told_why_not(made):
-    chosen, dropped, _ = made
-    assert set(chosen) == set(PEOPLE)
+    choice, dropped, _ = made
+    assert set(choice) == set(PEOPLE)
     seen = Counter((row["user_id"], row["policy_id"]) for row in dropped if row["stage"] != "eligibility")
-    seen.update((name, row["policy_id"]) for name, row in chosen.items() if row["policy_id"])
+    seen.update((name, row["policy_id"]) for name, row in choice.items() if row["policy_id"])
     assert seen == Counter((name, policy) for name, found in OFFERED.items() for policy in found)
 
 
 @pytest.mark.slow
 def test_a_scarce_offer_goes_to_whom_it_is_worth_most_and_the_others_have_the_next(made):
-    chosen, _, (paper,) = made
+    choice, _, (paper,) = made
     assert (paper["capacity"], paper["of"], paper["most"], paper["used"]) == ("paper", "", 2.0, 2.0) and paper["price"] > 0
-    assert {name for name, row in chosen.items() if row["policy_id"] == "NEWSPAPER_TRIAL"} == {"plain", "reader"}
-    row = chosen["reader"]
+    assert {name for name, row in choice.items() if row["policy_id"] == "NEWSPAPER_TRIAL"} == {"plain", "reader"}
+    row = choice["reader"]
     assert (row["arm"], row["channel"], row["send_from"], row["send_until"]) == ("target", "sms", "17:00", "19:00"), "the window of the policy"
     assert row["day"].strftime("%Y-%m") == "2025-04" and row["selection_probability"] == 1.0 and row["lost_by"] > 0
     assert why(made, "reader") == {"FETION_START": ("arbitration", "outscored")}
-    assert chosen["second number"]["policy_id"] == "FETION_START"
+    assert choice["second number"]["policy_id"] == "FETION_START"
     assert why(made, "second number") == {"NEWSPAPER_TRIAL": ("capacity", "no_room")}
 
 
@@ -193,4 +204,6 @@ def test_contact_rules_drop_with_their_reason_and_the_counter_is_no_contact(made
     assert why(made, "refused the paper")["NEWSPAPER_TRIAL"] == ("contact", "refused_before")
     for name in ("no consent", "tired"):
         assert made[0][name]["channel"] in (None, "hall") and made[0][name]["day"] is None
+    assert why(made, "complains")["NEWSPAPER_TRIAL"] == ("contact", "complaining") and made[0]["complains"]["policy_id"] is None
+    assert made[0]["complained"]["policy_id"], "settled, or long ago"
     assert why(made, "unvalued") == {"VPN_GROUP": ("arbitration", "value_unknown")}

@@ -177,6 +177,21 @@ def test_nothing_is_sent_outside_its_hours_and_what_waited_is_dropped(spark):
     assert (str(first), str(last), count) == ("2025-04-02 09:00:00", "2025-04-02 19:59:57", 11 * 1200)
 
 
+@pytest.mark.parametrize(("at", "expected"), [
+    ("2025-04-02 08:59:59.999999", False), ("2025-04-02 09:00:00", True), ("2025-04-02 19:59:59.999999", True), ("2025-04-02 20:00:00", False),
+    ("2025-04-01 12:00:00", False), ("2025-04-03 09:00:00", False), ("2025-04-03 00:00:00", False),
+])  # fmt: skip
+def test_the_first_moment_counts_and_the_last_one_does_not(spark, at, expected):
+    sent = spark.sql(f"SELECT timestamp_ntz'{at}' AS at").select(may_send(F.col("at"), F.lit(date(2025, 4, 2)), F.lit("09:00"), F.lit("20:00")))
+    assert sent.first()[0] is expected
+
+
+def test_hours_until_midnight_end_with_the_day(spark):
+    times = spark.sql("SELECT explode(array(timestamp_ntz'2025-04-02 23:59:59.999999', timestamp_ntz'2025-04-03 00:00:00')) AS at")
+    sent = times.select(may_send(F.col("at"), F.lit(date(2025, 4, 2)), F.lit("21:00"), F.lit("24:00"))).collect()
+    assert [row[0] for row in sent] == [True, False]
+
+
 def test_hours_are_those_of_contact_channel_and_policy_together():
     assert send_hours(None, Channel(0.1), RULES) == Hours("09:00", "20:00")
     assert send_hours(Hours("17:00", "21:00"), Channel(0.1, hours=Hours("08:00", "18:30")), RULES) == Hours("17:00", "18:30")

@@ -32,7 +32,8 @@ def read(folder):
 
 
 def edit(path, old, new):
-    text = path.read_text(encoding="utf-8")
+    path.parent.mkdir(exist_ok=True)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
 
@@ -65,6 +66,8 @@ def test_the_shipped_set_of_every_example_is_approved_for_its_month(source, day)
     ("policies.csv", "PREPAY_100_GET_260,", "PREPAY_100_GET_261,"),
     ("decisions.yml", "return_rate_3q: mean", "return_rate_3q: each"),
     ("choosing.yml", "universal_share: 0.02", "universal_share: 0.03"),
+    ("choosing.yml", "explore_share: 0.01", "explore_share: 0.02"),
+    ("sources/no-source-of-its-own/choosing.yml", "", "limits: []"),
 ])  # fmt: skip
 def test_whatever_is_changed_needs_a_new_approval(conf, file, old, new):
     edit(conf / file, old, new)
@@ -210,6 +213,26 @@ def test_what_changed_is_told_as_a_planner_would_say_it(conf, capsys):
         "decisions: return_rate_3q is each, before mean",
         "choosing: contact.caps[0].most is 2, before 1",
         "choosing: holdout.universal_share is 0.03, before 0.02",
+    ]
+
+
+def test_what_changed_in_choosing_is_told_by_its_place_and_name(conf, capsys):
+    edit(conf / "choosing.yml", "{most: 1, days: 7}", "{most: 2, days: 7}")
+    edit(conf / "choosing.yml", "levers: {}", "levers: {VPN_FAMILY: 25}")
+    edit(conf / "choosing.yml", "under_14: age_years < 14", "under_16: age_years < 16")
+    edit(conf / "sources/province/choosing.yml", "least: 100, most: 2000", "least: 100, most: 1500")
+    edit(conf / "sources/province/choosing.yml", "  - {name: gifts, groups", "  - {name: presents, groups")
+    edit(conf / "sources/province/choosing.yml", "  - {name: counters, channels: [hall], per: [city], most: 2500}\n", "")
+    assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "choosing: contact.caps.all channels in 7 days is at most 2, before at most 1",
+        "choosing: contact.never.under_14 is -, before age_years < 14",
+        "choosing: limits.newspaper.most is 1500, before 2000",
+        "choosing: contact.never.under_16 is age_years < 16, before -",
+        "choosing: weights.levers.VPN_FAMILY is 25, before -",
+        "choosing: limit 'counters' is gone; it said: most 2500, unit offers, per city, channels hall",
+        "choosing: limit 'gifts' is gone; it said: most 300, unit offers, per policy, groups 4, 5, 6",
+        "choosing: limit 'presents' is new: most 300, unit offers, per policy, groups 4, 5, 6",
     ]
 
 

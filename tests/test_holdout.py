@@ -32,6 +32,16 @@ def test_the_universal_group_is_the_same_all_year_another_the_next_and_independe
     assert abs(both_years - 40) < 4 * 6.3 and abs(both_salts - 40) < 4 * 6.3 and abs(both - 20) < 4 * 4.5
 
 
+def test_the_universal_group_stays_the_whole_year_and_has_its_share_of_every_city_and_grade(spark):
+    """By the hash of the person alone: its share of a stratum is right up to chance, and nobody enters or leaves when others come or grades change."""
+    person = F.concat(F.lit("p"), F.col("id").cast("string"))
+    months = [is_universal(person, f"2025-{month:02}", HOLDOUT) for month in range(1, 13)]
+    persons = spark.range(20_000).select((F.col("id") % 10).alias("stratum"), F.array(*months).alias("held"))
+    of_year = persons.groupBy("stratum").agg(F.count_if(F.size(F.array_distinct("held")) == 1).alias("steady"), F.count_if(F.col("held")[0]).alias("held"))
+    for row in of_year.collect():
+        assert row["steady"] == 2000 and abs(row["held"] - 200) < 4 * 13.5, row  # four standard deviations
+
+
 def test_each_stratum_gives_a_campaign_its_share_to_one_person_and_numbers_of_a_person_stay_together(spark):
     person = F.floor(F.col("id") / 2).cast("string")  # two numbers each
     stratum = F.when(F.col("id") < 400, "A").otherwise("B")

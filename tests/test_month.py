@@ -145,22 +145,30 @@ def test_needs_are_published_each_once_and_every_customer_stands_in_a_tier(month
 @pytest.mark.slow
 def test_a_published_decision_comes_out_the_same_when_it_is_made_again(month, tiny, caplog):
     """Models score once more, from the registry."""
-    user = month.read(RECOMMENDATION).where("size(offers) > 2 and size(model_versions) > 2").agg(F.min("user_id")).first()[0]
+    scored = month.read(RECOMMENDATION).where("size(offers) > 2 and size(model_versions) > 2").select("user_id")
+    user = scored.join(month.read(CHOICE).where("policy_id IS NOT NULL AND runner_up_policy IS NOT NULL"), "user_id").agg(F.min("user_id")).first()[0]
     assert tiny.run("replay", "--user", user) == 0
-    assert "the same comes out" in caplog.text
+    for told in ("the same comes out", "choice: ", "score ", "runner-up: ", "not "):
+        assert told in caplog.text
 
 
 def test_a_simulation_tells_what_would_change_and_touches_no_table(month, tiny, tmp_path, caplog):
     sheet = tmp_path / "retention.csv"
     lines = (tiny.conf / "matrices/retention.csv").read_text(encoding="utf-8").splitlines()
     sheet.write_text("\n".join(line for line in lines if "LOYALTY_POINTS_DOUBLE" not in line) + "\n", encoding="utf-8")
+    choosing = tmp_path / "choosing.yml"
+    choosing.write_text((tiny.conf / "choosing.yml").read_text(encoding="utf-8").replace("levers: {}", "levers: {new_service: 900}"), encoding="utf-8")
     before = {name: newest(month, table) for name, table in TABLES.items() if month.catalog.exists(table) and name != "ops.run_ledger"}
-    assert tiny.run("simulate", "--file", str(sheet), "--out", str(tmp_path)) == 0
+    assert tiny.run("simulate", "--file", str(sheet), "--file", str(choosing), "--out", str(tmp_path)) == 0
     assert {name: newest(month, TABLES[name]) for name in before} == before
     told = json.loads((tmp_path / "simulation.json").read_text(encoding="utf-8"))
     assert told["totals"]["customers"] == tiny.summary["totals"]["customers"]
-    assert {row["policy"]: row["change"] < 0 for row in told["reach"] if row["change"]}["LOYALTY_POINTS_DOUBLE"]
-    assert [line.split(";")[0] for line in told["changes"]] == [f"retention: rule '{rule}' is gone" for rule in ("locked_in", "staying_mid_loyal", "mid_loyal")]
+    (loyal,) = (row for row in told["reach"] if row["policy"] == "LOYALTY_POINTS_DOUBLE")
+    assert loyal["offered_after"] < loyal["offered_before"]
+    assert sum(row["change"] for row in told["reach"] if row["goal"] == "new_service") > 0, "its lever counts ten times"
+    gone = [f"retention: rule '{rule}' is gone" for rule in ("locked_in", "staying_mid_loyal", "mid_loyal")]
+    assert [line.split(";")[0] for line in told["changes"]] == [*gone, "choosing: weights.levers.new_service is 900, before -"]
+    assert told["totals"]["with_an_offer_before"] == month.read(CHOICE).where("policy_id IS NOT NULL").count()
     assert (tmp_path / "simulation.html").read_text(encoding="utf-8").count("<svg") >= 3
 
 

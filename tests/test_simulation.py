@@ -1,86 +1,69 @@
 """What a candidate would change, counted by hand on a few customers; and the page that tells it."""
 
-from datetime import date
-from decimal import Decimal
-
 import pytest
 
 from crm_spark.config.models import load_models
-from crm_spark.config.policies import Policy
 from crm_spark.errors import ConfigError
 from crm_spark.learning.scoring import regraded
 from crm_spark.report import simulation
-from crm_spark.report.simulation import Assumptions, Side, compared
+from crm_spark.report.simulation import Side, compared
 from crm_spark.report.simulation_page import render_simulation
-from crm_spark.tables.decision import EXCLUSION, RECOMMENDATION
-from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.score import PERSONAL_INDEX
 from tests.decision_support import CONF
 from tests.test_decisions_recommend import rows_of
 from tests.tiny import load_job
 
-D = Decimal
-
-
-def policy(name, goal, months, cost, *channels):
-    always = date(2000, 1, 1), date(2099, 12, 31)
-    return Policy(name, f"Policy {name}", "f", goal, None, None, 0.1, None, D(0), D(0), months, D(cost), *always, channels, "Hello.")
-
-
-KEEP, TALK = policy("KEEP", "retention", 12, "24", "hall", "sms"), policy("TALK", "traffic", 0, "1", "sms")
-POLICIES = {p.policy_id: p for p in (KEEP, TALK, policy("NEW", "traffic", 1, "2"))}
-PEOPLE = {  # city, ARPU, churn score, grade, segment; offers before; offers after
-    "a": ("X", 100, 40.0, "high", "talkers", ["KEEP", "TALK"], ["TALK", "KEEP"]),
-    "b": ("X", 50, None, "low", None, ["TALK"], ["TALK", "NEW"]),
-    "c": ("Y", 200, 10.0, "high", "talkers", ["KEEP"], []),
-    "d": ("Y", 80, 5.0, None, None, [], []),
+PEOPLE = {  # city, grade, segment; offers before, the one chosen (channel, net value, cost); offers after, the one chosen
+    "a": ("X", "high", "talkers", ["KEEP", "TALK"], ("KEEP", "hall", 40.0, 5.0), ["TALK", "KEEP"], ("TALK", "sms", 4.5, 0.2)),
+    "b": ("X", "low", None, ["TALK"], ("TALK", "sms", 2.5, 0.2), ["TALK", "NEW"], ("TALK", "sms", 3.5, 0.2)),
+    "c": ("Y", "high", "talkers", ["KEEP"], ("KEEP", "hall", 20.0, 5.0), ["KEEP"], None),
+    "d": ("Y", None, None, [], None, [], None),
 }
-DROPPED = {"c": [("after", "held"), ("after", "expired")], "b": [("before", "held")]}
-ASSUMED = Assumptions(acceptance=0.1, uplift=0.05)
+GOALS = {"KEEP": "retention", "TALK": "traffic", "NEW": "traffic"}
+DROPPED = {"c": [("after", "held"), ("after", "no_room")], "b": [("before", "held")]}
 
 
 @pytest.fixture(scope="module")
 def customers(spark):
     def side(name, place):
-        offers = {u: [{"policy_id": p, "goal": POLICIES[p].goal, "goal_place": 1, "candidate_rank": 1} for p in row[place]] for u, row in PEOPLE.items()}
+        told = {u: (row[place], row[place + 1] or (None,) * 4) for u, row in PEOPLE.items()}
+        offers = {u: [{"policy_id": p, "goal": GOALS[p], "goal_place": 1, "candidate_rank": 1} for p in found] for u, (found, _) in told.items()}
         recommended = rows_of(spark, RECOMMENDATION, *({"city": PEOPLE[u][0], "user_id": u, "offers": found} for u, found in offers.items()))
-        dropped = [{"city": PEOPLE[u][0], "user_id": u, "reason": reason} for u, told in DROPPED.items() for when, reason in told if when == name]
-        return Side(recommended, rows_of(spark, EXCLUSION, *dropped), POLICIES)
+        dropped = [{"city": PEOPLE[u][0], "user_id": u, "reason": reason} for u, told_of in DROPPED.items() for when, reason in told_of if when == name]
+        parts = ("policy_id", "channel", "net_value_yuan", "spend_yuan")
+        chosen = [{"city": PEOPLE[u][0], "user_id": u, **dict(zip(parts, one, strict=True))} for u, (_, one) in told.items()]
+        return Side(recommended, rows_of(spark, EXCLUSION, *dropped), rows_of(spark, CHOICE, *chosen))
 
-    view = rows_of(spark, CUSTOMER_VIEW, *({"city": row[0], "user_id": u, "arpu_yuan": D(row[1])} for u, row in PEOPLE.items()))
-    known = [(u, *row[:5], {"customer_group": row[4]} if row[4] else {}) for u, row in PEOPLE.items()]
-    people = [{"city": c, "user_id": u, "value_grade": g, "scores": {"churn": s} if s else {}, "groups": of} for u, c, _, s, g, _, of in known]
-    index = rows_of(spark, PERSONAL_INDEX, *people)
-    found = compared(side("before", 5), side("after", 6), view, index, ASSUMED).persist()
+    people = [{"city": row[0], "user_id": u, "value_grade": row[1], "groups": {"customer_group": row[2]} if row[2] else {}} for u, row in PEOPLE.items()]
+    found = compared(side("before", 3), side("after", 5), rows_of(spark, PERSONAL_INDEX, *people)).persist()
     yield found
     found.unpersist()
 
 
-def test_reach_counts_every_offer_and_the_largest_change_comes_first(customers):
+def test_reach_counts_for_whom_a_policy_is_chosen_and_who_might_have_it(customers):
     found = simulation.reach(customers, {"KEEP": "Keep"})
-    assert [(r["goal"], r["policy"], r["before"], r["after"], r["change"], r["name"]) for r in found] == [
-        ("retention", "KEEP", 2, 1, -1, "Keep"), ("traffic", "NEW", 0, 1, 1, ""), ("traffic", "TALK", 2, 2, 0, ""),
+    assert [(r["goal"], r["policy"], r["before"], r["after"], r["change"], r["offered_before"], r["offered_after"], r["name"]) for r in found] == [
+        ("retention", "KEEP", 2, 0, -2, 2, 2, "Keep"), ("traffic", "TALK", 1, 2, 1, 2, 2, ""), ("traffic", "NEW", 0, 0, 0, 0, 1, ""),
     ]  # fmt: skip
 
 
-def test_flows_go_from_first_offer_to_first_offer(customers):
+def test_flows_go_from_chosen_offer_to_chosen_offer(customers):
     assert simulation.flows(customers) == [
         {"from": "KEEP", "to": "TALK", "customers": 1}, {"from": "KEEP", "to": "no offer", "customers": 1},
     ]  # fmt: skip
 
 
-def test_money_is_that_of_the_first_offer_under_both_assumptions(customers):
-    """Before: KEEP for a (0.4 x 100 x 12 months) and c (0.1 x 200 x 12), TALK for b (0.05 x 50 x 1); after: TALK for a and b. A tenth accepts."""
+def test_money_is_the_net_value_and_the_cost_of_what_is_chosen(customers):
     total = simulation.totals(customers)
     assert (total["customers"], total["with_an_offer_before"], total["with_an_offer_after"], total["moved"]) == (4, 3, 2, 2)
-    assert total["expected_value_before_yuan"] == pytest.approx(0.1 * (480 + 240 + 2.5))
-    assert total["expected_value_after_yuan"] == pytest.approx(0.1 * (5 + 2.5))
-    assert (total["expected_cost_before_yuan"], total["expected_cost_after_yuan"]) == (pytest.approx(4.9), pytest.approx(0.2))
+    assert (total["expected_value_before_yuan"], total["expected_value_after_yuan"]) == (62.5, 8.0)
+    assert (total["expected_cost_before_yuan"], total["expected_cost_after_yuan"]) == (10.2, 0.4)
 
 
 def test_who_has_no_offer_is_told_with_every_reason(customers):
     assert simulation.without_offer(customers) == [
-        {"why_none": "expired, held", "before": 0, "after": 1}, {"why_none": "no rule proposes anything", "before": 1, "after": 1},
+        {"why_none": "held, no_room", "before": 0, "after": 1}, {"why_none": "no rule proposes anything", "before": 1, "after": 1},
     ]  # fmt: skip
 
 
@@ -96,12 +79,12 @@ def test_the_page_shows_charts_and_escapes_what_came_from_data(customers):
     page = render_simulation(
         {
             "env": "demo", "month": "2025-03", "published": ["v1"], "candidate": "v2", "changes": ["policies: <b>X</b> is new"],
-            "acceptance": 0.1, "uplift": 0.05, "totals": simulation.totals(customers), "reach": simulation.reach(customers, {}),
+            "totals": simulation.totals(customers), "reach": simulation.reach(customers, {}),
             "flows": simulation.flows(customers), "channels": simulation.channels(customers), "without_offer": simulation.without_offer(customers), **groups,
         }
     )  # fmt: skip
     assert page.startswith("<!doctype html>") and page.count("<svg") == 4, "reach of two goals, channels, segments"
-    assert "&lt;b&gt;X&lt;/b&gt;" in page and "<b>X</b>" not in page and "if 10 % accept" in page
+    assert "&lt;b&gt;X&lt;/b&gt;" in page and "<b>X</b>" not in page
 
 
 def test_grades_follow_other_thresholds_and_other_models_keep_theirs(spark):
@@ -127,8 +110,10 @@ def test_a_wrong_threshold_is_told(threshold, told):
 
 def test_files_take_their_place_in_the_set(tmp_path):
     (tmp_path / "retention.csv").write_text("x")
-    (tmp_path / "policies.csv").write_text("y")
+    for name in ("policies.csv", "choosing.yml"):
+        (tmp_path / name).write_text("y")
     named = load_job("simulate")._named
-    assert [named(tmp_path / name) for name in ("retention.csv", "policies.csv")] == [("matrices/retention.csv", "x"), ("policies.csv", "y")]
+    files = [named(tmp_path / name) for name in ("retention.csv", "policies.csv", "choosing.yml")]
+    assert files == [("matrices/retention.csv", "x"), ("policies.csv", "y"), ("choosing.yml", "y")]
     with pytest.raises(ConfigError, match="no such file"):
         named(tmp_path / "traffic.csv")

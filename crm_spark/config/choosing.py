@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,12 +10,13 @@ from typing import Literal, get_args
 from crm_spark.config.hours import Hours
 from crm_spark.config.policies import Goal, Policy
 from crm_spark.config.strict import merge, parse, read_yaml
-from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.errors import did_you_mean
 
 Dimension = Literal["city", "channel", "policy", "group", "goal", "day"]
 Unit = Literal["offers", "yuan"]
 Goals = tuple[Goal, ...]
 GOALS: Goals = get_args(Goal)
+CHOOSING = "choosing.yml"
 EVERY_DAY = (1, 2, 3, 4, 5, 6, 7)
 
 
@@ -95,12 +96,16 @@ class Rest:
 
 @dataclass(frozen=True)
 class Contact:
-    """Whom to contact, when and how often. `never` are reasons with SQL over the columns matrices may read: true keeps from every contact."""
+    """Whom to contact, when and how often. `never` are reasons with SQL over the columns matrices may read: true keeps from every contact.
+
+    A complaint of which no settlement is told counts as open for `complaint_days`.
+    """
 
     hours: Hours
     caps: tuple[Cap, ...] = ()
     rest: Rest = Rest()
     refused_days: int = 180
+    complaint_days: int = 30
     purposes: dict[str, str] = field(default_factory=dict)
     never: dict[str, str] = field(default_factory=dict)
 
@@ -165,7 +170,7 @@ class Choosing:
     campaigns: dict[str, Campaign] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
 
-    def problems(self, policies: dict[str, Policy], models: Iterable[str]) -> Iterator[str]:
+    def problems(self, policies: Mapping[str, Policy], models: Iterable[str]) -> Iterator[str]:
         """Every name that nothing stands behind; without policies (their sheet has problems of its own) those of policies are left."""
         groups = {p.group for p in policies.values() if p.group}
         known: dict[str, Collection[str]] = {"policies": policies, "channels": self.channels, "groups": groups}
@@ -195,13 +200,13 @@ class Choosing:
             yield f"campaigns.{name}", "policies", campaign.policies
 
 
-def load_choosing(conf_dir: Path, source: str, policies: dict[str, Policy], models: Iterable[str]) -> Choosing:
-    """`conf/choosing.yml` with `conf/sources/<source>/choosing.yml` laid over it; ConfigError tells every problem together."""
-    path, over = conf_dir / "choosing.yml", conf_dir / "sources" / source / "choosing.yml"
-    raw = merge(read_yaml(path), read_yaml(over)) if over.exists() else read_yaml(path)
-    where = f"{path} with {over}" if over.exists() else str(path)
-    config = parse(Choosing, raw, where)
-    problems = [f"{where}: {problem}" for problem in config.problems(policies, sorted(models))]
-    if problems:
-        raise ConfigError(problems)
-    return config
+def read_choosing(conf_dir: Path, source: str) -> Choosing | None:
+    """`conf/choosing.yml` with `conf/sources/<source>/choosing.yml` laid over it; None where neither is. ConfigError tells every problem together.
+
+    Names are not looked up here: `Choosing.problems`.
+    """
+    paths = [folder / CHOOSING for folder in (conf_dir, conf_dir / "sources" / source) if (folder / CHOOSING).exists()]
+    raw: dict[str, object] = {}
+    for path in paths:
+        raw = merge(raw, read_yaml(path))
+    return parse(Choosing, raw, " with ".join(map(str, paths))) if paths else None

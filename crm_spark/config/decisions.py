@@ -8,7 +8,7 @@ sheet replaces the common one of that name, `decisions.yml` and `choosing.yml` a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, TypeVar
 
 from crm_spark.config.approvals import Approval, load_approvals
+from crm_spark.config.choosing import CHOOSING, Choosing, read_choosing
 from crm_spark.config.policies import Goal, Policy, load_policies
 from crm_spark.config.sheet import Sheet, read_sheet
 from crm_spark.config.strict import load, merge, parse, read_yaml
@@ -27,7 +28,6 @@ Aggregation = Literal["LIST", "MIN", "MAX", "SUM", "COUNT"]
 OutputKind = Literal[
     "text", "number", "goals", "offer_mode", "policy", "policy_group", "policy_list", "tier", "families", "need", "need_kind", "score", "goal"
 ]  # fmt: skip
-CHOOSING = "choosing.yml"
 OF_A_NEED: tuple[OutputKind, ...] = ("need", "need_kind", "score", "goal")  # what a rule that tells a need gives, all four
 Part = TypeVar("Part")
 
@@ -124,8 +124,8 @@ class MatrixFiles:
 class MatrixConfig:
     """Everything planners wrote for one source: what could be read, ordered by name, and the problems of the rest.
 
-    `files` are the texts that decide, by their path below a configuration folder: written there, they give the same set again.
-    `choosing` is what choosing.yml says, as it stands there (`config.choosing` reads it).
+    `files` are the texts that decide, by their path below a configuration folder: written there, they give the same set again. `choosing` is
+    None where the set has none (those of before it had) or it cannot be read.
     """
 
     settings: DecisionSettings
@@ -134,7 +134,7 @@ class MatrixConfig:
     problems: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     approvals: tuple[Approval, ...] = ()
-    choosing: Mapping[str, object] = field(default_factory=dict)
+    choosing: Choosing | None = None
 
     @property
     def version(self) -> str:
@@ -152,6 +152,7 @@ def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
     settings = _told(lambda: _settings(folders), problems) or DecisionSettings()
     policies = _told(lambda: load_policies(_last_existing(folders, "policies.csv"), settings.services), problems) or {}
     problems += _unknown_names(settings, policies)
+    choosing = _told(lambda: read_choosing(conf_dir, source), problems)
     approvals = _told(lambda: load_approvals(approvals_file(conf_dir, source)), problems) or ()
     names = sorted({p.stem for folder in folders for p in (folder / "matrices").glob("*.*") if p.suffix in (".csv", ".yml")})
     files = _files(folders, names)
@@ -159,8 +160,16 @@ def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
     read = [_told(lambda n=name: _matrix(folders, n, shared), problems) for name in names]  # type: ignore[misc]
     if not names:
         problems.append(f"{conf_dir / 'matrices'}: no matrix there; one is <name>.csv with <name>.yml")
-    choosing = _told(lambda: _laid_over(folders, CHOOSING)[0], problems) or {}
     return MatrixConfig(settings, policies, tuple(m for m in read if m), tuple(problems), files, approvals, choosing)
+
+
+def choosing_of(config: MatrixConfig, models: Iterable[str], where: str = CHOOSING) -> Choosing:
+    """What the set chooses by; ConfigError if there is none, or it cannot be read, or for every name that nothing stands behind."""
+    if config.choosing is None:
+        raise ConfigError(list(config.problems) if CHOOSING in config.files else f"{where}: no such file")
+    if problems := [f"{where}: {problem}" for problem in config.choosing.problems(config.policies, sorted(models))]:
+        raise ConfigError(problems)
+    return config.choosing
 
 
 def decisions_of(files: Mapping[str, str], source: str) -> MatrixConfig:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from crm_spark.config.choosing import Choosing, load_choosing
-from crm_spark.config.decisions import MatrixConfig, load_decisions
+from crm_spark.config.choosing import CHOOSING, Choosing
+from crm_spark.config.decisions import MatrixConfig, choosing_of, load_decisions
 from crm_spark.config.env import EnvConfig, load_env
 from crm_spark.config.models import ModelSpec, load_models
 from crm_spark.config.segments import SegmentationSpec, load_segments
@@ -56,9 +56,9 @@ def load_settings(conf_dir: Path, env_name: str) -> Settings:
     source, value, models = section(load_source), section(load_value), section(load_models)
     segmentations, matrices = section(load_segments), load_decisions(conf_dir, env.source)
     known = {path.stem for path in (conf_dir / "models").glob("*.yml")}  # also those a source leaves out: their scores are null
-    choosing = section(lambda folder, name: load_choosing(folder, name, matrices.policies, known))
+    choosing = section(lambda folder, _: choosing_of(matrices, known, str(folder / CHOOSING)))
     if not (source and value and choosing and models is not None and segmentations is not None):
-        raise ConfigError([*problems, *matrices.problems])
+        raise ConfigError(list(dict.fromkeys([*problems, *matrices.problems])))
     return Settings(env_name, conf_dir, env, source, value, models, segmentations, matrices, choosing, fingerprint(conf_dir))
 
 

@@ -49,18 +49,23 @@ class Terms:
 
 def terms_of(policies: Mapping[str, Policy], choosing: Choosing) -> dict[str, Terms]:
     """Per policy id. A lever of the policy comes before one of its goal."""
-    levers = choosing.weights.levers
     return {
         p.policy_id: Terms(
             choosing.worth[p.goal].takes,
             choosing.worth[p.goal].anyway,
             float(p.unit_cost_yuan),
-            levers.get(p.policy_id, levers.get(p.goal, 0.0)),
+            _lever(p.policy_id, p.goal, choosing),
             choosing.propensities.get(p.policy_id, ""),
             p.channels,
         )
         for p in policies.values()
     }
+
+
+def weights_of(goal: str, policy_id: str, priority: Sequence[str], choosing: Choosing) -> tuple[float, float]:
+    """(C, L) of an offer, in percent: by the place of its goal in a customer's priority, and its lever."""
+    by_place = dict(zip(priority, choosing.weights.priority, strict=False))
+    return by_place.get(goal, 0.0), _lever(policy_id, goal, choosing)
 
 
 def with_candidates(customers: DataFrame, policies: Mapping[str, Policy], choosing: Choosing) -> DataFrame:
@@ -100,6 +105,11 @@ def _by_channel(offer: Column, terms: Mapping[str, Terms], choosing: Choosing) -
         )
 
     return F.transform(of["channels"], by)
+
+
+def _lever(policy_id: str, goal: str, choosing: Choosing) -> float:
+    levers = choosing.weights.levers
+    return levers.get(policy_id, levers.get(goal, 0.0))
 
 
 def _map(entries: Mapping[str, Column]) -> Column:

@@ -22,6 +22,7 @@ _ALLOTTED = T.StructType(
         T.StructField("runner_up", T.IntegerType()),
         T.StructField("lost_by", T.DoubleType()),
         T.StructField("best", T.IntegerType()),
+        T.StructField("settled_place", T.IntegerType()),
     ]
 )
 Batches = Iterable[pa.RecordBatch]
@@ -82,6 +83,7 @@ def allotted(frame: DataFrame, allocation: Allocation) -> DataFrame:
     """`frame` with the place (from 0) of the candidate `chosen` (null: none), of the `runner_up`, and how much that `lost_by` after prices.
 
     `best` is the place of the candidate that is worth most after prices, whatever room there was for it; null if none is worth its prices.
+    `settled_place` is the place that the exact solution of the last few gave instead of prices (NONE: none), null for all others.
     """
 
     def chosen(batches: Batches) -> Batches:
@@ -116,7 +118,8 @@ def _least(table: pa.Table, count: int) -> pa.Table:
 
 def _with_choice(batch: pa.RecordBatch, allocation: Allocation) -> pa.RecordBatch:
     block = block_of(batch)
-    taken = allocation.choose(batch.column(batch.schema.get_field_index(KEY)).to_pylist(), block)
+    keys = batch.column(batch.schema.get_field_index(KEY)).to_pylist()
+    taken = allocation.choose(keys, block)
     worth = after_prices(block, allocation.capacities, allocation.plan.prices)
     best = best_of(block, worth)
     has = taken != NONE
@@ -130,5 +133,6 @@ def _with_choice(batch: pa.RecordBatch, allocation: Allocation) -> pa.RecordBatc
         pa.array((next_best.candidate - block.starts).astype(np.int32), mask=~has_other),
         pa.array(np.where(has_other, lost_by, 0.0), mask=~has_other),
         pa.array((best.candidate - block.starts).astype(np.int32), mask=best.worth <= 0),
+        pa.array([allocation.overrides.get(key) for key in keys], pa.int32()),
     ]
     return pa.RecordBatch.from_arrays([*batch.columns, *made], names=[*batch.schema.names, *_ALLOTTED.names])

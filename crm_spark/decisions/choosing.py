@@ -12,11 +12,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.columns import rounded
-from crm_spark.config.choosing import Choosing
+from crm_spark.config.choosing import Campaign, Choosing
 from crm_spark.config.decisions import Condition
 from crm_spark.config.policies import Policy
 from crm_spark.decisions import contact, holdout
+from crm_spark.decisions.allocation import Allocation
 from crm_spark.decisions.arbitration import OFFER, with_candidates
+from crm_spark.decisions.capacity import allotted
+from crm_spark.decisions.complaints import COMPLAINING
 from crm_spark.decisions.contact import send_hours, with_contact_reasons, within_limits
 from crm_spark.decisions.eligibility import constant_map
 from crm_spark.decisions.holdout import EXPLORE, HELD_OUT, TARGET, control_groups, explores, is_universal, uniform
@@ -33,13 +36,28 @@ TIE = 1e-5  # share of a score by which a customer's own hash parts equal ones
 
 
 @dataclass(frozen=True)
+class Told:
+    """What is known of persons besides the view.
+
+    `contacts` as `contacts_by_person` makes them, `consents` rows of raw.contact_consent, `complaining` the person_id of those with an open
+    complaint. `controls` are the campaigns that each person_id is left out of, where they were drawn before; None: they are drawn.
+    """
+
+    contacts: DataFrame
+    consents: DataFrame
+    complaining: DataFrame
+    controls: DataFrame | None = None
+
+
+@dataclass(frozen=True)
 class Plans:
-    """What a choice is made by: the month of the view, its configuration, its policies, and whether anybody's consent is known."""
+    """What a choice is made by: the month of the view, its configuration, its policies, whether anybody's consent is known, the version of the set."""
 
     month: str
     choosing: Choosing
     policies: Mapping[str, Policy]
     consent_is_known: bool
+    matrix_set: str
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -60,26 +78,28 @@ def check_expressions(customers: DataFrame, choosing: Choosing, conditions: Sequ
         raise ConfigError(problems)
 
 
-def judged_candidates(customers: DataFrame, contacts: DataFrame, consents: DataFrame, plans: Plans) -> DataFrame:
+def judged_candidates(customers: DataFrame, told: Told, plans: Plans) -> DataFrame:
     """One row per customer with its `offers`, its `arm`, the campaigns it is held out of (`controls`), and its `candidates`: each offer by each channel.
 
     A candidate has the `stage` and `reason` it was dropped at, both null if it may be chosen. `customers` are rows of the decision input
-    with the recommendation's `priority` and `offers`; `contacts` as `contacts_by_person` makes them; `consents` rows of raw.contact_consent.
+    with the recommendation's `priority` and `offers`.
     """
     choosing = plans.choosing
-    given = consents.groupBy("user_id").agg(F.collect_list(F.struct("channel", "purpose", "is_given")).alias("consents"))
+    given = told.consents.groupBy("user_id").agg(F.collect_list(F.struct("channel", "purpose", "is_given")).alias("consents"))
     people = customers.withColumn("person_id", F.coalesce("person_id", "user_id"))
-    known = people.join(given, on="user_id", how="left").join(contacts, on="person_id", how="left")
+    known = people.join(given, on="user_id", how="left").join(told.contacts, on="person_id", how="left")
+    known = known.join(told.complaining.withColumn("is_complaining", F.lit(True)), on="person_id", how="left")
     offers = F.transform(F.coalesce("offers", F.array().cast(people.schema["offers"].dataType)), lambda o: F.struct(*(o[part].alias(part) for part in OFFER)))
     known = known.withColumn("offers", F.sort_array(offers))
     valued = with_candidates(known, plans.policies, choosing)
-    told = with_contact_reasons(valued, choosing.channels, choosing.contact, plans.policies, plans.days, plans.consent_is_known)
+    judged = with_contact_reasons(valued, choosing.channels, choosing.contact, plans.policies, plans.days, plans.consent_is_known)
     is_held = is_universal(F.col("person_id"), plans.month, choosing.holdout)
     is_explored = explores(F.col("person_id"), plans.month, choosing.holdout)
     arm = F.when(is_held, HELD_OUT).when(is_explored, EXPLORE).otherwise(TARGET)
-    narrow = told.select(*KEY, "person_id", "value_grade", "offers", "candidates").withColumn("arm", arm)
-    staged = narrow.withColumn("candidates", F.transform("candidates", lambda c: c.withField("stage", F.when(c["reason"].isNotNull(), contact.STAGE))))
-    return _valued(_held_out(staged, plans))
+    complains = F.when(F.col("is_complaining"), F.lit(COMPLAINING))
+    staged = F.transform("candidates", lambda c: _staged(c.withField("reason", F.coalesce(c["reason"], complains))))
+    narrow = judged.select(*KEY, "person_id", "value_grade", "offers", staged.alias("candidates")).withColumn("arm", arm)
+    return _valued(_held_out(narrow, told.controls, plans))
 
 
 def packed(judged: DataFrame, options: Space) -> DataFrame:
@@ -112,10 +132,24 @@ def drawn_alone(packs: DataFrame) -> DataFrame:
     return exploring.withColumns({c: F.slice(c, F.col("drawn") + 1, 1) for c in ("options", "values", "spends")})
 
 
+def both_arms(packs: DataFrame, target: Allocation, explored: Allocation) -> DataFrame:
+    """`packs` with what everybody gets (`capacity.allotted`): who explores, what was drawn, if there was room for it."""
+    got = allotted(packs, target)
+    drawn = allotted(drawn_alone(packs), explored)
+    has_drawn = drawn.select("customer", F.col("chosen").isNotNull().alias("has_drawn"), F.col("settled_place").alias("drawn_place"))
+    is_target = F.col("drawn").isNull()
+    mine = {
+        "chosen": F.when(is_target, F.col("chosen")).when(F.col("has_drawn"), F.col("drawn")),
+        "settled_place": F.when(is_target, F.col("settled_place")).otherwise(F.col("drawn_place")),
+        **{part: F.when(is_target, F.col(part)) for part in ("runner_up", "lost_by")},
+    }
+    return got.join(has_drawn, on="customer", how="left").withColumns(mine)
+
+
 def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plans) -> DataFrame:
     """One row per customer: `judged` beside its `choice` (null: no offer) and `dropped` (chosen, but one contact too many for the person; `refused` says why).
 
-    `made` has, per customer with open candidates, the places `chosen`, `runner_up`, `best` and `lost_by` (`capacity.allotted`).
+    `made` has, per customer with open candidates, the places `chosen`, `runner_up`, `best`, `settled_place`, and `lost_by` (`both_arms`).
     """
     share = plans.choosing.holdout.explore_share
     size = F.size("open")
@@ -126,6 +160,7 @@ def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plan
         F.get("open", F.col("chosen")).alias("choice"),
         F.get("open", F.col("runner_up")).alias("runner_up"),
         rounded(F.col("lost_by")).alias("lost_by"),
+        "settled_place",
         size.cast("bigint").alias("open_candidates"),
         rounded(F.when(F.col("chosen").isNotNull(), at_random + F.when(is_greedy, 1 - share).otherwise(0.0))).alias("selection_probability"),
     )
@@ -155,6 +190,8 @@ def choice_rows(chosen: DataFrame, plans: Plans) -> DataFrame:
         F.when(is_made, F.col("runner_up.policy_id")).alias("runner_up_policy"),
         F.when(is_made, F.col("runner_up.channel")).alias("runner_up_channel"),
         F.when(is_made, F.col("lost_by")).alias("lost_by"),
+        "settled_place",
+        F.lit(plans.matrix_set).alias("matrix_set"),
     ).select(*CHOICE.columns)  # fmt: skip
 
 
@@ -189,15 +226,17 @@ def less(capacities: Capacities, used: Ints) -> Capacities:
     return Capacities(tuple(replace(f, least=np.maximum(f.least - own / f.unit, 0), most=np.maximum(f.most - own / f.unit, 0)) for f, own in parts))
 
 
-def _held_out(judged: DataFrame, plans: Plans) -> DataFrame:
+def _staged(candidate: Column) -> Column:
+    return candidate.withField("stage", F.when(candidate["reason"].isNotNull(), contact.STAGE))
+
+
+def _held_out(judged: DataFrame, controls: DataFrame | None, plans: Plans) -> DataFrame:
     """Drops what the persons never contacted and the control groups of campaigns do not get."""
     campaigns = {name: c for name, c in plans.choosing.campaigns.items() if c.control_share > 0}
     staged = _dropping(judged, lambda _: F.when(F.col("arm") == HELD_OUT, F.lit(holdout.UNIVERSAL)), holdout.STAGE)
     if not campaigns:
         return staged.withColumn("controls", F.array().cast("array<string>"))
-    open_policies = F.explode(F.array_distinct(F.transform(F.filter("candidates", lambda c: c["stage"].isNull()), lambda c: c["policy_id"])))
-    stratum = F.concat_ws("|", "city", "value_grade").alias("stratum")
-    groups = control_groups(staged.select("person_id", stratum, open_policies.alias("policy_id")), campaigns, plans.choosing.holdout)
+    groups = _drawn_controls(staged, campaigns, plans) if controls is None else controls
     grouped = staged.join(groups, on="person_id", how="left").withColumn("controls", F.coalesce("controls", F.array().cast("array<string>")))
 
     def control(candidate: Column) -> Column:
@@ -207,6 +246,12 @@ def _held_out(judged: DataFrame, plans: Plans) -> DataFrame:
         return F.coalesce(*cases)
 
     return _dropping(grouped, control, holdout.STAGE)
+
+
+def _drawn_controls(judged: DataFrame, campaigns: Mapping[str, Campaign], plans: Plans) -> DataFrame:
+    open_policies = F.explode(F.array_distinct(F.transform(F.filter("candidates", lambda c: c["stage"].isNull()), lambda c: c["policy_id"])))
+    stratum = F.concat_ws("|", "city", "value_grade").alias("stratum")
+    return control_groups(judged.select("person_id", stratum, open_policies.alias("policy_id")), campaigns, plans.choosing.holdout)
 
 
 def _valued(judged: DataFrame) -> DataFrame:

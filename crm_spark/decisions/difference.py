@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from difflib import SequenceMatcher
 
+from crm_spark.config.choosing import Choosing
 from crm_spark.config.decisions import MatrixConfig, MatrixFiles
 from crm_spark.config.sheet import SheetRow
 from crm_spark.decisions.table import COMMENT, RULE, WHY
@@ -14,13 +15,9 @@ Cells = Mapping[str, str]
 
 
 def differences(before: MatrixConfig, after: MatrixConfig) -> list[str]:
-    """A sentence for each change: matrices, their rules and cells, policies, what all share. Empty only if the sets are the same."""
-    told = [
-        *_matrices(before, after),
-        *_policies(before, after),
-        *_values("decisions", asdict(before.settings), asdict(after.settings)),
-        *_values("choosing", before.choosing, after.choosing),
-    ]
+    """A sentence for each change: matrices, their rules and cells, policies, what all share, how is chosen. Empty only if the sets are the same."""
+    shared = _values("decisions", asdict(before.settings), asdict(after.settings))
+    told = [*_matrices(before, after), *_policies(before, after), *shared, *_choosing(before.choosing, after.choosing)]
     if not told and before.version != after.version:
         return ["nothing that decides: comments, blanks or line ends alone"]
     return told
@@ -96,6 +93,34 @@ def _policies(before: MatrixConfig, after: MatrixConfig) -> Iterator[str]:
         yield from _values(f"policies: {policy}", asdict(old[policy]), asdict(new[policy]))
 
 
+def _choosing(before: Choosing | None, after: Choosing | None) -> Iterator[str]:
+    if before and after:
+        old, new = _limits(before), _limits(after)
+        stayed = [{name: limits[name] for name in limits if name in old and name in new} for limits in (old, new)]
+        yield from _values("choosing", {**_named(before), "limits": stayed[0]}, {**_named(after), "limits": stayed[1]})
+        yield from (f"choosing: limit '{name}' is gone; it said: {_limit_said(limit)}" for name, limit in old.items() if name not in new)
+        yield from (f"choosing: limit '{name}' is new: {_limit_said(limit)}" for name, limit in new.items() if name not in old)
+    elif after:
+        yield "choosing: is part of the set now"
+    elif before:
+        yield "choosing: is gone"
+
+
+def _named(choosing: Choosing) -> dict[str, object]:
+    """Its values by path, caps by what they count."""
+    values = asdict(choosing)
+    caps = {f"{cap.channel or 'all channels'} in {cap.days} days": f"at most {cap.most}" for cap in choosing.contact.caps}
+    return {**values, "contact": {**values["contact"], "caps": caps}}
+
+
+def _limits(choosing: Choosing) -> dict[str, Mapping[str, object]]:
+    return {limit.name: {part: value for part, value in asdict(limit).items() if part != "name"} for limit in choosing.limits}
+
+
+def _limit_said(limit: Mapping[str, object]) -> str:
+    return ", ".join(f"{part} {text}" for part, text in _flat(limit).items() if text and text != "0")
+
+
 def _values(place: str, before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
     """Fields, those of mappings by their path."""
     old, new = _flat(before), _flat(after)
@@ -109,15 +134,13 @@ def _flat(values: Mapping[str, object], path: str = "") -> dict[str, str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             found |= _flat(value, f"{path}{key}.")
-        elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
-            found |= _flat({f"{key}[{_named(one, i)}]": one for i, one in enumerate(value)}, path)
         else:
-            found[f"{path}{key}"] = ", ".join(map(str, value)) if isinstance(value, tuple | list) else "" if value is None else str(value)
+            found[f"{path}{key}"] = ", ".join(map(_text, value)) if isinstance(value, tuple) else _text(value)
     return found
 
 
-def _named(one: object, place: int) -> object:
-    return one.get("name", place) if isinstance(one, Mapping) else place
+def _text(value: object) -> str:
+    return "" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _shown(value: str | None) -> str:

@@ -249,7 +249,9 @@ def _brought(capacities: Capacities, prices: Floats) -> float:
 
 
 def _amiss(capacities: Capacities, prices: Floats, used: Ints, typical: float) -> float:
-    bounded = np.clip(used, capacities.least, capacities.most)
-    limit = np.where(prices < 0, capacities.least, np.where(prices > 0, capacities.most, bounded))
-    price = np.where(prices != 0, np.abs(prices), typical)
-    return float((np.abs(used - limit) / capacities.unit * price).sum())
+    """What is sold too much, at a typical value or at its price, whichever is more, and what is left of a price's capacity, at its price."""
+    too_much, too_little = np.maximum(used - capacities.most, 0), np.maximum(capacities.least - used, 0)
+    limit = np.where(prices < 0, capacities.least, np.where(prices > 0, capacities.most, used))
+    lost = (too_much + too_little) * np.maximum(np.abs(prices), typical)
+    idle = np.where(too_much + too_little > 0, 0.0, np.abs(used - limit) * np.abs(prices))
+    return float(((lost + idle) / capacities.unit).sum())

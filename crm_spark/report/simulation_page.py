@@ -33,7 +33,7 @@ def _charts(facts: Simulation) -> Mapping[str, str]:
         charts["channels"] = _pairs(channels, [str(row["channel"]) for row in channels], "Channels")
     if segments := facts["segment"][:MOST_BARS]:
         moved, all_of_it = numbers(segments, "moved"), numbers(segments, "customers")
-        shares = {"another first offer": moved, "the same": [n - m for n, m in zip(all_of_it, moved, strict=True)]}
+        shares = {"another offer": moved, "the same": [n - m for n, m in zip(all_of_it, moved, strict=True)]}
         charts["segments"] = stacked_shares([str(row["segment"]) for row in segments], shares, "Who moves by segment")
     return charts
 

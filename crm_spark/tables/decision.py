@@ -119,6 +119,15 @@ OPPORTUNITY = Table(
     },
 )
 
+ROUND = T.StructType(
+    [
+        T.StructField("arm", T.StringType()),
+        T.StructField("price", T.DoubleType()),
+        T.StructField("is_open", T.BooleanType()),
+        T.StructField("cut", T.DoubleType()),
+    ]
+)
+
 CHOICE = Table(
     "decision",
     "choice",
@@ -145,6 +154,8 @@ CHOICE = Table(
         text("runner_up_policy", "The next best; null if there was none."),
         text("runner_up_channel", "Its channel."),
         number("lost_by", "By how much it lost, after the prices of scarce capacities."),
+        whole("settled_place", "Place from 0 among what could be chosen, where an exact solution of the last few set it, -1 for none; null: prices did."),
+        text("matrix_set", "Version of the matrix set it was chosen by; ops.matrix_history keeps its text."),
     ),
     KEY,
 )
@@ -163,6 +174,11 @@ CAPACITY_USE = Table(
         number("most", "Maximum; null for none."),
         number("used", "Used by the choices of this run and of cities that were not run."),
         number("price", "What one more would bring, in the units of the score; below zero what the minimum costs."),
+        Field(
+            "rounds",
+            T.ArrayType(ROUND),
+            "Per arm and round in which customers chose: the price, whether there was room, how much better than the next best an offer had to be (null: at all).",
+        ),
     ),
     ("city", "month", "capacity", "of"),
 )

@@ -36,6 +36,7 @@ COMPLAINT = Table(
         USER_ID,
         Field("told_at", T.TimestampNTZType(), "When it was made, local time.", required=True),
         text("category", "What it is about."),
+        day("settled_on", "Day it was settled; null if it is not, or nobody tells."),
         text("text", "What was said; a source masks numbers in it.", "text NOT RLIKE '[0-9]{7}'"),
     ),
     (*KEY, "told_at", "category"),
