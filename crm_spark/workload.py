@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -48,10 +48,17 @@ def work_so_far(spark: SparkSession) -> Work | None:
     """What the session's tasks took, as its status store has it (a tenth of a second late); None over Spark Connect."""
     if is_remote():
         return None
-    store: Any = spark.sparkContext._jsc.sc().statusStore()
-    executors = store.executorList(False)  # those that were lost too
+    context: Any = spark.sparkContext._jsc.sc()
+    executors = context.statusStore().executorList(False)  # those that were lost too
     each = [_of(executors.apply(i)) for i in range(executors.size())]
-    return Work(**{f.name: sum(getattr(one, f.name) for one in each) for f in fields(Work)})
+    work = Work(**{f.name: sum(getattr(one, f.name) for one in each) for f in fields(Work)})
+    return replace(work, task_seconds=_local_task_seconds(context)) if context.isLocal() else work
+
+
+def _local_task_seconds(context: Any) -> float:
+    """Of the one executor of local mode, for which the status store tells how long the application has run."""
+    source = context.env().metricsSystem().getSourcesByName("executor").apply(0)
+    return float(source.metricRegistry().counter("runTime").getCount()) / 1000
 
 
 def _of(executor: Any) -> Work:

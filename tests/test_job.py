@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
 from crm_spark.tables.score import SEGMENT
 from crm_spark.threads import at_once
+from crm_spark.workload import work_so_far
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 KEY = "city string, month string, user_id string, segmentation string, group_number int, class_number int, group_name string, class_name string"
@@ -274,6 +276,21 @@ def test_the_ledger_tells_what_a_job_cost_and_not_what_came_before(job, segment)
     spent = {r.run_id: r for r in job("r1").catalog.read(RUN_LEDGER).collect()}
     assert spent["r1"].tasks > 0 and spent["r1"].task_seconds > 0 and spent["r1"].shuffle_bytes > 0
     assert spent["r2"].tasks < spent["r1"].tasks
+
+
+def test_time_in_which_no_task_runs_is_no_work_of_tasks_and_two_at_once_count_twice(spark):
+    def slowly(batches):
+        for batch in batches:
+            time.sleep(1)
+            yield batch
+
+    before = work_so_far(spark)
+    spark.range(0, 2, 1, 2).mapInArrow(slowly, "id bigint").collect()
+    time.sleep(0.5)  # the status store is a little late
+    after = work_so_far(spark)
+    time.sleep(2)
+    assert after.since(before).tasks == 2 and after.since(before).task_seconds >= 2
+    assert work_so_far(spark).since(after).task_seconds == 0
 
 
 def test_spark_jobs_of_a_job_are_named_after_it(job, segment):
