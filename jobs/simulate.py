@@ -73,9 +73,8 @@ def run(job: Job) -> None:
         job.log.warning("    %s", finding)
     before, policies, versions = _published(job)
     with _simulated(job, settings, matrices) as after:
-        customers = compared(before, after, job.read(PERSONAL_INDEX)).persist()
-        facts = _facts(job, customers, {p.policy_id: p.name for p in (*policies.values(), *matrices.policies.values())})
-        customers.unpersist()
+        customers = compared(before, after, job.read(PERSONAL_INDEX)).localCheckpoint()
+    facts = _facts(job, customers, {p.policy_id: p.name for p in (*policies.values(), *matrices.policies.values())})
     candidate = settings.matrices.version
     about = {"env": job.config.env_name, "month": job.month, "cities": job.cities, "published": versions, "candidate": candidate, "changes": changes}
     _write(job, {**about, **facts})
@@ -143,7 +142,7 @@ def _published(job: Job) -> tuple[Side, dict[str, Policy], list[str]]:
 
 @contextmanager
 def _simulated(job: Job, settings: Settings, matrices: MatrixSet) -> Iterator[Side]:
-    """The candidate's decision and choice over the run's cities."""
+    """The candidate's decision and choice over the run's cities. Plans are cut between the steps: all of it as one fills Java's memory."""
     view, index = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, PERSONAL_INDEX))
     everybody = decision_input(view, regraded(index, settings.models.values()), *input_names(settings), matrices)
     check_expressions(everybody, settings.choosing, matrices.settings.conditions)
@@ -152,16 +151,13 @@ def _simulated(job: Job, settings: Settings, matrices: MatrixSet) -> Iterator[Si
         job.log.info("    skipped %s.%s: %s", rule.matrix, rule.rule, rule.reason)
     compiled = compile_all(usable)
     mine = everybody.where(F.col("city").isin(*job.cities)) if job.cities else everybody
-    decided = decide(mine, compiled, usable.policies, job.month, usable.settings.conditions).persist()
+    decided = decide(mine, compiled, usable.policies, job.month, usable.settings.conditions).localCheckpoint()
     recommended = recommendations(decided, compiled, settings.matrices.version)
     customers = mine.join(recommended.select(*KEY, "priority", "offers"), on=list(KEY), how="left")
-    try:
-        with choice_of(job, customers, basis_of(job, customers, settings.choosing, usable.policies, settings.matrices.version)) as made:
-            for subject, _, reason in made.notes:
-                job.log.info("    %s: %s", subject, reason)
-            yield Side(recommended, exclusions(decided).unionByName(made.dropped), made.choices)
-    finally:
-        decided.unpersist()
+    with choice_of(job, customers, basis_of(job, customers, settings.choosing, usable.policies, settings.matrices.version)) as made:
+        for subject, _, reason in made.notes:
+            job.log.info("    %s: %s", subject, reason)
+        yield Side(recommended, exclusions(decided).unionByName(made.dropped), made.choices)
 
 
 def _facts(job: Job, customers: DataFrame, names: dict[str, str]) -> dict[str, object]:

@@ -211,7 +211,7 @@ def test_what_changed_is_told_as_a_planner_would_say_it(conf, capsys):
         "virtual_network: the matrix is gone",
         "policies: PREPAY_100_GET_260: unit_cost_yuan is 29, before 24",
         "decisions: return_rate_3q is each, before mean",
-        "choosing: contact.caps[0].most is 2, before 1",
+        "choosing: contact.caps.all channels in 7 days is at most 2, before at most 1",
         "choosing: holdout.universal_share is 0.03, before 0.02",
     ]
 
