@@ -8,7 +8,7 @@ from crm_spark.bench import day
 from crm_spark.bench.__main__ import main
 from crm_spark.bench.measure import best_of, bytes_moved
 from crm_spark.bench.month import Month, fitted, told
-from crm_spark.bench.report import chart, growth, releases
+from crm_spark.bench.report import as_released, chart, growth, releases
 from crm_spark.bench.stage import Record
 from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
@@ -83,6 +83,12 @@ def test_a_release_is_compared_by_the_ratio_to_the_floor():
 def test_the_chart_is_a_picture(tmp_path):
     chart([record(10, 100, 4.0), record(20, 200, 5.0)], tmp_path / "bench.svg")
     assert "<svg" in (tmp_path / "bench.svg").read_text(encoding="utf-8")
+
+
+def test_a_release_keeps_what_was_not_measured_anew():
+    old = [Record("calls", 10, 100, 10, 4.0, 2.0, 1), Record("view", 10, 100, 10, 9.0, 3.0, 1)]
+    new = [Record("calls", 100, 900, 90, 8.0, 4.0, 1), Record("calls", 10, 100, 10, 3.0, 1.0, 1)]
+    assert as_released(new, old) == [new[1], new[0], old[1]]
 
 
 def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():

@@ -31,10 +31,12 @@ UNPUSHED = "hall"
 
 @pytest.fixture(scope="module")
 def settings():
-    """The shipped rules without caps; whatever is offered is worth it; groups are large."""
+    """The shipped rules without caps and pauses; whatever is offered is worth it; groups are large."""
     found = load_settings(CONF, "real-cell2cell")
     worth = {goal: Worth(one.takes, one.anyway, "10000") for goal, one in found.choosing.worth.items()}
     contact = replace(found.choosing.contact, caps=(), complaint_days=COMPLAINT_DAYS)
+    policies = {name: replace(policy, push_every_days=None) for name, policy in found.matrices.policies.items()}
+    found = replace(found, matrices=replace(found.matrices, policies=policies))
     return replace(found, choosing=replace(found.choosing, worth=worth, contact=contact, holdout=HOLDOUT, campaigns=CAMPAIGNS, limits=(), propensities={}))
 
 
@@ -198,6 +200,7 @@ def test_contacts_are_planned_within_hours_on_weekdays_of_their_channel(made, se
     planned = [row for row in made[0].values() if row["day"]]
     assert len(planned) > 1000
     for row in planned:
-        assert (row["send_from"], row["send_until"]) == ("09:00", "20:00") and (row["day"].year, row["day"].month) == (2025, 4)
+        window = settings.matrices.policies[row["policy_id"]].send_window or settings.choosing.contact.hours
+        assert (row["send_from"], row["send_until"]) == (window.begin, window.end) and (row["day"].year, row["day"].month) == (2025, 4)
         assert row["day"].isoweekday() in settings.choosing.channels[row["channel"]].weekdays
     assert all(row["day"] is None and row["send_from"] is None for row in made[0].values() if row["channel"] in (None, UNPUSHED))

@@ -23,7 +23,7 @@ from pathlib import Path
 from crm_spark.bench.circle_and_voice import SHAPES, circle_and_voice
 from crm_spark.bench.indicators import call_indicators
 from crm_spark.bench.measure import Measured, bytes_moved
-from crm_spark.bench.report import chart, growth, releases, table
+from crm_spark.bench.report import as_released, chart, growth, releases, table
 from crm_spark.bench.stage import Place, Record, Stage, measure
 from crm_spark.session import event_log_settings, open_session
 
@@ -44,8 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     released = [Record(**r) for r in json.loads(RELEASED.read_text(encoding="utf-8"))] if RELEASED.is_file() else []
     sys.stdout.write("\n".join([*table(records), *growth(records), *releases(records, released)]) + "\n")
     if options.release:
-        RELEASED.write_text(json.dumps([asdict(r) for r in records], indent=1) + "\n", encoding="utf-8")
-        chart(records, RELEASED.with_suffix(".svg"))
+        kept = as_released(records, released)
+        RELEASED.write_text(json.dumps([asdict(r) for r in kept], indent=1) + "\n", encoding="utf-8")
+        chart(kept, RELEASED.with_suffix(".svg"))
     return 1 if any(r.equals_duckdb is False for r in records) else 0
 
 
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
     parser.add_argument("--duckdb", action="store_true", help="the same in DuckDB's SQL: its seconds, and whether its rows are equal")
     parser.add_argument("--skew", action="store_true", help="the calls again with a number that has a tenth of them, and other uneven shapes")
-    parser.add_argument("--release", action="store_true", help="keep what was measured as the release's, in docs/bench.json and .svg")
+    parser.add_argument("--release", action="store_true", help="keep what was measured as the release's (docs/bench.json, .svg); all other records stay")
     parser.add_argument("--memory", default="6g", help="Java's memory (default: 6g)")
     return parser
 

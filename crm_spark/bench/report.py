@@ -53,6 +53,11 @@ def releases(records: Sequence[Record], released: Sequence[Record]) -> Iterator[
             yield f"{r.stage}, {r.size:,} subscribers: {ratio(r):.2f} times the floor, {ratio(r) / then:.2f} of the last release's {then:.2f}"
 
 
+def as_released(records: Sequence[Record], released: Sequence[Record]) -> list[Record]:
+    """The new records in the place of the last release's of the same stage and size, among those that were not measured now."""
+    return sorted({(r.stage, r.size): r for r in (*released, *records)}.values(), key=lambda r: (r.stage, r.size))
+
+
 def chart(records: Sequence[Record], path: Path) -> None:
     """Seconds of each stage and of its floor over the number of rows, both axes in powers of ten."""
     figure = Figure(figsize=(7, 4), layout="constrained")
