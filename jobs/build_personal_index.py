@@ -1,7 +1,8 @@
 """Gather value, model scores and group names of every customer of the month's view, with the three months before.
 
 Exactly one row per customer of the view; a customer outside a model's population has no entry for it. The histories hold
-the previous three months as far as they are published. Writes score.personal_index.
+the previous three months as far as they are published. Beside them stand expected revenue, what of it is at risk, and a
+credit limit. Writes score.personal_index.
 
     spark-submit jobs/build_personal_index.py --env demo --month 2025-03
 """
@@ -23,6 +24,7 @@ def run(job: Job) -> None:
         job.read(VALUE_SCORE, past, optional=True, all_cities=True),
         job.read(MODEL_SCORE, past, optional=True, all_cities=True),
         job.month,
+        job.config.value.outlook,
     )
     job.write(index, PERSONAL_INDEX)
 

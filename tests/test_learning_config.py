@@ -14,7 +14,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 SOURCES = sorted(p.name for p in (CONF / "sources").iterdir() if (p / "source.yml").exists())
 MODELS = {
     "churn", "anomaly", "stickiness", "newspaper_response", "ring_tone_silent", "ring_tone_change",
-    "mobile_internet_silence", "mobile_internet_fluctuation",
+    "mobile_internet_silence", "mobile_internet_fluctuation", "credit_risk",
 }  # fmt: skip
 
 MINIMAL = """
@@ -51,7 +51,7 @@ def problems(call):
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_source_has_the_eight_models_and_each_says_its_question_grades_and_gate(source):
+def test_every_source_has_the_nine_models_and_each_says_its_question_grades_and_gate(source):
     specs = load_models(CONF, source)
     assert set(specs) == MODELS
     for spec in specs.values():

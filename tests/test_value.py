@@ -1,11 +1,12 @@
 """Personal value, grades by city and the personal index, on literal customers."""
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from crm_spark.config.value import Criterion, Leaf, ValueConfig, load_value
+from crm_spark.config.value import Criterion, Leaf, Outlook, ValueConfig, load_value
 from crm_spark.errors import ConfigError
 from crm_spark.frames import literal_frame
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -143,17 +144,17 @@ def test_a_province_too_small_for_a_best_tenth_has_nobody_in_it(frame):
 @pytest.fixture
 def index(frame, spark):
     def build(customers, values=(), scores=(), segments=(), past_values=(), past_scores=()):
-        view = frame("city string, month string, user_id string", *[("A", M, user) for user in customers])
+        view = frame("city string, month string, user_id string, arpu_yuan decimal(18,2), arpu_yuan_mean_3m double", *[("A", M, *told) for told in customers])
         contracts = (VALUE_SCORE, MODEL_SCORE, SEGMENT, VALUE_SCORE, MODEL_SCORE)
         tables = zip(contracts, (values, scores, segments, past_values, past_scores), strict=True)
         given = [literal_frame(spark, [tuple(row.get(c) for c in t.columns) for row in rows], t.struct) for t, rows in tables]
-        return {r["user_id"]: r for r in PERSONAL_INDEX.conform(build_personal_index(view, *given, M)).collect()}
+        return {r["user_id"]: r for r in PERSONAL_INDEX.conform(build_personal_index(view, *given, M, Outlook(credit_months={"low": 2, "high": 0}))).collect()}
 
     return build
 
 
 def test_every_customer_has_one_row_and_without_scores_empty_maps_and_histories(index):
-    row = index(["a", "b"], values=[{"city": "A", "month": M, "user_id": "a", "value": 7.0, "value_grade": "mid"}])["b"]
+    row = index([("a", None, None), ("b", None, None)], values=[{"city": "A", "month": M, "user_id": "a", "value": 7.0, "value_grade": "mid"}])["b"]
     assert (row["value"], row["scores"], row["grades"], row["model_versions"], row["groups"]) == (None, {}, {}, {}, {})
     assert row["value_history"] == row["churn_history"] == row["stickiness_history"] == row["anomaly_history"] == [None, None, None]
 
@@ -166,7 +167,7 @@ def test_scores_and_group_names_stand_side_by_side(index):
         return {"city": "A", "month": M, "user_id": "a", "segmentation": segmentation, "group_name": name, "class_name": class_name}
 
     row = index(
-        ["a"],
+        [("a", None, None)],
         scores=[score("churn", 40.0, "at_risk"), score("anomaly", 1.0, "not_anomalous")],
         segments=[group("customer_group", "data lover", "young"), group("traffic_group", "night owl", None)],
     )["a"]
@@ -176,12 +177,27 @@ def test_scores_and_group_names_stand_side_by_side(index):
     assert row["groups"] == {"customer_group": "data lover", "customer_class": "young", "traffic_group": "night owl"}
 
 
+def test_revenue_at_risk_and_credit_follow_from_revenue_score_and_grade(index):
+    def score(user, model, value, grade):
+        return {"city": "A", "month": M, "user_id": user, "model": model, "score": value, "grade": grade, "model_version": "3"}
+
+    found = index(
+        [("pays", Decimal(80), 100.0), ("owes", Decimal(80), 100.0), ("unscored", Decimal(80), 100.0), ("owed to", Decimal(-30), 10.0), ("new", None, None)],
+        scores=[score("pays", "churn", 20.0, "safe"), score("pays", "credit_risk", 3.0, "low"), score("owes", "credit_risk", 60.0, "high"),
+                score("owed to", "credit_risk", 3.0, "low"), score("new", "churn", 20.0, "safe")],
+    )  # fmt: skip
+    told = {name: (row["expected_revenue_yuan"], row["revenue_at_risk_yuan"], row["credit_limit_yuan"]) for name, row in found.items()}
+    assert told == {
+        "pays": (90.0, 18.0, 180.0), "owes": (90.0, None, 0.0), "unscored": (90.0, None, None), "owed to": (0.0, None, 0.0), "new": (None, None, None),
+    }  # fmt: skip
+
+
 def test_histories_hold_the_three_months_before_latest_first_across_cities(index):
     def value(city, month, number):
         return {"city": city, "month": month, "user_id": "a", "value": number}
 
     churn = {"city": "A", "month": "2025-01", "user_id": "a", "model": "churn", "score": 9.0}
-    row = index(["a"], past_values=[value("A", "2025-02", 2.0), value("B", "2024-12", 12.0)], past_scores=[churn])["a"]
+    row = index([("a", None, None)], past_values=[value("A", "2025-02", 2.0), value("B", "2024-12", 12.0)], past_scores=[churn])["a"]
     assert row["value_history"] == [2.0, None, 12.0]
     assert row["churn_history"] == [None, 9.0, None]
     assert row["anomaly_history"] == [None, None, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from crm_spark.config.ahp import Judgement, RandomIndex, weigh
@@ -39,12 +39,27 @@ class Leaf:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """Names of the models whose score is the chance of churn and whose grade is the credit risk, and by that grade the months of revenue to lend."""
+
+    churn: str = "churn"
+    credit_risk: str = "credit_risk"
+    credit_months: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wrong = [grade for grade, months in self.credit_months.items() if months < 0]
+        if wrong:
+            raise ValueError(f"credit_months: {wrong[0]} is below 0")
+
+
+@dataclass(frozen=True)
 class ValueConfig:
-    """The value index: `grades` gives each grade the share of the city's ranking it ends at, best first."""
+    """The value index: `grades` gives each grade the share of the city's ranking it ends at, best first; and the `outlook` beside it."""
 
     criteria: dict[str, Criterion]
     leaves: dict[str, Leaf]
     grades: dict[str, float]
+    outlook: Outlook = Outlook()
     smallest_city: int = 50
     max_consistency_ratio: float = 0.1
     random_index: RandomIndex = "classic"

@@ -15,10 +15,10 @@ _EXAMPLE = ("city", "value_grade", "priority", "new_services", "traffic_policies
 
 
 def customers_by_city(recommendations: DataFrame, index: DataFrame) -> list[Row]:
-    """One row per city, largest first: customers, value grades, anomalous, at risk, and who has an offer."""
+    """One row per city, largest first: customers, value grades, anomalous, at risk, a month's revenue at risk, and who has an offer."""
     grade = F.col("grades")
     both = recommendations.select("user_id", "city", "main_policy", "new_services", "traffic_policies", "vpn_policy").join(
-        index.select("user_id", "value_grade", "grades"), on="user_id", how="left"
+        index.select("user_id", "value_grade", "grades", "revenue_at_risk_yuan"), on="user_id", how="left"
     )
     offered = (
         F.col("main_policy").isNotNull() | (F.size("new_services") > 0) | (F.size("traffic_policies") > 0) | F.col("vpn_policy").isNotNull()
@@ -28,6 +28,7 @@ def customers_by_city(recommendations: DataFrame, index: DataFrame) -> list[Row]
         *[F.count_if(F.col("value_grade") == g).alias(g) for g in ("high", "mid-high", "mid", "low")],
         _count_or_null(grade["anomaly"], "anomalous").alias("anomalous"),
         _count_or_null(grade["churn"], "at_risk").alias("at_risk"),
+        F.round(F.sum("revenue_at_risk_yuan"), 0).alias("revenue_at_risk_yuan"),
         F.count_if(offered).alias("with_an_offer"),
     )
     return rows_of(counted.orderBy(F.desc("customers"), "city"))

@@ -44,7 +44,7 @@ def render_text(facts: Summary) -> str:
     blocks = [
         f"{facts['run']['env']}, month {facts['run']['month']}: {facts['totals']['customers']:,} customers, "
         f"{facts['totals']['with_an_offer']:,} with an offer",
-        _table("Customers by city", facts["cities"][:10], ("city", "customers", *GRADES, "anomalous", "at_risk", "with_an_offer")),
+        _table("Customers by city", facts["cities"][:10], ("city", "customers", *GRADES, "anomalous", "at_risk", "revenue_at_risk_yuan", "with_an_offer")),
         _table("Priority", facts["priorities"], ("priority", "customers")),
         _table("Top policies", _first_of_each(facts["policies"], 4), ("goal", "policy", "customers", "name")),
         _table("Models", facts["models"], ("model", "model_version", "customers", "mean_score", "test_auc", "test_lift_10")),

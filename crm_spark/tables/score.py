@@ -104,6 +104,9 @@ PERSONAL_INDEX = Table(
         Field("churn_history", T.ArrayType(T.DoubleType()), "Churn score of the previous three months."),
         Field("stickiness_history", T.ArrayType(T.DoubleType()), "Stickiness score of the previous three months."),
         Field("anomaly_history", T.ArrayType(T.DoubleType()), "Anomaly score of the previous three months."),
+        number("expected_revenue_yuan", "Revenue expected of the next month, if the customer stays: half the last month, half the mean of the last three."),
+        number("revenue_at_risk_yuan", "Expected revenue x churn score / 100; null without a score."),
+        number("credit_limit_yuan", "Credit to propose: the months of expected revenue that the grade of credit risk allows (conf/value.yml)."),
     ),
     KEY,
 )

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from crm_spark.columns import rounded
+from crm_spark.config.value import Outlook
 from crm_spark.months import window
+from crm_spark.value.outlook import expected_revenue, outlook
 
 HISTORY_MONTHS = 3
 HISTORY_MODELS = ("churn", "stickiness", "anomaly")
 
 
 def build_personal_index(
-    view: DataFrame, values: DataFrame, scores: DataFrame, segments: DataFrame, past_values: DataFrame, past_scores: DataFrame, month: str
+    view: DataFrame, values: DataFrame, scores: DataFrame, segments: DataFrame, past_values: DataFrame, past_scores: DataFrame, month: str, expects: Outlook
 ) -> DataFrame:
     """`score.personal_index`: exactly one row per row of the view of `month`.
 
@@ -23,13 +26,14 @@ def build_personal_index(
     """
     months = history_months(month)
     return (
-        view.select("city", "month", "user_id")
+        view.select("city", "month", "user_id", rounded(expected_revenue()).alias("expected_revenue_yuan"))
         .join(values.select("user_id", "value", "value_grade"), on="user_id", how="left")
         .join(_model_maps(scores), on="user_id", how="left")
         .join(_group_map(segments), on="user_id", how="left")
         .join(_value_history(past_values, months), on="user_id", how="left")
         .join(_score_history(past_scores, months), on="user_id", how="left")
         .withColumns({**_empty_maps(), **_empty_histories()})
+        .withColumns(outlook(expects))
     )
 
 
