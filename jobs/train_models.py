@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from threading import Lock
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -21,10 +22,11 @@ from crm_spark.config.models import ModelSpec
 from crm_spark.config.sources import extension_fields
 from crm_spark.customer.view import customer_view_table
 from crm_spark.frames import literal_frame
-from crm_spark.job import Job, entry
+from crm_spark.job import Job, entry, one_line
+from crm_spark.learning import life
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.registry import Registry
-from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, gate_failures, needed_columns, prepare, train
+from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, against_champion, gate_failures, needed_columns, prepare, train
 from crm_spark.learning.windows import label_months, sample_of_customers, training_rows
 from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
@@ -64,7 +66,8 @@ def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording:
     try:
         with described(job.spark, f"{job.name} {job.month}: {spec.name}"):
             share = _sampled_share(job, spec, months)
-            trained = _trained(spec, _rows(job, spec, months, share))
+            rows = _rows(job, spec, months, share)
+            trained = _compared(job, registry, _trained(spec, needed_columns(spec, rows)), rows)
     except UntrainableError as error:
         job.cover("training", spec.name, "skipped", str(error))
         return
@@ -95,7 +98,19 @@ def _view(job: Job, months: tuple[str, ...]) -> DataFrame:
 
 def _rows(job: Job, spec: ModelSpec, months: tuple[str, ...], share: float) -> DataFrame:
     labels = job.read(CUSTOMER_VIEW_LABELS, months, optional=True, all_cities=True)
-    return needed_columns(spec, training_rows(spec, sample_of_customers(_view(job, months), share), labels, job.month))
+    return training_rows(spec, sample_of_customers(_view(job, months), share), labels, job.month)
+
+
+def _compared(job: Job, registry: Registry, trained: Trained, rows: DataFrame) -> Trained:
+    """With the champion's AUC on the same customers, if there is a champion that this view still feeds."""
+    champion, _ = life.champion(registry, trained.spec.name)
+    if champion is None:
+        return trained
+    try:
+        return against_champion(trained, champion.pipeline, rows)
+    except PySparkException as error:
+        job.cover("training", trained.spec.name, "partial", f"not compared with champion version {champion.version}, which fails on this view: {one_line(error)}")
+        return trained
 
 
 def _trained(spec: ModelSpec, rows: DataFrame) -> Trained:

@@ -134,11 +134,19 @@ class Selection:
 
 @dataclass(frozen=True)
 class Gate:
-    """What the hold-out must show before a model may become champion."""
+    """What the hold-out must show before a model may become champion.
+
+    Its AUC may be below the present champion's, on the same customers, by at most `below_champion`.
+    """
 
     auc: float
     lift_at_10: float
     calibration_error: float
+    below_champion: float = 0.005
+
+    def __post_init__(self) -> None:
+        if self.below_champion < 0:
+            raise ValueError("below_champion is at least 0")
 
 
 @dataclass(frozen=True)

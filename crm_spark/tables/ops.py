@@ -106,7 +106,7 @@ COVERAGE = Table(
         text("run_id", "Run."),
         text("month", "Month."),
         text("job", "Job that tells it."),
-        text("kind", "column, model, training, matrix_rule, segmentation, value_part, segment_name, segment_shared_name or city."),
+        text("kind", "column, model, shadow, training, matrix_rule, segmentation, value_part, segment_name, segment_shared_name or city."),
         text("subject", "Which one."),
         text("status", "used, partial or skipped."),
         text("reason", "Why, in one sentence."),
