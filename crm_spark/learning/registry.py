@@ -175,6 +175,11 @@ class Registry:
         run_id = self._client.get_model_version(self._name(model), version).run_id
         return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{file}"))
 
+    def find_text(self, model: str, version: str, file: str) -> str | None:
+        """The same; None of a run that has no such artifact."""
+        run_id = str(self._client.get_model_version(self._name(model), version).run_id)
+        return self.text(model, version, file) if file in {a.path for a in self._client.list_artifacts(run_id)} else None
+
     def metrics(self, model: str, version: str) -> dict[str, float]:
         """The hold-out measures of a version."""
         run_id = self._client.get_model_version(self._name(model), version).run_id
