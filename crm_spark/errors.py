@@ -38,6 +38,10 @@ class ReplayError(CrmError):
     """A past decision cannot be told again, or comes out otherwise."""
 
 
+class RefusedModelError(CrmError):
+    """A version of a model is not in the registry, not of that model, or not what was recorded of it."""
+
+
 class LockedError(CrmError):
     """Another run holds the same (job, city, month)."""
 

@@ -28,7 +28,7 @@ from crm_spark.decisions.inputs import decision_input
 from crm_spark.decisions.load import check_matrices
 from crm_spark.decisions.recommend import decide, exclusions, recommendations
 from crm_spark.decisions.table import MatrixSet
-from crm_spark.errors import NotPublishedError, ReplayError
+from crm_spark.errors import NotPublishedError, RefusedModelError, ReplayError
 from crm_spark.job import Job, entry
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scoring import Scorer, model_scores
@@ -176,11 +176,13 @@ def _scored_otherwise(job: Job, view: DataFrame, index: DataFrame) -> Iterable[s
     registry = Registry(job.config.env.mlflow)
     scorers = []
     for model, version in sorted((kept["model_versions"] or {}).items()):
-        found = registry.scorer(model, version) if model in job.config.models else None
-        if found is None:
-            yield f"model {model} version {version} is not available any more"
-        else:
-            scorers.append(Scorer(job.config.models[model], found.pipeline, version))
+        if model not in job.config.models:
+            yield f"model {model} is configured no more"
+            continue
+        try:
+            scorers.append(Scorer(job.config.models[model], registry.scorer(model, version).pipeline, version))
+        except RefusedModelError as error:
+            yield str(error)
     scored = {row["model"]: row["score"] for row in model_scores(view, scorers).collect()} if scorers else {}
     for model in (scorer.spec.name for scorer in scorers):
         if scored.get(model) != kept["scores"][model]:

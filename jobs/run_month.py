@@ -18,11 +18,13 @@ from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from crm_spark import __version__
+from crm_spark.config.models import Train
 from crm_spark.decisions.lint import lint, refuse_errors
 from crm_spark.decisions.load import matrices_of
 from crm_spark.forecast import Forecast
@@ -53,7 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the whole run, and those of its jobs."""
     parser.add_argument("--fresh", action="store_true", help="start a new run even if an unfinished one could go on")
     parser.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
-    parser.add_argument("--train", choices=("missing", "always", "never"), help="when to train models (default: the environment's)")
+    parser.add_argument("--train", choices=get_args(Train), help="when to train models (default: the environment's)")
 
 
 def run(job: Job) -> None:

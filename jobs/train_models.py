@@ -11,31 +11,37 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
+from typing import get_args
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.config.models import ModelSpec
+from crm_spark.config.models import ModelSpec, Train
 from crm_spark.config.sources import extension_fields
 from crm_spark.customer.view import customer_view_table
 from crm_spark.frames import literal_frame
-from crm_spark.job import Job, entry
+from crm_spark.job import Job, entry, one_line
+from crm_spark.learning import life
 from crm_spark.learning.checks import refuse_bad_expressions
+from crm_spark.learning.drift import REFERENCE, SCORE, Reference, reference
 from crm_spark.learning.registry import Registry
-from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, gate_failures, needed_columns, prepare, train
+from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, against_champion, gate_failures, needed_columns, prepare, train
 from crm_spark.learning.windows import label_months, sample_of_customers, training_rows
 from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.middle import USER_BASIC
+from crm_spark.tables.ops import MODEL_DRIFT
 from crm_spark.threads import at_once
 from crm_spark.workload import described
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The job's own options."""
-    parser.add_argument("--train", choices=("missing", "always", "never"), help="when to train (default: the environment's)")
+    parser.add_argument("--train", choices=get_args(Train), help="when to train (default: the environment's)")
 
 
 def run(job: Job) -> None:
@@ -44,16 +50,29 @@ def run(job: Job) -> None:
     refuse_bad_expressions(view, job.config.models, str(job.config.conf_dir / "models"))
     policy = getattr(job.options, "train", None) or job.config.env.mlflow.train
     registry = Registry(job.config.env.mlflow)
-    wanted = [spec for spec in job.config.models.values() if _is_wanted(job, registry, spec, policy)]
+    asked = _asked_by_drift(job) if policy == "drifted" else {}
+    wanted = [spec for spec in job.config.models.values() if _is_wanted(job, registry, spec, policy, asked)]
     recording = Lock()
     at_once(job.spark, lambda numbered: _train(job, registry, numbered[1], f"{numbered[0]} of {len(wanted)}", recording), enumerate(wanted, 1))
 
 
-def _is_wanted(job: Job, registry: Registry, spec: ModelSpec, policy: str) -> bool:
+def _asked_by_drift(job: Job) -> dict[tuple[str, str], str | None]:
+    """(model, version) -> why drift asks for a new one, None if it does not, as of the last month that was scored."""
+    if not job.catalog.exists(MODEL_DRIFT):
+        return {}
+    told = job.catalog.read(MODEL_DRIFT).where((F.col("kind") == SCORE) & (F.col("month") <= job.month))
+    newest = told.groupBy("model", "model_version").agg(F.max_by(F.struct("retrain"), F.struct("month", "recorded_at")).alias("last"))
+    return {(row["model"], row["model_version"]): row["last"]["retrain"] for row in newest.collect()}
+
+
+def _is_wanted(job: Job, registry: Registry, spec: ModelSpec, policy: str, asked: Mapping[tuple[str, str], str | None]) -> bool:
     version = registry.champion_version(spec.name)
-    if policy == "never" or (policy == "missing" and version):
+    drifted = asked.get((spec.name, version)) if version else None
+    if policy == "never" or (version and policy in ("missing", "drifted") and not drifted):
         job.log.info("    kept %s: %s", spec.name, f"champion version {version}" if version else "no champion")
         return False
+    if drifted:
+        job.log.info("    %s is trained again, because %s", spec.name, drifted)
     return True
 
 
@@ -64,7 +83,9 @@ def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording:
     try:
         with described(job.spark, f"{job.name} {job.month}: {spec.name}"):
             share = _sampled_share(job, spec, months)
-            trained = _trained(spec, _rows(job, spec, months, share))
+            rows = _rows(job, spec, months, share)
+            trained, known = _trained(spec, needed_columns(spec, rows))
+            trained = _compared(job, registry, trained, rows)
     except UntrainableError as error:
         job.cover("training", spec.name, "skipped", str(error))
         return
@@ -72,7 +93,7 @@ def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording:
     versions = {table.name: _versions(job, table, months) for table in (CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS)}
     tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint, "sampled_share": f"{share:.4f}"}
     with recording:
-        version = registry.record(trained, job.spark, versions, failures, tags)
+        version = registry.record(trained, job.spark, versions, failures, tags, {REFERENCE: known.as_json()} if known else None)
     told = f"{trained.chosen.algorithm}, AUC {trained.metrics['test_auc']:.3f}, lift at 10 % {trained.metrics['test_lift_10']:.2f}"
     job.log.info("    %s version %s: %s, %.1f s", spec.name, version, told, time.monotonic() - start)
     if failures:
@@ -95,13 +116,26 @@ def _view(job: Job, months: tuple[str, ...]) -> DataFrame:
 
 def _rows(job: Job, spec: ModelSpec, months: tuple[str, ...], share: float) -> DataFrame:
     labels = job.read(CUSTOMER_VIEW_LABELS, months, optional=True, all_cities=True)
-    return needed_columns(spec, training_rows(spec, sample_of_customers(_view(job, months), share), labels, job.month))
+    return training_rows(spec, sample_of_customers(_view(job, months), share), labels, job.month)
 
 
-def _trained(spec: ModelSpec, rows: DataFrame) -> Trained:
+def _compared(job: Job, registry: Registry, trained: Trained, rows: DataFrame) -> Trained:
+    """With the champion's AUC on the same customers, if there is a champion that this view still feeds."""
+    champion, _ = life.champion(registry, trained.spec.name)
+    if champion is None:
+        return trained
+    try:
+        return against_champion(trained, champion.pipeline, rows)
+    except PySparkException as error:
+        job.cover("training", trained.spec.name, "partial", f"not compared with champion version {champion.version}, which fails on this view: {one_line(error)}")
+        return trained
+
+
+def _trained(spec: ModelSpec, rows: DataFrame) -> tuple[Trained, Reference | None]:
     rows.persist()  # read again for every count, level and extreme
     try:
-        return _fitted(prepare(spec, rows))
+        trained = _fitted(prepare(spec, rows))
+        return trained, reference(trained, rows)
     finally:
         rows.unpersist()
 

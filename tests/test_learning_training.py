@@ -1,56 +1,24 @@
 """One small model from labelled rows to champion: nothing of the hold-out in it, gates that hold, scores by the champion."""
 
-import random
 from dataclasses import replace
 
 import pytest
 from pyspark.sql import functions as F
 
-from crm_spark.config.models import Algorithm, Features, Gate, Label, MlflowConfig, ModelSpec, Windows
+from crm_spark.config.models import Features, Label, MlflowConfig
 from crm_spark.errors import ConfigError
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.features import MAX_LEVELS
 from crm_spark.learning.registry import CHALLENGER, CHAMPION, Registry
 from crm_spark.learning.rules import model_digest
 from crm_spark.learning.scoring import Scorer, model_scores
-from crm_spark.learning.trainer import UntrainableError, needed_columns, prepare, train
-
-VIEW = (
-    "city string, month string, user_id string, split_bucket int, "
-    "minutes double, noise double, plan string, hall string, offer string, unread map<string,int>"
-)
-ROWS = VIEW + ", label_value double"
-CUSTOMERS = 600
-SPEC = ModelSpec(
-    name="leaves",
-    question="Will it leave?",
-    population="minutes IS NOT NULL",
-    label=Label("left", value="bool_or(NOT p.present)"),
-    windows=Windows(1, 0, 1),
-    algorithms=(Algorithm("gbt", {"maxIter": (3.0,), "maxDepth": (2.0,)}), Algorithm("tree", {"maxDepth": (2.0,)})),
-    grades={"default": {"high": 50.0, "low": 0.0}, "B": {"high": 1.0, "low": 0.0}},
-    gate=Gate(0.7, 1.2, 0.3),
-    features=Features(exclude=("offer",), add={"double_minutes": "2 * minutes"}),
-)
-
-
-def customers():
-    """Those with few minutes leave, mostly; every seventh customer does the opposite. Halls are as many as there are customers in ten."""
-    chance = random.Random(5)
-    for i in range(CUSTOMERS):
-        minutes, odd = chance.uniform(0, 100), i % 7 == 0
-        left = float((minutes < 30) != odd)
-        yield ("A" if i % 2 else "B", "2025-01", f"u{i:03d}", i % 100, minutes, chance.random(), f"plan{i % 3}", f"hall{i // 10}", "none", {}, left)
+from crm_spark.learning.trainer import UntrainableError, needed_columns, prepare
+from tests.learning_support import CUSTOMERS, ROWS, SPEC, VIEW, customers, fitted
 
 
 @pytest.fixture(scope="module")
 def rows(spark):
     return spark.createDataFrame(list(customers()), ROWS).persist()
-
-
-def fitted(rows, spec=SPEC):
-    prepared = prepare(spec, needed_columns(spec, rows))
-    return train(replace(prepared, frame=prepared.frame.persist()))
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +85,10 @@ class TestRegistry:
         assert (run.params["gate_auc"], run.params["gate_lift_at_10"]) == ("0.7", "1.2")
         assert run.metrics["validation_auc_1_gbt"] == trained.candidates[0].validation
         assert {"validation_auc_2_tree", "test_auc"} <= set(run.metrics)
+
+        (third, second, first) = store.versions("leaves")
+        assert [v.tags["gate"] for v in (third, second, first)] == ["missed: AUC is too low", "passed", "missed: AUC is too low"]
+        assert second.tags["promoted_by"] == "gate" and "former_champion" not in second.tags
 
         champion = store.champion("leaves")
         month = rows.drop("label_value").withColumn("minutes", F.when(F.col("user_id") != "u001", F.col("minutes")))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from crm_spark.config.strict import merge, parse, read_yaml
 from crm_spark.errors import ConfigError, did_you_mean
 
-Train = Literal["missing", "always", "never"]
+Train = Literal["missing", "drifted", "always", "never"]
 AlgorithmName = Literal["gbt", "forest", "tree"]
 Point = Mapping[str, float]
 
@@ -134,11 +134,34 @@ class Selection:
 
 @dataclass(frozen=True)
 class Gate:
-    """What the hold-out must show before a model may become champion."""
+    """What the hold-out must show before a model may become champion.
+
+    Its AUC may be below the present champion's, on the same customers, by at most `below_champion`.
+    """
 
     auc: float
     lift_at_10: float
     calibration_error: float
+    below_champion: float = 0.005
+
+    def __post_init__(self) -> None:
+        if self.below_champion < 0:
+            raise ValueError("below_champion is at least 0")
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """When drift asks for a new model: the PSI of its score is above `score_psi`; features with a PSI above `psi` carry more than
+    `features_share` of its gain; or the share of customers with the label has changed by more than `label_change` of itself."""
+
+    score_psi: float = 0.25
+    psi: float = 0.25
+    features_share: float = 0.1
+    label_change: float = 0.5
+
+    def __post_init__(self) -> None:
+        if min(self.score_psi, self.psi, self.features_share, self.label_change) < 0:
+            raise ValueError("score_psi, psi, features_share and label_change are at least 0")
 
 
 @dataclass(frozen=True)
@@ -161,6 +184,7 @@ class ModelSpec:
     gate: Gate
     features: Features = field(default_factory=Features)
     selection: Selection = field(default_factory=Selection)
+    retrain: Retrain = field(default_factory=Retrain)
     default_grades: str = "default"
     as_of_months: int = 4
     minimum_positives: int = 50

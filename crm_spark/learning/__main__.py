@@ -1,7 +1,12 @@
-"""Models of any table: train, measure and register one by a few lines of YAML, and score with it.
+"""Models of any table: train, measure and register one by a few lines of YAML, and score with it. The life of all models.
 
     python -m crm_spark.learning fit --spec my.yml --table customers.parquet
     python -m crm_spark.learning score --spec my.yml --table customers.parquet --to scores.parquet
+
+    python -m crm_spark.learning models --env demo
+    python -m crm_spark.learning promote --env demo --model churn --version 3 --by "A. Planner" --why "better in spring"
+    python -m crm_spark.learning rollback --env demo --model churn --by "A. Planner" --why "too many false alarms"
+    python -m crm_spark.learning shadow --env demo --model churn --version 4
 
 A table is a Delta folder, Parquet, or CSV / TSV with a header. my.yml (docs/models.md):
 
@@ -10,7 +15,8 @@ A table is a Delta folder, Parquet, or CSV / TSV with a header. my.yml (docs/mod
     label: {column: Churn}
     key: [CustomerID]
 
-Models are registered in <out>/mlflow.db. Exit codes: 0 done (or champion, of `fit`), 1 nothing to learn from, 2 something is wrong with the
+Models of tables are registered in <out>/mlflow.db: name it by --out instead of --env. `promote` without --version takes the challenger;
+`rollback` takes the champion before, and once more undoes that. Exit codes: 0 done (or champion, of `fit`), 1 nothing to learn from, 2 something is wrong with the
 arguments or the spec, 3 the model missed its gate and is kept as challenger.
 """
 
@@ -19,17 +25,19 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
 from pyspark.sql import SparkSession
 
+from crm_spark.config.env import load_env
 from crm_spark.config.models import MlflowConfig
 from crm_spark.config.strict import load
 from crm_spark.config.table_models import TableSpec
-from crm_spark.errors import ConfigError, CrmError
+from crm_spark.errors import ConfigError, CrmError, did_you_mean
+from crm_spark.learning import life
 from crm_spark.learning.drivers import explainer_of_json
 from crm_spark.learning.files import read_table
 from crm_spark.learning.recorded import EXPLAINER, SPEC, as_trained
@@ -49,15 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     LOG.setLevel(logging.INFO)
     options = _parser().parse_args(argv)
     try:
-        spec = load(TableSpec, options.spec)
-        spark = open_session("models", {"spark.master": "local[*]", "spark.driver.memory": options.memory})
-        return _ACTIONS[options.action](spark, spec, options)
+        return _ACTIONS[options.action](options)
     except CrmError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
 
 
-def _fit(spark: SparkSession, spec: TableSpec, options: argparse.Namespace) -> int:
+def _fit(options: argparse.Namespace) -> int:
+    spec, spark = load(TableSpec, options.spec), _session(options)
     spec = replace(spec, budget_minutes=options.budget_minutes or spec.budget_minutes)
     fitted = fit_table(read_table(spark, options.table), spec, LOG.info)
     trained = as_trained(fitted)
@@ -70,9 +77,11 @@ def _fit(spark: SparkSession, spec: TableSpec, options: argparse.Namespace) -> i
     return _MISSED_GATE if failures else 0
 
 
-def _score(spark: SparkSession, spec: TableSpec, options: argparse.Namespace) -> int:
-    registry = _registry(options.out)
-    champion = registry.champion(spec.name)
+def _score(options: argparse.Namespace) -> int:
+    spec, spark, registry = load(TableSpec, options.spec), _session(options), _registry(options.out)
+    champion, told = life.champion(registry, spec.name)
+    for reason in told:
+        LOG.warning("%s: %s", spec.name, reason)
     if champion is None:
         raise ConfigError(f"{spec.name}: no champion in {options.out}; `fit` makes one if it passes its gate")
     explained = explainer_of_json(registry.text(spec.name, champion.version, EXPLAINER))
@@ -83,7 +92,43 @@ def _score(spark: SparkSession, spec: TableSpec, options: argparse.Namespace) ->
     return 0
 
 
-_ACTIONS = {"fit": _fit, "score": _score}
+def _models(options: argparse.Namespace) -> int:
+    sys.stdout.write(f"{life.listed(_registry_asked(options))}\n")
+    return 0
+
+
+def _promote(options: argparse.Namespace) -> int:
+    return _changed(options, lambda registry: life.promote(registry, options.model, options.version, options.by, options.why))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    return _changed(options, lambda registry: life.rollback(registry, options.model, options.by, options.why))
+
+
+def _shadow(options: argparse.Namespace) -> int:
+    return _changed(options, lambda registry: life.set_shadow(registry, options.model, options.version))
+
+
+_ACTIONS = {"fit": _fit, "score": _score, "models": _models, "promote": _promote, "rollback": _rollback, "shadow": _shadow}
+
+
+def _changed(options: argparse.Namespace, change: Callable[[Registry], str]) -> int:
+    """A version is loaded, so that one that could not score is refused now and not at night."""
+    registry = _registry_asked(options)
+    if options.model not in registry.models():
+        raise ConfigError(f"--model {options.model}: not in the registry{did_you_mean(options.model, registry.models())}")
+    _session(options)
+    LOG.info("%s", change(registry))
+    return 0
+
+
+def _session(options: argparse.Namespace) -> SparkSession:
+    local = {"spark.master": "local[*]", "spark.driver.memory": options.memory}
+    return open_session("models", load_env(options.conf_dir, options.env).spark if getattr(options, "env", None) else local)
+
+
+def _registry_asked(options: argparse.Namespace) -> Registry:
+    return Registry(load_env(options.conf_dir, options.env).mlflow) if options.env else _registry(options.out)
 
 
 def _registry(folder: Path) -> Registry:
@@ -103,6 +148,21 @@ def _parser() -> argparse.ArgumentParser:
             action.add_argument("--budget-minutes", type=float, help="how long the search may take (default: the spec's)")
         else:
             action.add_argument("--to", required=True, help="where the scores go: a folder that ends in .parquet, else Delta")
+    changes = {"promote": "make a version champion", "rollback": "make the former champion champion again", "shadow": "let a version score beside the champion"}
+    for name, told in {"models": "list all versions", **changes}.items():
+        action = actions.add_parser(name, help=told)
+        place = action.add_mutually_exclusive_group()
+        place.add_argument("--env", help="the models of an environment")
+        place.add_argument("--out", type=Path, default=Path("var/models"), help="the models of tables in this folder (default: var/models)")
+        action.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
+        action.add_argument("--memory", default="4g", help="Java's memory, with --out (default: 4g)")
+        if name in changes:
+            action.add_argument("--model", required=True)
+        if name in ("promote", "shadow"):
+            action.add_argument("--version", required=name == "shadow", help="version" + " (default: the challenger)" * (name == "promote"))
+        if name in ("promote", "rollback"):
+            action.add_argument("--by", required=True, help="who says so; kept with the version")
+            action.add_argument("--why", required=True, help="the reason; kept with the version")
     return parser
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 from crm_spark.config.models import ModelSpec
 from crm_spark.learning.measures import calibration
-from crm_spark.learning.trainer import Candidate, Trained
+from crm_spark.learning.trainer import CHAMPION_AUC, Candidate, Trained
 from crm_spark.tables.mart import CUSTOMER_VIEW
 
 InputVersions = Mapping[str, Mapping[str, Sequence[int]]]  # table -> as-of month -> Delta versions; several where cities differ
@@ -26,6 +26,7 @@ _MEASURES = {
     "test_calibration_error": "Calibration error over ten equal-count bins",
     "test_calibration_noise": "... that perfect calibration would still show with so many customers",
     "test_distinct_scores": "Distinct scores",
+    CHAMPION_AUC: "AUC of the champion before it, on the same customers",
     "earlier_month_auc": "AUC on held-out customers of the months it learnt from",
 }
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import mlflow.spark
 import pyspark
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Map, Object, Property, Schema, TensorSpec
@@ -29,26 +31,43 @@ from pyspark.sql import SparkSession, is_remote
 from pyspark.sql import types as T
 
 from crm_spark.config.models import MlflowConfig, load_experiment_settings
+from crm_spark.errors import RefusedModelError
 from crm_spark.learning.card import InputVersions, model_card, summary, versions_told
 from crm_spark.learning.plots import figures
 from crm_spark.learning.rules import model_digest
 from crm_spark.learning.trainer import Trained
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, SHADOW = "champion", "challenger", "shadow"
 _SHOWN = ("test_auc", "test_pr_auc", "test_lift_10", "test_ks", "test_calibration_error")
 _REQUIREMENTS = [f"pyspark=={pyspark.__version__}"]  # given, or MLflow starts a second Spark to infer them
-_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model or version; no such alias
+_PROMOTED = "promoted_version"  # tag of a model: the alias may be moved by anybody, in the browser too
 _MODEL_DATA = "sparkml"  # where MLflow's flavour keeps Spark's own files
 _PICTURE_DPI = 110
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that scores."""
+    """A version that scores."""
 
     name: str
     version: str
     pipeline: PipelineModel
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version as a reviewer sees it.
+
+    `tags` hold its `digest`, its `gate` (passed, or what it missed), and of one that was promoted `promoted_by`, `promoted_at` (UTC),
+    `promoted_why` and the `former_champion`. `measures` are of the hold-out.
+    """
+
+    model: str
+    number: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    measures: Mapping[str, float]
 
 
 class Registry:
@@ -65,27 +84,59 @@ class Registry:
         self._client = MlflowClient(config.tracking_uri, registry)
 
     def champion_version(self, model: str) -> str | None:
-        """The version under the alias `champion`; None without one."""
-        try:
-            return str(self._client.get_model_version_by_alias(self._name(model), CHAMPION).version)
-        except MlflowException as error:
-            if error.error_code in _NOT_THERE:
-                return None
-            raise
+        """The version that was promoted last; None without one, or if its alias was taken away. A moved alias promotes nothing."""
+        found = self._registered(model)
+        return found.tags.get(_PROMOTED) if found and CHAMPION in found.aliases else None
+
+    def alias(self, model: str, alias: str) -> str | None:
+        """The version under an alias; None without one."""
+        found = self._registered(model)
+        return str(found.aliases[alias]) if found and alias in found.aliases else None
 
     def champion(self, model: str) -> Champion | None:
-        """The champion's pipeline, ready to score; None without one."""
+        """The champion's pipeline, ready to score; None without one. RefusedModelError as of `scorer`."""
         version = self.champion_version(model)
         return self.scorer(model, version) if version else None
 
-    def scorer(self, model: str, version: str) -> Champion | None:
-        """A version that scores or once did; None if the registry holds it no more."""
+    def scorer(self, model: str, version: str) -> Champion:
+        """A version, ready to score. RefusedModelError unless it is what was recorded of it, to the last threshold."""
+        recorded = self._recorded(model, version)
         try:
-            return Champion(model, version, self._loaded(f"models:/{self._name(model)}/{version}"))
-        except MlflowException as error:
-            if error.error_code in _NOT_THERE:
-                return None
-            raise
+            pipeline = self._loaded(f"models:/{self._name(model)}/{version}")
+            digest = model_digest(pipeline)
+        except Exception as error:  # damaged files fail in as many ways as there are files
+            raise RefusedModelError(f"{model} version {version} cannot be loaded: {type(error).__name__}") from error
+        if digest != recorded.tags["digest"]:
+            raise RefusedModelError(f"{model} version {version} is not what was recorded: its digest is {digest[:12]}, not {recorded.tags['digest'][:12]}")
+        return Champion(model, version, pipeline)
+
+    def models(self) -> tuple[str, ...]:
+        """Names of all registered models."""
+        found = (str(m.name) for m in self._client.search_registered_models())
+        return tuple(sorted(n.removeprefix(self._config.model_prefix) for n in found if n.startswith(self._config.model_prefix)))
+
+    def versions(self, model: str) -> tuple[Version, ...]:
+        """All versions of a model, newest first; none of a model that is not registered."""
+        found = self._client.search_model_versions(f"name='{self._name(model)}'") if self._registered(model) else []
+        return tuple(self._version(model, str(v.version)) for v in sorted(found, key=lambda v: -int(v.version)))
+
+    def promote(self, model: str, version: str, by: str, why: str) -> None:
+        """Make a version champion, and keep who did so, when, why, and which one it was before. It ends the challenge of an earlier version."""
+        name, former = self._name(model), self.champion_version(model)
+        told = {"promoted_by": by, "promoted_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "promoted_why": why}
+        for tag, value in (told | ({"former_champion": former} if former and former != version else {})).items():
+            self._client.set_model_version_tag(name, version, tag, value)
+        self._client.set_registered_model_tag(name, _PROMOTED, version)
+        self._client.set_registered_model_alias(name, CHAMPION, version)
+        challenger, shadow = self.alias(model, CHALLENGER), self.alias(model, SHADOW)
+        if challenger and int(challenger) <= int(version):
+            self._client.delete_registered_model_alias(name, CHALLENGER)
+        if shadow == version:
+            self._client.delete_registered_model_alias(name, SHADOW)
+
+    def set_shadow(self, model: str, version: str) -> None:
+        """The version that scores beside the champion, for comparison only."""
+        self._client.set_registered_model_alias(self._name(model), SHADOW, version)
 
     def record(
         self,
@@ -110,15 +161,24 @@ class Registry:
                 mlflow.log_text(text, file)
             version = self._log_model(trained, name, run.info.run_id)
         self._client.update_model_version(name, version, summary(trained))
-        for tag, value in {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id}.items():
+        told = {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id, "gate": f"missed: {'; '.join(failures)}" if failures else "passed"}
+        for tag, value in told.items():
             self._client.set_model_version_tag(name, version, tag, value)
-        self._set_alias(name, version, passed=not failures)
+        if failures:
+            self._client.set_registered_model_alias(name, CHALLENGER, version)
+        else:
+            self.promote(trained.spec.name, version, "gate", "passed its gate when it was trained")
         return version
 
     def text(self, model: str, version: str, file: str) -> str:
         """An artifact of the run that made a version."""
         run_id = self._client.get_model_version(self._name(model), version).run_id
         return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{file}"))
+
+    def find_text(self, model: str, version: str, file: str) -> str | None:
+        """The same; None of a run that has no such artifact."""
+        run_id = str(self._client.get_model_version(self._name(model), version).run_id)
+        return self.text(model, version, file) if file in {a.path for a in self._client.list_artifacts(run_id)} else None
 
     def metrics(self, model: str, version: str) -> dict[str, float]:
         """The hold-out measures of a version."""
@@ -164,10 +224,35 @@ class Registry:
         mlflow.log_artifacts(folder, "model")
         return str(mlflow.register_model(f"runs:/{run_id}/model", name).version)
 
-    def _set_alias(self, name: str, version: str, passed: bool) -> None:
-        self._client.set_registered_model_alias(name, CHAMPION if passed else CHALLENGER, version)
-        if passed and CHALLENGER in self._client.get_registered_model(name).aliases:
-            self._client.delete_registered_model_alias(name, CHALLENGER)
+    def _recorded(self, model: str, version: str) -> Version:
+        """A version that `record` made of this very model."""
+        try:
+            found = self._client.get_model_version(self._name(model), version)
+        except MlflowException as error:
+            if error.error_code in _NOT_THERE:
+                raise RefusedModelError(f"{model} version {version} is not in the registry") from error
+            raise
+        if "digest" not in found.tags:
+            raise RefusedModelError(f"{model} version {version} has no recorded digest: it was not registered by training")
+        learnt = self._client.get_run(str(found.run_id)).data.tags.get("model")
+        if learnt != model:
+            raise RefusedModelError(f"{model} version {version} is a model of {learnt}")
+        return self._told(model, found)
+
+    def _version(self, model: str, version: str) -> Version:
+        return self._told(model, self._client.get_model_version(self._name(model), version))
+
+    def _told(self, model: str, found: ModelVersion) -> Version:
+        measured = self._client.get_run(str(found.run_id)).data.metrics if found.run_id else {}
+        return Version(model, str(found.version), tuple(sorted(found.aliases)), dict(found.tags), {n: measured[n] for n in _SHOWN if n in measured})
+
+    def _registered(self, model: str) -> RegisteredModel | None:
+        try:
+            return self._client.get_registered_model(self._name(model))
+        except MlflowException as error:
+            if error.error_code in _NOT_THERE:
+                return None
+            raise
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._config.experiment)

@@ -36,6 +36,11 @@ def model_scores(view: DataFrame, scorers: Sequence[Scorer]) -> DataFrame:
     return scored.select("city", "month", "user_id", "row.*").select(*MODEL_SCORE.columns)
 
 
+def score_of(chance: Column) -> Column:
+    """The score 0-100 of a probability, as it is kept."""
+    return rounded(100 * rounded(chance))
+
+
 def grade(score: Column, spec: ModelSpec) -> Column:
     """The grade of a score 0-100: the highest whose threshold it reaches, by the city's own thresholds where it has some; null of null."""
     cities = {scale: thresholds for scale, thresholds in spec.grades.items() if scale != spec.default_grades}
@@ -60,7 +65,7 @@ def _with_probability(frame: DataFrame, scorer: Scorer) -> DataFrame:
 
 def _score_row(scorer: Scorer) -> Column:
     found = F.col(_column(scorer))
-    score = rounded(100 * found)
+    score = score_of(found)
     return F.struct(
         F.lit(scorer.spec.name).alias("model"), found.alias("probability"), score.alias("score"),
         grade(score, scorer.spec).alias("grade"), F.lit(scorer.version).alias("model_version"),

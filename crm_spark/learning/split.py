@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
@@ -27,6 +27,12 @@ class Count:
     def rate(self) -> float:
         """Share with the label; 0 of nobody."""
         return self.positives / self.customers if self.customers else 0.0
+
+    @classmethod
+    def of(cls, parts: Iterable[Count]) -> Count:
+        """The sum of some counts."""
+        found = list(parts)
+        return cls(sum(c.customers for c in found), sum(c.positives for c in found))
 
 
 @dataclass(frozen=True)
@@ -91,5 +97,4 @@ def part(split: Split) -> Column:
 
 def tally(counts: Mapping[tuple[str, bool], Count], months: Sequence[str], held_out: bool) -> Count:
     """The sum over months of one side."""
-    mine = [c for (month, out), c in counts.items() if month in months and out == held_out]
-    return Count(sum(c.customers for c in mine), sum(c.positives for c in mine))
+    return Count.of(c for (month, out), c in counts.items() if month in months and out == held_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.ml import Pipeline, PipelineModel, Transformer
 from pyspark.ml.classification import DecisionTreeClassifier, GBTClassifier, RandomForestClassifier
@@ -23,6 +23,7 @@ from crm_spark.learning.windows import LABEL_VALUE
 
 _CLASSIFIERS = {"gbt": GBTClassifier, "forest": RandomForestClassifier, "tree": DecisionTreeClassifier}
 _DEFAULT_BINS = 32
+CHAMPION_AUC = "champion_auc_same_rows"
 _PREPARED_BY = ("month", "user_id", "split_bucket", LABEL_VALUE)
 ROWS_PER_PARTITION = 100_000
 
@@ -144,8 +145,20 @@ def gate_failures(metrics: Mapping[str, float], gate: Gate) -> tuple[str, ...]:
             metrics["test_calibration_error"] <= gate.calibration_error,
             f"calibration error {metrics['test_calibration_error']:.4f} is above {gate.calibration_error:g}",
         ),
+        (
+            metrics["test_auc"] >= metrics.get(CHAMPION_AUC, 0.0) - gate.below_champion,
+            f"AUC {metrics['test_auc']:.4f} is more than {gate.below_champion:g} below the champion's {metrics.get(CHAMPION_AUC, 0.0):.4f} on the same customers",
+        ),
     )
     return tuple(reason for passed, reason in bars if not passed)
+
+
+def against_champion(trained: Trained, champion: PipelineModel, rows: DataFrame) -> Trained:
+    """With the present champion's AUC on the very customers that judge the newcomer among its metrics. `rows` are the labelled view
+    rows that it was prepared from, with the columns that the champion reads."""
+    parted = rows.withColumns({"part": part(trained.prepared.split), "label": F.col(LABEL_VALUE)}).where(F.col("part") == HOLD_OUT)
+    judged = m.score_tables(champion.transform(parted), "part")[HOLD_OUT]
+    return replace(trained, metrics={**trained.metrics, CHAMPION_AUC: m.measures(judged)["auc"]})
 
 
 def _refuse_too_little(spec: ModelSpec, counts: Mapping[tuple[str, bool], Count], split: Split) -> None:

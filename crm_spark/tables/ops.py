@@ -106,7 +106,7 @@ COVERAGE = Table(
         text("run_id", "Run."),
         text("month", "Month."),
         text("job", "Job that tells it."),
-        text("kind", "column, model, training, matrix_rule, segmentation, value_part, segment_name, segment_shared_name or city."),
+        text("kind", "column, model, shadow, drift, training, matrix_rule, segmentation, value_part, segment_name, segment_shared_name or city."),
         text("subject", "Which one."),
         text("status", "used, partial or skipped."),
         text("reason", "Why, in one sentence."),
@@ -156,4 +156,32 @@ MATRIX_HISTORY = Table(
     partitioned_by=(),
 )
 
-OPS_TABLES = (RUN_LEDGER, INGEST_LEDGER, COVERAGE, PUBLICATION, MATRIX_HISTORY)
+MODEL_DRIFT = Table(
+    "ops",
+    "model_drift",
+    "One row per run that scored, model and thing that it sees or says: this month against the months it learnt from. The month's latest row counts.",
+    (
+        text("run_id", "Run."),
+        text("month", "Month that was scored."),
+        Field("cities", _TEXTS, "Cities of the run; null for all."),
+        text("model", "Model."),
+        text("model_version", "Registry version that scored."),
+        text("kind", "score, feature or label."),
+        text("subject", "Which feature or label; score."),
+        Field("bins", T.IntegerType(), "Bins that hold somebody then or now."),
+        Field("customers", T.LongType(), "Customers of this month; of a label, those whose label has arrived."),
+        Field("reference_customers", T.LongType(), "Customers it is compared with."),
+        Field("psi", T.DoubleType(), "Population stability index: sum over bins of (share - reference) x ln(share / reference)."),
+        Field("psi_by_chance", T.DoubleType(), "Mean PSI of so many customers if nothing has changed."),
+        Field("psi_noise", T.DoubleType(), "... and the 95 % quantile."),
+        Field("weight", T.DoubleType(), "The feature's share of the gain, in [0, 1]; null of score and label."),
+        Field("mean", T.DoubleType(), "Mean score, 0-100, or share with the label, in [0, 1]; null of a feature."),
+        Field("reference_mean", T.DoubleType(), "The same where it learnt."),
+        text("retrain", "Of the score: why the model's rule asks for a new version; null if it does not."),
+        _AT,
+    ),
+    ("run_id", "month", "model", "kind", "subject"),
+    partitioned_by=(),
+)
+
+OPS_TABLES = (RUN_LEDGER, INGEST_LEDGER, COVERAGE, PUBLICATION, MATRIX_HISTORY, MODEL_DRIFT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pyspark.sql import types as T
 
 from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, count, number, text, whole
@@ -44,6 +46,10 @@ MODEL_SCORE = Table(
     ),
     (*KEY, "model"),
     checks={"score_is_a_score": "score IS NULL OR score BETWEEN 0 AND 100"},
+)
+
+SHADOW_SCORE = replace(
+    MODEL_SCORE, name="shadow_score", grain="One row per subscriber, month and model with a shadow, for comparison only: nothing decides by it."
 )
 
 SEGMENT = Table(
@@ -111,4 +117,4 @@ PERSONAL_INDEX = Table(
     KEY,
 )
 
-SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SEGMENT, SEGMENT_PROFILE, PERSONAL_INDEX)
+SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SHADOW_SCORE, SEGMENT, SEGMENT_PROFILE, PERSONAL_INDEX)

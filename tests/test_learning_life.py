@@ -1,0 +1,165 @@
+"""Who scores, who is promoted, and the way back; what is not as recorded is refused."""
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import pytest
+from pyspark.sql import functions as F
+
+from crm_spark.config.models import Algorithm, Features, Gate, MlflowConfig
+from crm_spark.errors import ConfigError, RefusedModelError
+from crm_spark.learning import life
+from crm_spark.learning.__main__ import main
+from crm_spark.learning.registry import CHALLENGER, CHAMPION, SHADOW, Registry
+from crm_spark.learning.trainer import CHAMPION_AUC, against_champion, gate_failures
+from tests.learning_support import ROWS, SPEC, customers, fitted
+from tests.tiny import load_job
+
+WHO = {"by": "A. Planner", "why": "better in spring"}
+NOISE = replace(SPEC, algorithms=(Algorithm("tree", {"maxDepth": (2.0,)}),), features=Features(include=("noise", "plan")))
+
+
+@pytest.fixture(scope="module")
+def rows(spark):
+    return spark.createDataFrame(list(customers()), ROWS).persist()
+
+
+@pytest.fixture(scope="module")
+def trained(rows):
+    return fitted(rows)
+
+
+@pytest.fixture(scope="module")
+def worse(rows):
+    return fitted(rows, NOISE)
+
+
+@pytest.fixture
+def store(tmp_path, trained, worse, spark):
+    """In <tmp_path>/models: version 1 champion, version 2 (another pipeline) challenger."""
+    (tmp_path / "models").mkdir()
+    found = Registry(config_of(tmp_path / "models"))
+    found.record(trained, spark, {}, (), {})
+    found.record(worse, spark, {}, ("AUC is too low",), {})
+    return found
+
+
+def config_of(folder):
+    return MlflowConfig(f"sqlite:///{folder}/mlflow.db", str(folder / "mlartifacts"), "models of tables")
+
+
+def files_of(version):
+    return Path(mlflow.artifacts.download_artifacts(f"models:/leaves/{version}")) / "sparkml"
+
+
+def tags(store, version):
+    return next(v.tags for v in store.versions("leaves") if v.number == version)
+
+
+def test_a_challenger_is_promoted_rolled_back_and_promoted_again_and_its_tags_say_who_and_why(store):
+    assert "version 2 is champion, version 1 was" in life.promote(store, "leaves", None, **WHO)
+    assert (store.champion_version("leaves"), store.alias("leaves", CHAMPION), store.alias("leaves", CHALLENGER)) == ("2", "2", None)
+    told = tags(store, "2")
+    assert (told["promoted_by"], told["promoted_why"], told["former_champion"]) == ("A. Planner", "better in spring", "1")
+    assert told["gate"] == "missed: AUC is too low"
+    assert "version 1 is champion" in life.rollback(store, "leaves", "B. Boss", "it is worse")
+    assert (store.champion_version("leaves"), tags(store, "1")["promoted_by"]) == ("1", "B. Boss")
+    assert "version 2 is champion" in life.rollback(store, "leaves", "B. Boss", "no, it is not")
+    with pytest.raises(ConfigError, match="champion already"):
+        life.promote(store, "leaves", "2", **WHO)
+
+
+def test_without_challenger_or_former_champion_the_versions_are_named(store):
+    with pytest.raises(ConfigError, match="no other champion; promote one of its versions: 2, 1"):
+        life.rollback(store, "leaves", **WHO)
+    life.promote(store, "leaves", None, **WHO)
+    with pytest.raises(ConfigError, match="no challenger; name a version by --version: 2, 1"):
+        life.promote(store, "leaves", None, **WHO)
+
+
+def test_a_version_unknown_unrecorded_or_of_another_model_is_refused(store):
+    with pytest.raises(RefusedModelError, match="version 9 is not in the registry"):
+        life.promote(store, "leaves", "9", **WHO)
+    run = store._client.get_model_version("leaves", "1").run_id
+    mlflow.register_model(f"runs:/{run}/model", "stays")
+    with pytest.raises(RefusedModelError, match="no recorded digest"):
+        life.promote(store, "stays", "1", **WHO)
+    assert "no recorded digest: refused" in life.listed(store)
+    store._client.set_model_version_tag("stays", "1", "digest", tags(store, "1")["digest"])
+    with pytest.raises(RefusedModelError, match="version 1 is a model of leaves"):
+        life.set_shadow(store, "stays", "1")
+
+
+def test_swapped_and_damaged_files_are_refused_and_the_champion_before_scores(store, spark):
+    life.promote(store, "leaves", "2", **WHO)
+    mine, other = files_of(2), files_of(1)
+    shutil.rmtree(mine)
+    shutil.copytree(other, mine)
+    champion, told = life.champion(store, "leaves")
+    assert champion.version == "1" and "version 2 is not what was recorded" in told[0]
+
+    config = SimpleNamespace(models={"leaves": SPEC})
+    covered = []
+    job = SimpleNamespace(spark=spark, config=config, cover=lambda *t: covered.append(t), log=logging.getLogger("test"))
+    assert [s.version for s in load_job("score_models").scorers(job, store)] == ["1"]
+    ((kind, subject, status, reason),) = covered
+    assert (kind, subject, status) == ("model", "leaves", "partial")
+    assert "version 2 is not what was recorded" in reason and reason.endswith("champion version 1")
+
+    shutil.rmtree(other / "stages")
+    champion, told = life.champion(store, "leaves")
+    assert champion is None and "version 1 cannot be loaded" in told[1]
+
+
+def test_a_moved_alias_is_not_followed_and_one_taken_away_retires_the_model(store):
+    store._client.set_registered_model_alias("leaves", CHAMPION, "2")
+    champion, told = life.champion(store, "leaves")
+    assert champion.version == "1" and told == ("the alias champion was moved to version 2, which nobody promoted",)
+    store._client.delete_registered_model_alias("leaves", CHAMPION)
+    assert life.champion(store, "leaves") == (None, ())
+
+
+def test_a_shadow_scores_beside_the_champion_until_it_is_promoted(store):
+    with pytest.raises(ConfigError, match="its own shadow"):
+        life.set_shadow(store, "leaves", "1")
+    assert life.shadow(store, "leaves") is None
+    life.set_shadow(store, "leaves", "2")
+    assert life.shadow(store, "leaves").version == "2" and life.champion(store, "leaves")[0].version == "1"
+    life.promote(store, "leaves", "2", **WHO)
+    assert store.alias("leaves", SHADOW) is None
+
+
+def test_the_commands_list_promote_and_roll_back(store, tmp_path, capsys):
+    place = ["--out", str(tmp_path / "models")]
+    assert main(["promote", *place, "--model", "leaves", "--by", "A. Planner", "--why", "better in spring"]) == 0
+    assert main(["models", *place]) == 0
+    head, second, first = capsys.readouterr().out.splitlines()
+    assert head.split() == ["model", "version", "aliases", "AUC", "lift", "gate", "promoted"]
+    assert "champion" in second and "missed: AUC is too low" in second and second.endswith("by A. Planner: better in spring")
+    assert "champion" not in first and "passed" in first
+    assert main(["rollback", *place, "--model", "leaves", "--by", "B", "--why", "w"]) == 0
+    assert store.champion_version("leaves") == "1"
+    assert main(["rollback", *place, "--model", "leavs", "--by", "B", "--why", "w"]) == 2
+    assert "did you mean 'leaves'" in capsys.readouterr().err
+
+
+def test_the_champion_is_judged_on_the_very_customers_that_judge_the_newcomer(rows, trained, worse):
+    assert against_champion(trained, trained.pipeline, rows).metrics[CHAMPION_AUC] == trained.metrics["test_auc"]
+    compared = against_champion(worse, trained.pipeline, rows)
+    assert compared.metrics[CHAMPION_AUC] == trained.metrics["test_auc"] > worse.metrics["test_auc"]
+    easy = Gate(0, 0, 1)
+    assert gate_failures(worse.metrics, easy) == ()
+    (reason,) = gate_failures(compared.metrics, easy)
+    assert f"the champion's {trained.metrics['test_auc']:.4f} on the same customers" in reason
+    assert gate_failures(compared.metrics, replace(easy, below_champion=1.0)) == ()
+
+
+def test_a_champion_that_read_other_columns_is_judged_by_its_own(rows, trained, worse):
+    """The newcomer looks at noise alone; the champion's columns are still at hand."""
+    assert "minutes" not in worse.prepared.inputs.names
+    unlike = rows.withColumn("minutes", F.lit(1.0))
+    assert against_champion(worse, trained.pipeline, unlike).metrics[CHAMPION_AUC] != trained.metrics["test_auc"]
