@@ -167,6 +167,17 @@ def test_the_bound_is_as_near_whatever_unit_values_are_told_in(unit):
     assert gap <= 1e-3 and value >= best_possible(block, Capacities((family([500, 600, 700, 400]),)), whole=False) * (1 - 1e-3)
 
 
+@pytest.mark.parametrize("seed", [2, 3])
+def test_policies_that_are_worth_the_same_to_everybody_are_filled_from_the_dearest_on(seed):
+    """As where takes and margin are constants: only a hash of a hundred-thousandth parts the customers. More candidates than are solved exactly."""
+    draw, customers, policies = np.random.default_rng(seed), 2000, 20
+    worth = draw.uniform(0.2, 20, policies).round(2)
+    values = np.tile(worth, (customers, 1)) * (1 - 1e-5 * draw.random((customers, policies)))
+    most = draw.integers(customers // (3 * policies), customers // policies, policies).astype(float)
+    value, gap = checked(dense(values), Capacities((family(most),)))
+    assert most.sum() < customers and value >= (worth * most).sum() * (1 - 1e-3) and gap <= 1e-3
+
+
 def test_a_minimum_is_kept_at_the_least_cost_and_one_that_cannot_be_had_is_told():
     values = np.array([[9.0, 8.0], [9.0, 2.0], [9.0, 5.0], [9.0, 1.0]])
     least = Capacities((family([4, 4], least=np.array([0.0, 2.0])),))

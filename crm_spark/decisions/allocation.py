@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from crm_spark.decisions.exact import polished
-from crm_spark.decisions.prices import VALUE_UNITS, Block, Capacities, Floats, Ints, Market, Prices, best_prices
+from crm_spark.decisions.prices import SOFTNESSES, VALUE_UNITS, Block, Capacities, Floats, Ints, Market, Prices, best_prices
 from crm_spark.decisions.rounds import NONE, Plan, Round, chosen, doubtful, spent, with_round
 
 NEAR = 1e-5  # share of the bound that is not worth another pass
@@ -84,7 +84,7 @@ class Effort:
     """
 
     sampled: int = 1_000_000
-    sample_passes: int = 100
+    sample_passes: int = 300
     passes: int = 40
     rounds: int = 3
     solved_exactly: int = 20_000
@@ -166,7 +166,7 @@ def priced(population: Population, capacities: Capacities, extent: Extent, effor
     share = len(few.keys) / extent.customers
     small = replace(capacities, families=tuple(replace(f, least=f.least * share, most=f.most * share) for f in capacities.families))
     sample = Market(lambda work: work(few.block), len(few.keys), extent.highest)
-    first = best_prices(sample, small, np.zeros(capacities.size), AMISS, effort.sample_passes)
+    first = best_prices(sample, small, np.zeros(capacities.size), AMISS, effort.sample_passes, SOFTNESSES)
     return best_prices(Market(population.total, extent.customers, extent.highest), capacities, first.prices, AMISS, effort.passes)
 
 

@@ -7,7 +7,7 @@ many customers this sum is smooth, and how it changes with a price is what is so
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,6 +26,9 @@ SPEND_UNITS = 10_000  # to a yuan, for sums: a message costs a tenth of one, its
 VALUE_UNITS = 1_000_000  # to a unit of value, for sums
 MISSED = 10.0  # times the highest value: what it may cost to lack a unit of a minimum
 MEMORY = 20  # earlier passes that L-BFGS-B looks back on
+SOFTNESSES = (0.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of a typical value, one after the other until enough is right
+STEPS = 40  # passes at each softness
+SHARES = 1024  # to a whole customer
 
 
 @dataclass(frozen=True)
@@ -179,17 +182,23 @@ class Market:
     highest: float
 
 
-def best_prices(market: Market, capacities: Capacities, first: Floats, enough: float, passes: int) -> Prices:
+def best_prices(market: Market, capacities: Capacities, first: Floats, enough: float, passes: int, softnesses: Sequence[float] = (0.0,)) -> Prices:
     """Prices at which a share of the bound of at most `enough` is amiss, or the best of so many passes, from `first` on.
 
-    What is amiss is what is sold beyond a capacity or left of it, at its price; too much of a capacity without a price counts a typical value.
+    What is amiss is what is sold beyond a capacity or left of it, at its price; what is too much counts a typical value at least.
+
+    Where many customers are worth the same, the bound has edges, at which the search ends early: it goes on with customers that choose softly
+    (`_soft_demand`), ever less so, for each of `softnesses` (shares of a typical value; 0: as they are).
     """
     search = _Search(market, capacities, enough, passes)
     upper, lower = search.upper, search.lower
     begin = np.concatenate([np.maximum(first[upper], 0), np.maximum(-first[lower], 0)])
     highest = np.concatenate([np.full(len(upper), np.inf), np.full(len(lower), MISSED * market.highest)])
     with suppress(_EnoughError):
-        minimize(search.pass_over, begin, jac=True, method="L-BFGS-B", bounds=Bounds(0, highest), options={"maxcor": MEMORY, "ftol": 0.0, "gtol": 0.0})
+        for softness in softnesses:
+            search.softness = softness * search.typical
+            options = {"maxcor": MEMORY, "ftol": 0.0, "gtol": 0.0, "maxfun": STEPS}
+            begin = minimize(search.pass_over, begin, jac=True, method="L-BFGS-B", bounds=Bounds(0, highest), options=options).x
     return search.best
 
 
@@ -207,15 +216,20 @@ class _Search:
         self._market, self._capacities, self._enough, self._passes = market, capacities, enough, passes
         self.upper, self.lower = np.flatnonzero(np.isfinite(capacities.most)), np.flatnonzero(capacities.least > 0)
         self.best = Prices(np.zeros(capacities.size), np.inf, np.inf, 0)
+        self._least = np.inf
+        self.softness = 0.0
+        self.typical = 0.0
 
     def pass_over(self, variables: Floats) -> tuple[float, Floats]:
         """The bound by these prices and how it changes with each, a customer."""
         capacities, customers = self._capacities, self._market.customers
         prices = self._prices(variables)
-        done = self._market.total(partial(_demand, capacities=capacities, prices=prices))
-        used = done[: capacities.size]
-        bound = int(done[-1]) / VALUE_UNITS + _brought(capacities, prices)
-        self._keep(prices, bound, _amiss(capacities, prices, used, bound / customers))
+        done = self._market.total(partial(_demand, capacities=capacities, prices=prices, softness=self.softness))
+        hard, surplus = done[: capacities.size], int(done[capacities.size]) / VALUE_UNITS
+        bound = surplus + _brought(capacities, prices)
+        self.typical = self.typical or bound / customers
+        self._keep(prices, bound, _amiss(capacities, prices, hard, bound / customers))
+        used = done[capacities.size + 1 : -1] / SHARES if self.softness else hard.astype(float)
         over, under = (capacities.most - used) / capacities.unit, (used - capacities.least) / capacities.unit
         at_most, at_least = (capacities.most / capacities.unit)[self.upper], (capacities.least / capacities.unit)[self.lower]
         value = int(done[-1]) / VALUE_UNITS + float(variables[: len(self.upper)] @ at_most) - float(variables[len(self.upper) :] @ at_least)
@@ -229,17 +243,37 @@ class _Search:
 
     def _keep(self, prices: Floats, bound: float, amiss: float) -> None:
         share, before = amiss / bound if bound > 0 else 0.0, self.best
-        kept = (prices, share) if share < before.amiss else (before.prices, before.amiss)
+        is_better = bound + amiss < self._least
+        self._least = min(self._least, bound + amiss)
+        kept = (prices, share) if is_better else (before.prices, before.amiss)
         self.best = Prices(*kept, min(bound, before.bound), before.passes + 1)
         if share <= self._enough or self.best.passes >= self._passes:
             raise _EnoughError
 
 
-def _demand(block: Block, capacities: Capacities, prices: Floats) -> Ints:
-    """What is used of each capacity at the prices, and behind it the value left to customers after prices."""
-    best = best_of(block, after_prices(block, capacities, prices))
+def _demand(block: Block, capacities: Capacities, prices: Floats, softness: float) -> Ints:
+    """What is used of each capacity at the prices, and the value left to customers after prices; behind them the same, softly."""
+    worth = after_prices(block, capacities, prices)
+    best = best_of(block, worth)
     surplus = np.rint(np.maximum(best.worth, 0.0) * VALUE_UNITS).astype(np.int64).sum()
-    return np.append(usage(block, capacities, best.candidate[best.worth > 0]), surplus)
+    hard = np.append(usage(block, capacities, best.candidate[best.worth > 0]), surplus)
+    return np.concatenate([hard, _soft_demand(block, capacities, worth, best, softness)]) if softness else hard
+
+
+def _soft_demand(block: Block, capacities: Capacities, worth: Floats, best: Best, softness: float) -> Ints:
+    """As if a customer took each candidate (and none) with a chance of exp(worth / softness): shares in SHARES, and the soft maximum."""
+    top = np.maximum(best.worth, 0.0)
+    chance = np.exp((worth - top[block.owner]) / softness)
+    whole = np.add.reduceat(chance, block.starts) + np.exp(-top / softness)
+    share = chance / whole[block.owner]
+    used = []
+    for family in capacities.families:
+        capacity = family.of[block.option]
+        inside = capacity >= 0
+        amount = np.rint(amounts(block, family)[inside] * share[inside] * SHARES)
+        used.append(np.bincount(capacity[inside], weights=amount, minlength=family.size))
+    left = np.rint((top + softness * np.log(whole)) * VALUE_UNITS).sum()
+    return np.concatenate([np.zeros(0), *used, [left]]).astype(np.int64)
 
 
 def _brought(capacities: Capacities, prices: Floats) -> float:
