@@ -41,6 +41,12 @@ def test_of_a_matrix_without_a_grid_pairs_of_rules_are_looked_at(monkeypatch):
     assert found(ranked) == ["error: table (r1): never answers: r2 comes before it wherever it fires", told]
 
 
+@pytest.mark.parametrize("hit_policy", ["FIRST", "RULE ORDER", "ANY"])
+def test_a_rule_that_no_value_can_meet_never_fires(hit_policy):
+    told = "error: table (r1): never fires: no value meets its conditions"
+    assert told in found(table(hit_policy, XY, {"x": "not(< 5, >= 5, null)"}, {"x": "< 3"}, {"x": "[3..9]", "y": "> 0"}, default={"give": "0"}))
+
+
 def test_by_priority_a_rule_of_a_lower_rank_may_never_answer():
     ranked = replace(table("PRIORITY", {"x": "number"}, {"x": "< 3"}, {"x": "< 5"}, {"x": "-"}), output_values={"give": ("2", "1", "3")})
     assert found(ranked) == ["error: table (r1): never answers: r2 come before it wherever it fires; for example x < 3"]

@@ -76,14 +76,16 @@ def _of_large(matrix: Matrix) -> Iterator[Finding]:
 
 
 def _silent_rules(matrix: Matrix, whole: CompiledMatrix) -> Iterator[Finding]:
-    """Rules that never answer, because the hit policy prefers others wherever they fire; what is added up hears every rule."""
+    """Rules that never fire, and those that never answer, because the hit policy prefers others; what is added up hears every rule that fires."""
+    fired = {o: tuple(matrix.rules[i] for i in whole.outcomes[o]) for o in np.unique(whole.outcome_of).tolist()}
+    fires = {rule.name for rules in fired.values() for rule in rules}
+    yield from (Finding("error", matrix.name, (rule.name,), "never fires: no value meets its conditions") for rule in matrix.rules if rule.name not in fires)
     if matrix.aggregation != "LIST":
         return
-    fired = {o: tuple(matrix.rules[i] for i in whole.outcomes[o]) for o in np.unique(whole.outcome_of).tolist()}
     answers = {o: answer(matrix, rules) for o, rules in fired.items()}
     heard = {rule.name for rules in answers.values() for rule in rules}
     for rule in matrix.rules:
-        if rule.name not in heard:
+        if rule.name in fires - heard:
             where = [o for o, rules in fired.items() if rule in rules]
             preferred = tuple(dict.fromkeys(other.name for o in where for other in answers[o]))
             cell = next(int(c) for c, o in zip(whole.cells, whole.outcome_of, strict=True) if o == where[0])
