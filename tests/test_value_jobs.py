@@ -46,7 +46,10 @@ class StubJob:
     def spark(self):
         return self.view.sparkSession
 
-    def read(self, table, all_cities=False):
+    def months_of(self, table):
+        return tuple(sorted({row["month"] for row in self.written.get(table.full_name, ((),))[0]}))
+
+    def read(self, table, months=None, optional=False, all_cities=False):
         if table.full_name in self.written:
             return literal_frame(self.spark, self.written[table.full_name][0], table.struct)
         return self.view if all_cities or not self.cities else self.view.where(self.view["city"].isin(*self.cities))
