@@ -2,7 +2,8 @@
 
 Groups are found by KMeans on standardised attributes. In the first month they are numbered in order; later a group keeps the number of
 the former group whose centre it is matched with, and a group far from all former ones gets a new number. Names come from conditions on
-the group's profile. The views of all cities are read even if only some are written. Writes score.segment and score.segment_profile.
+the group's profile. The views of all cities are read even if only some are written. Writes score.segment, score.segment_profile and, from
+the second month on, score.segment_migration.
 
     spark-submit jobs/segment_customers.py --env demo --month 2025-03
 """
@@ -17,17 +18,18 @@ from crm_spark.job import Job, entry
 from crm_spark.learning.expressions import mentioned
 from crm_spark.segments.attributes import KEY
 from crm_spark.segments.former import former_groups
+from crm_spark.segments.migration import migration
 from crm_spark.segments.names import shared_names
 from crm_spark.segments.segmentation import EVERYWHERE, Continued, Segmentation, Skipped, segment
 from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE
+from crm_spark.tables.score import SEGMENT, SEGMENT_MIGRATION, SEGMENT_PROFILE
 from crm_spark.threads import at_once
 
 REMEMBERED = 12  # months in which a number is not given to another group
 
 
 def run(job: Job) -> None:
-    """Write score.segment and score.segment_profile; tell what was skipped, dropped, or found no group to name."""
+    """Write score.segment, score.segment_profile and score.segment_migration; tell what was skipped, dropped, or found no group to name."""
     view = _read_columns(job).persist()  # counted, sampled, fitted from several seeds, assigned
     specs = job.config.segmentations
     before = _read_profiles(job).persist()
@@ -36,12 +38,13 @@ def run(job: Job) -> None:
     for name, result in results.items():
         _tell(job, name, result)
     found = [result for result in results.values() if isinstance(result, Segmentation)]
-    segments = _union([result.segments for result in found], literal_frame(job.spark, [], SEGMENT.struct))
-    job.write(segments.where(F.col("city").isin(*job.cities)) if job.cities else segments, SEGMENT)
+    segments = _union([result.segments for result in found], literal_frame(job.spark, [], SEGMENT.struct)).persist()  # written, and compared
+    job.write(_of_cities(job, segments), SEGMENT)
     profiles = _union([result.profiles for result in found], literal_frame(job.spark, [], SEGMENT_PROFILE.struct))
     job.write(profiles, SEGMENT_PROFILE, cities=(EVERYWHERE,) if job.cities else None)
-    view.unpersist()
-    before.unpersist()
+    _write_migration(job, segments)
+    for read_often in (view, before, segments):
+        read_often.unpersist()
 
 
 def _read_columns(job: Job) -> DataFrame:
@@ -55,6 +58,20 @@ def _read_profiles(job: Job) -> DataFrame:
     months = [month for month in job.months_of(SEGMENT_PROFILE) if month < job.month][-REMEMBERED:]
     profiles = job.read(SEGMENT_PROFILE, months, optional=True, all_cities=True) if months else literal_frame(job.spark, [], SEGMENT_PROFILE.struct)
     return profiles.unionByName(literal_frame(job.spark, [], SEGMENT_PROFILE.struct), allowMissingColumns=True)
+
+
+def _write_migration(job: Job, segments: DataFrame) -> None:
+    """Against the latest month before; without one there is nothing to compare."""
+    months = [month for month in job.months_of(SEGMENT) if month < job.month]
+    if not months:
+        job.cover("segment_migration", "all segmentations", "skipped", "no month before has groups")
+        return
+    former = job.read(SEGMENT, months[-1:], optional=True, all_cities=True)
+    job.write(_of_cities(job, migration(segments, former, job.month, months[-1])), SEGMENT_MIGRATION)
+
+
+def _of_cities(job: Job, rows: DataFrame) -> DataFrame:
+    return rows.where(F.col("city").isin(*job.cities)) if job.cities else rows
 
 
 def _union(frames: list[DataFrame], empty: DataFrame) -> DataFrame:

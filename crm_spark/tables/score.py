@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pyspark.sql import types as T
 
 from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, count, number, text, whole
@@ -87,6 +89,26 @@ SEGMENT_PROFILE = Table(
     ("city", "month", "segmentation", "group_number", "attribute"),
 )
 
+SEGMENT_MIGRATION = Table(
+    "score",
+    "segment_migration",
+    "One row per city, month, segmentation, group before and group now: how many customers went from the one to the other.",
+    (
+        CITY,
+        MONTH,
+        text("month_before", "The latest month before that has groups."),
+        text("segmentation", "Segmentation."),
+        replace(whole("group_before", "Number of the group before; null for who was no customer then."), nullable=True),
+        text("group_name_before", "Its name then."),
+        replace(whole("group_number", "Number of the group now; null for who is no customer any more."), nullable=True),
+        text("group_name", "Its name now."),
+        count("customers", "Customers who went this way; who left counts in the city of before."),
+        number("share", "Customers / customers of the city in the group before (of those new, among all new)."),
+    ),
+    ("city", "month", "segmentation", "group_before", "group_number"),
+    checks={"share_is_a_share": "share IS NULL OR share BETWEEN 0 AND 1"},
+)
+
 PERSONAL_INDEX = Table(
     "score",
     "personal_index",
@@ -109,4 +131,4 @@ PERSONAL_INDEX = Table(
     KEY,
 )
 
-SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SEGMENT, SEGMENT_PROFILE, PERSONAL_INDEX)
+SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SEGMENT, SEGMENT_PROFILE, SEGMENT_MIGRATION, PERSONAL_INDEX)
