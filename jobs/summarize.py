@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import cast
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.job import Job, entry
@@ -22,7 +23,7 @@ from crm_spark.tables.contract import Table
 from crm_spark.tables.decision import CHOICE, EXCLUSION, OPPORTUNITY, RECOMMENDATION
 from crm_spark.tables.digest import digest
 from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER, PUBLICATION
+from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER, MODEL_DRIFT, PUBLICATION
 from crm_spark.tables.raw import QUARANTINE
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
 from crm_spark.threads import at_once
@@ -90,8 +91,15 @@ def _scores(job: Job) -> dict[str, object]:
     metrics = champion_metrics(job.config.env.mlflow, [(str(m["model"]), str(m["model_version"])) for m in models])
     return {
         "models": [{**model, **metrics.get((str(model["model"]), str(model["model_version"])), {})} for model in models],
+        "drift": facts.drift(_drift(job)) if job.catalog.exists(MODEL_DRIFT) else [],
         "segments": facts.segments(job.read(SEGMENT_PROFILE, optional=True)),
     }
+
+
+def _drift(job: Job) -> DataFrame:
+    """What runs of the same cities told of months up to this one."""
+    cities = F.array(*map(F.lit, job.cities)) if job.cities else F.lit(None).cast("array<string>")
+    return job.catalog.read(MODEL_DRIFT).where(F.col("cities").eqNullSafe(cities) & (F.col("month") <= job.month))
 
 
 def _operations(job: Job, start: float) -> dict[str, object]:

@@ -107,6 +107,14 @@ def test_an_empty_bin_counts_as_half_a_customer(frame, pipeline):
     assert plan.psi == pytest.approx((1 - 0.5) * math.log(1 / 0.5) + 2 * (0.05 - 0.25) * math.log(0.05 / 0.25))
 
 
+def test_of_very_many_customers_a_sample_has_its_features_counted_and_all_their_scores(spark, pipeline, monkeypatch):
+    monkeypatch.setattr("crm_spark.learning.drift.COUNTED", 500)
+    many = spark.range(2000).select(F.concat(F.lit("u"), "id").alias("user_id"), F.col("id").cast("double").alias("minutes"), F.lit("a").alias("plan"))
+    watched = {"leaves": Watched(Scorer(replace(SPEC, population="true"), pipeline, "3"), KNOWN)}
+    score, minutes, plan = shifts(many, many.select(F.lit("leaves").alias("model"), F.lit(1.0).alias("score")), watched)["leaves"]
+    assert score.customers == 2000 and 400 < minutes.customers == plan.customers < 600
+
+
 def test_a_label_that_has_arrived_is_two_shares():
     found = label_shift("left", Count(500, 100), KNOWN)
     assert (found.kind, found.mean, found.reference_mean, found.bins) == (LABEL, 0.2, 0.1, 2)

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import crm_spark
 from crm_spark.report import facts
 from crm_spark.report.page import render_page, render_text
 from crm_spark.tables.decision import EXCLUSION, OPPORTUNITY, RECOMMENDATION
+from crm_spark.tables.ops import MODEL_DRIFT
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT_PROFILE
 
 
@@ -108,6 +110,38 @@ def test_needs_and_value_tiers_are_counted(rows, recommendations):
     assert facts.tiers(tiered) == [{"tier": "modest", "customers": 2, "with_an_offer": 1}, {"tier": None, "customers": 1, "with_an_offer": 0}]
 
 
+def drifted(month, at, kind, subject, psi, **values):
+    return {"model": "churn", "month": month, "model_version": "3", "kind": kind, "subject": subject, "psi": psi, "recorded_at": datetime(2025, 4, at), **values}
+
+
+def test_drift_is_told_per_month_by_its_latest_run(rows):
+    score = {"psi_noise": 0.01, "mean": 12.0, "reference_mean": 10.0}
+    told = rows(
+        MODEL_DRIFT,
+        drifted("2025-02", 1, "score", "score", 0.1, **score),
+        drifted("2025-02", 2, "score", "score", 0.2, **score, retrain="its score"),
+        drifted("2025-02", 2, "feature", "age", 0.3), drifted("2025-02", 2, "feature", "arpu", 0.1),
+        drifted("2025-03", 1, "score", "score", 0.05, **score), drifted("2025-03", 1, "label", "left", 0.02, mean=0.2, reference_mean=0.1),
+    )  # fmt: skip
+    february, march = facts.drift(told)
+    assert (february["month"], february["score_psi"], february["moved_most"], february["its_psi"], february["retrain"]) == ("2025-02", 0.2, "age", 0.3, "its score")
+    assert (february["mean_score"], february["mean_score_then"], february["label_share"]) == (12.0, 10.0, None)
+    assert (march["label_share"], march["label_share_then"], march["moved_most"], march["retrain"]) == (0.2, 0.1, None, None)
+    assert [row["month"] for row in facts.drift(told, months=1)] == ["2025-03"]
+
+
+def test_drift_is_drawn_once_there_are_two_months(summary):
+    row = {
+        "model": "churn", "model_version": "3", "score_psi": 0.2, "psi_by_chance": 0.01, "mean_score": 12.0, "mean_score_then": 10.0, "moved_most": "age",
+        "its_psi": 0.3, "label_share": None, "label_share_then": None, "retrain": "its score has PSI 0.20",
+    }  # fmt: skip
+    alone = render_page({**summary, "drift": [{**row, "month": "2025-03"}]})
+    assert alone.count("<svg") == 3 and "its score has PSI 0.20" in alone
+    history = [{**row, "month": "2025-02", "retrain": "an old reason"}, {**row, "month": "2025-03"}, {**row, "model": "anomaly", "month": "2025-03"}]
+    page = render_page({**summary, "drift": history})
+    assert page.count("<svg") == 4 and "Drift of each score" in page and "an old reason" not in page, "the table is of this month"
+
+
 @pytest.fixture
 def summary():
     city = {
@@ -128,8 +162,8 @@ def summary():
         "cities": [city],
         "priorities": [{"priority": "retention", "customers": 2}],
         "policies": [{"goal": "retention", "policy": "P1", "customers": 2, "name": "Refer a friend (老带新)"}],
-        "examples": [EXAMPLE], "exclusions": [], "tiers": [], "needs": [NEED], "quarantine": [], "models": [], "segments": [], "empty_columns": ["peers"],
-        "ingest": [],
+        "examples": [EXAMPLE], "exclusions": [], "tiers": [], "needs": [NEED], "quarantine": [], "models": [], "drift": [], "segments": [],
+        "empty_columns": ["peers"], "ingest": [],
         "coverage": [{"kind": "model", "subject": "churn", "status": "skipped", "reason": "no label"}],
         "jobs": [{"job": "ingest", "seconds": 1.5}],
         "digests": {"decision.recommendation": "ab"},

@@ -1,14 +1,17 @@
 """A segmentation of planted kinds of customers, and the shipped ones against the contract of the view."""
 
 from dataclasses import replace
+from math import log1p
 from pathlib import Path
 from statistics import pstdev
 
 import pytest
+from pyspark.sql import functions as F
 
 from crm_spark.config.segments import NameRule, SegmentationSpec, load_segments
 from crm_spark.errors import ConfigError
 from crm_spark.segments.attributes import measured, training_sample
+from crm_spark.segments.former import former_groups
 from crm_spark.segments.names import labels, refuse_bad_conditions, shared_names
 from crm_spark.segments.profile import Profile, profile_table
 from crm_spark.segments.segmentation import Segmentation, Skipped, segment
@@ -131,6 +134,48 @@ def test_of_attributes_that_say_the_same_one_stands_for_all_and_the_others_are_t
     assert segment(rows, M, "who", twice).dropped == {}
 
 
+def next_month(kinds):
+    for kind, (arpu, minutes, mb) in kinds.items():
+        for i in range(10):
+            yield ("A", "2025-04", f"{kind}{i}", arpu + i / 10, minutes * (1 + i / 100), mb + i, None, 5, 30 + i)
+
+
+def continued(spark, found, kinds):
+    former = former_groups(SEGMENT_PROFILE.conform(found.profiles), "who")
+    again = segment(spark.createDataFrame(list(next_month(kinds)), VIEW), "2025-04", "who", SPEC, former)
+    return again, kinds_by_number({row["user_id"]: row for row in SEGMENT.conform(again.segments).collect()})
+
+
+def test_a_group_keeps_its_number_next_month_though_it_pays_less_than_another_now(spark, found):
+    again, numbers = continued(spark, found, {**KINDS, "talk": (104.0, 820.0, 100.0), "data": (90.0, 21.0, 4200.0)})
+    assert numbers == {1: {"data"}, 2: {"talk"}, 3: {"plain"}, 4: {"silent"}}
+    assert (again.continued.month, again.continued.kept, again.continued.new, again.continued.gone) == (M, (1, 2, 3, 4), {}, ())
+    assert [g.number for g in again.groups] == [1, 2, 3, 4]
+    assert {g.number: g.class_number for g in again.groups} == {g.number: g.class_number for g in found.groups}
+
+
+def test_a_group_far_from_all_former_ones_gets_a_number_of_its_own(spark, found):
+    others = {kind: values for kind, values in KINDS.items() if kind != "silent"}
+    again, numbers = continued(spark, found, {**others, "new": (100.0, 900.0, 4096.0)})
+    assert numbers == {1: {"data"}, 2: {"talk"}, 3: {"plain"}, 5: {"new"}}
+    assert again.continued.kept == (1, 2, 3) and list(again.continued.new) == [5] and again.continued.gone == (4,)
+    numbers_in_profile = {r["group_number"] for r in SEGMENT_PROFILE.conform(again.profiles).collect()}
+    assert numbers_in_profile == {1, 2, 3, 5}
+
+
+def test_a_number_that_went_out_of_use_is_not_given_again(spark, found):
+    earlier = SEGMENT_PROFILE.conform(found.profiles).replace({4: 9}, subset=["group_number"]).withColumn("month", F.lit("2025-02"))
+    former = former_groups(SEGMENT_PROFILE.conform(found.profiles).unionByName(earlier), "who")
+    assert (former.month, sorted(former.centres), former.highest) == (M, [1, 2, 3, 4], 9)
+
+
+def test_a_centre_in_the_profile_is_the_mean_of_its_customers_as_they_enter_the_clustering(found):
+    rows = {(r["group_number"], r["attribute"]): r["centre"] for r in SEGMENT_PROFILE.conform(found.profiles).collect()}
+    assert rows[2, "minutes"] == pytest.approx(sum(log1p(800.0 * (1 + i / 100)) for i in range(10)) / 10, abs=1e-4)
+    assert rows[1, "arpu"] == pytest.approx(sum(100.0 + i / 10 for i in range(10)) / 10, abs=1e-4)
+    assert rows[1, "plan"] is None
+
+
 def test_too_few_customers_or_attributes_skip_the_segmentation_and_say_so(spark):
     view = spark.createDataFrame(list(customers()), VIEW)
     few = segment(view.limit(11), M, "who", SPEC)
@@ -180,4 +225,4 @@ def test_groups_that_share_a_name_keep_it_for_the_matrices_and_are_told_apart_by
     profiles = [group(10.0, 300.0), group(2.0, 10.0), group(9.0, 10.0), group(9.0, 10.0)]
     names = ["data lover", "light user", "light user", "light user"]
     assert labels(names, profiles, ["peers", "mb"]) == ["data lover", "light user: less peers", "light user: more peers (1)", "light user: more peers (2)"]
-    assert shared_names(names) == {"light user": [2, 3, 4]}
+    assert shared_names(dict(enumerate(names, 1))) == {"light user": [2, 3, 4]}

@@ -1,11 +1,16 @@
 """Numbering, profiles and configuration of segmentations: pure rules, no Spark."""
 
+import random
+from itertools import permutations
+from math import dist
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from crm_spark.config.segments import load_segments
 from crm_spark.errors import ConfigError
+from crm_spark.segments.former import kept_numbers
 from crm_spark.segments.numbering import GroupMeans, canonical_order, ward_classes
 from crm_spark.segments.profile import Totals, profile
 
@@ -53,6 +58,32 @@ def test_an_index_is_the_group_mean_over_the_mean_of_all_customers_with_a_value(
 def test_a_class_is_profiled_over_all_its_customers():
     a, b = Totals(0, 1, {"x": 9.0}, {"x": 81.0}, {"x": 1}), Totals(1, 3, {"x": 3.0}, {"x": 3.0}, {"x": 3})
     assert profile([a, b], [a, b]).means == {"x": 3.0}
+
+
+def test_numbers_are_those_of_the_matching_of_least_total_distance_where_no_pair_lies_too_far_apart():
+    """Against all ways to match: every former centre to one new one or to none, which costs the limit."""
+    draw = random.Random(5)
+    for _ in range(20):
+        former = {number: (draw.uniform(0, 4), draw.uniform(0, 4)) for number in (2, 3, 7, 8)}
+        centres = [(draw.uniform(0, 4), draw.uniform(0, 4)) for _ in range(4)]
+        nearest = [min(dist(a, b) for b in former.values() if b is not a) for a in former.values()]
+        limit = 0.8 * median(nearest)
+
+        def cost(chosen, former=former, centres=centres, limit=limit):
+            return sum(min(dist(c, former[n]), limit) for c, n in zip(centres, chosen, strict=True))
+
+        best = min(permutations(former), key=cost)
+        expected = [n if dist(c, former[n]) <= limit else None for c, n in zip(centres, best, strict=True)]
+        found = kept_numbers(centres, former, 8, 0.8)
+        assert [None if k.is_new else k.number for k in found] == expected
+        assert [k.number for k in found if k.is_new] == list(range(9, 9 + expected.count(None)))
+
+
+def test_the_first_month_numbers_in_order_and_more_groups_than_before_get_further_numbers():
+    assert [k.number for k in kept_numbers([(0.0,), (5.0,)], {}, 0, 1.0)] == [1, 2]
+    found = kept_numbers([(9.0,), (1.1,), (3.0,)], {1: (1.0,), 4: (3.2,)}, 6, 1.0)
+    assert [(k.number, k.is_new) for k in found] == [(7, True), (1, False), (4, False)]
+    assert found[0].distance == pytest.approx(5.8)
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pyspark.sql import functions as F
 
 from crm_spark.config.segments import SegmentationSpec
 from crm_spark.config.value import Criterion, Leaf, ValueConfig
 from crm_spark.frames import literal_frame
 from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
+from crm_spark.tables.score import SEGMENT, SEGMENT_MIGRATION, SEGMENT_PROFILE, VALUE_SCORE
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 M = "2025-03"
@@ -46,13 +47,18 @@ class StubJob:
     def spark(self):
         return self.view.sparkSession
 
-    def read(self, table, all_cities=False):
+    def months_of(self, table):
+        return tuple(sorted({row["month"] for row in self.written.get(table.full_name, ((),))[0]}))
+
+    def read(self, table, months=None, optional=False, all_cities=False):
         if table.full_name in self.written:
-            return literal_frame(self.spark, self.written[table.full_name][0], table.struct)
+            wanted = [row for row in self.written[table.full_name][0] if row["month"] in (months or (self.month,))]
+            return literal_frame(self.spark, wanted, table.struct)
         return self.view if all_cities or not self.cities else self.view.where(self.view["city"].isin(*self.cities))
 
     def write(self, frame, table, cities=None):
-        self.written[table.full_name] = (table.conform(frame).collect(), cities)
+        kept = [row for row in self.written.get(table.full_name, ((),))[0] if row["month"] != self.month]
+        self.written[table.full_name] = ([*kept, *table.conform(frame).collect()], cities)
 
     def cover(self, *told):
         self.told.append(told)
@@ -89,6 +95,15 @@ def test_a_part_without_a_value_in_the_run_is_told_as_skipped(view):
     told = run("score_value", StubJob(view, cities=None)).told
     assert ("value_part", "indirect", "skipped", "no value in peers in this run; its weight 0.500 goes to the parts beside it", 0.0) in told
     assert [t[:3] for t in told if t[1] == "direct"] == [("value_part", "direct", "used")]
+
+
+def test_the_second_month_of_a_city_keeps_the_numbers_and_tells_who_moved(view):
+    first = run("segment_customers", StubJob(view, cities=None))
+    assert ("segment_migration", "all segmentations", "skipped", "no month before has groups") in first.told
+    later = view.withColumn("month", F.lit("2025-04"))
+    job = run("segment_customers", StubJob(later, month="2025-04", written=dict(first.written)))
+    moved = job.written[SEGMENT_MIGRATION.full_name][0]
+    assert {(r["city"], r["group_before"], r["group_number"], r["customers"], r["share"]) for r in moved} == {("TINY", 1, 1, 1, 1.0), ("TINY", 2, 2, 1, 1.0)}
 
 
 def test_groups_of_one_city_are_those_of_all_and_the_profile_belongs_to_no_city(view):

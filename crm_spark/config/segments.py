@@ -33,7 +33,9 @@ class SegmentationSpec:
     `profile` do not form the groups, but describe them. With `representatives`, of attributes that vary together only the one that
     stands best for them forms the groups; clusters of attributes are split while their second eigenvalue is above `split_above`.
     `order_by` is the attribute whose mean numbers the groups, highest
-    first. Without `classes` the groups are not merged further. Of `starts` fits, the tightest counts.
+    first. Without `classes` the groups are not merged further. Of `starts` fits, the tightest counts. From the second month on a group
+    keeps the number of the former group it is matched with, unless their centres lie further apart than `new_beyond` times the median
+    distance of the former centres to their nearest neighbours: then it is a new group.
     """
 
     question: str
@@ -52,6 +54,7 @@ class SegmentationSpec:
     limit: float = 5.0
     representatives: bool = False
     split_above: float = 1.0
+    new_beyond: float = 1.0
     names: tuple[NameRule, ...] = ()
     class_names: tuple[NameRule, ...] = ()
 
@@ -77,7 +80,7 @@ class SegmentationSpec:
             known = self.expressions if key == "order_by" else self.forming
             yield from (f"{key}: '{name}' is no attribute{did_you_mean(name, known)}" for name in named if name not in known)
         yield from (f"'{name}' is in both log and root" for name in self.log if name in self.root)
-        factors = {"limit": self.limit, **{f"weights.{name}": weight for name, weight in self.weights.items()}}
+        factors = {"limit": self.limit, "new_beyond": self.new_beyond, **{f"weights.{name}": weight for name, weight in self.weights.items()}}
         yield from (f"{key}: {factor:g}, above 0 is wanted" for key, factor in factors.items() if factor <= 0)
         yield from (f"{key}: {n}, at least {least} is needed" for key, n, least in self._sizes() if n < least)
         if self.classes is not None and not 0 < self.classes <= self.groups:

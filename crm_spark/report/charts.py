@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from io import StringIO
 
@@ -9,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 _COLOURS = ("#1b6ca8", "#57a773", "#f2a541", "#c8553d", "#7d5ba6", "#6c757d")
+_BESIDE = 3  # panels in a row
 
 
 def bars(labels: Sequence[str], values: Sequence[float], title: str) -> str:
@@ -53,6 +55,23 @@ def pairs(labels: Sequence[str], before: Sequence[float], after: Sequence[float]
     axes.margins(x=0.15)
     axes.xaxis.set_visible(False)  # every bar says its number
     figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)
+    return _svg(figure, title)
+
+
+def panels(labels: Sequence[str], lines: Mapping[str, Sequence[float]], marks: Mapping[str, Sequence[float]], title: str) -> str:
+    """One small panel per name, three beside each other, on one scale: its line over the labels, and a dashed one of what chance brings. NaN is a gap."""
+    rows, top = -(-len(lines) // _BESIDE), max(v for some in (lines, marks) for values in some.values() for v in values if not math.isnan(v))
+    figure = Figure(figsize=(9.6, 0.3 + 1.3 * rows), layout="constrained")
+    grid = figure.subplots(rows, _BESIDE, squeeze=False).flat
+    for axes, (name, values) in zip(grid, lines.items(), strict=False):
+        axes.plot(range(len(labels)), marks[name], color=_COLOURS[5], linewidth=1, linestyle="--")
+        axes.plot(range(len(labels)), values, color=_COLOURS[0], marker="o", markersize=3)
+        axes.set_title(name, fontsize=8, loc="left")
+        axes.set_xticks([0, len(labels) - 1], [labels[0], labels[-1]])
+        axes.set_xlim(-0.3, len(labels) - 0.7)
+        axes.set_ylim(0, 1.1 * top)
+    for axes in list(figure.axes)[len(lines) :]:
+        axes.set_axis_off()
     return _svg(figure, title)
 
 

@@ -107,6 +107,27 @@ def model_grades(scores: DataFrame) -> list[Row]:
     return rows_of(summed.orderBy("model"))
 
 
+def drift(told: DataFrame, months: int = 12) -> list[Row]:
+    """One row per model and month of the last `months` that were scored, by the month's latest run: how far score, label and the feature
+    that moved most are from where the version learnt, and why a new version is asked for."""
+    newest = told.groupBy("model", "month").agg(F.max("recorded_at").alias("recorded_at"))
+    last = told.select("month").distinct().orderBy(F.desc("month")).limit(months)
+    is_score, is_feature, is_label = (F.col("kind") == kind for kind in ("score", "feature", "label"))
+    most = F.max(F.when(is_feature, F.struct("psi", "subject")))
+
+    def of(condition: Column, column: str) -> Column:
+        return F.max(F.when(condition, F.col(column)))
+
+    rows = told.join(newest, on=["model", "month", "recorded_at"], how="left_semi").join(last, on="month", how="left_semi")
+    columns = {
+        "score_psi": of(is_score, "psi"), "psi_by_chance": of(is_score, "psi_noise"), "mean_score": F.round(of(is_score, "mean"), 2),
+        "mean_score_then": F.round(of(is_score, "reference_mean"), 2), "moved_most": most["subject"], "its_psi": most["psi"],
+        "label_share": of(is_label, "mean"), "label_share_then": of(is_label, "reference_mean"), "retrain": of(is_score, "retrain"),
+    }  # fmt: skip
+    found = rows.groupBy("model", "month", "model_version").agg(*[column.alias(name) for name, column in columns.items()])
+    return rows_of(found.orderBy("model", "month"))
+
+
 def ingest(ledger: DataFrame) -> list[Row]:
     """One row per mapping: files and lines of the newest reading of each file."""
     newest = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TypedDict
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from crm_spark.report.charts import bars, stacked_shares
+from crm_spark.report.charts import bars, panels, stacked_shares
 
 GRADES = ("high", "mid-high", "mid", "low")
 GOALS = ("retention", "traffic", "new_service", "virtual_network")  # in the order a planner reads them
@@ -24,6 +25,7 @@ class Summary(TypedDict):
     priorities: Sequence[Row]
     policies: Sequence[Row]
     models: Sequence[Row]
+    drift: Sequence[Row]
     coverage: Sequence[Row]
     places: Mapping[str, str]
 
@@ -72,7 +74,18 @@ def _charts(facts: Summary) -> dict[str, str]:
         if mine := [p for p in facts["policies"] if p["goal"] == goal]:
             names = [str(p["name"] or p["policy"]) for p in mine]
             charts[f"policies {goal}"] = bars(names, numbers(mine, "customers"), f"Top policies: {goal}")
+    months = sorted({str(row["month"]) for row in facts["drift"]})
+    if len(months) > 1:
+        of_month = {(str(row["model"]), str(row["month"])): row for row in facts["drift"]}
+        models = sorted({model for model, _ in of_month})
+        lines, marks = ({m: [_number_or_gap(of_month.get((m, month)), c) for month in months] for m in models} for c in ("score_psi", "psi_by_chance"))
+        charts["drift"] = panels(months, lines, marks, "Drift of each score")
     return charts
+
+
+def _number_or_gap(row: Row | None, column: str) -> float:
+    value = row.get(column) if row else None
+    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def _first_of_each(policies: Sequence[Row], count: int) -> list[Row]:

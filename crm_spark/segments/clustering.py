@@ -28,6 +28,15 @@ class Clusters:
     centres: tuple[Centre, ...]
     model: KMeansModel
 
+    def entering(self, cluster: int, weights: Mapping[str, float]) -> dict[str, float]:
+        """A centre by attribute, as it enters the clustering before it is standardised."""
+        scaled = zip(self.scales.items(), self.centres[cluster], strict=True)
+        return {a: round(s.mean + s.deviation * x / weights.get(a, 1.0), DIGITS) for (a, s), x in scaled}
+
+    def standardised(self, entering: Mapping[str, float], weights: Mapping[str, float]) -> Centre:
+        """The reverse, on this scale, of the attributes given."""
+        return tuple((x - self.scales[a].mean) / self.scales[a].deviation * weights.get(a, 1.0) for a, x in entering.items())
+
     @property
     def digest(self) -> str:
         """SHA-256 of scales and centres at the digits that count: equal fits have equal digests."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from pyspark.errors import AnalysisException, ParseException
@@ -25,21 +25,20 @@ def refuse_bad_conditions(view: DataFrame, attributes: Sequence[str], rules: Seq
         raise ConfigError(problems)
 
 
-def names(view: DataFrame, profiles: Sequence[Profile], attributes: Sequence[str], rules: Sequence[NameRule], otherwise: str) -> list[str]:
-    """The first rule each profile meets, in the order of `profiles`; `<otherwise> <number from 1>` for a profile that meets none.
+def names(view: DataFrame, profiles: Sequence[Profile], attributes: Sequence[str], rules: Sequence[NameRule], otherwise: Sequence[str]) -> list[str]:
+    """The first rule each profile meets, in the order of `profiles`; its own of `otherwise` for a profile that meets none.
 
     Conditions are Spark SQL over `<attribute>` (index), `<attribute>_mean` and `customers_share`; null is not met. `view`
     only lends its session.
     """
-    numbered = [f"{otherwise} {number}" for number in range(1, len(profiles) + 1)]
     if not rules or not profiles:
-        return numbered
+        return list(otherwise)
     schema = ", ".join(("_number int", *[f"`{c}` double" for c in _columns(attributes)]))
     rows = [(number, *_values(profile, attributes)) for number, profile in enumerate(profiles)]
     wide = literal_frame(view.sparkSession, rows, schema)
     first = F.coalesce(*[F.when(F.expr(rule.when), F.lit(rule.name)) for rule in rules])
     found = {row["_number"]: row["_name"] for row in wide.select("_number", first.alias("_name")).collect()}
-    return [cast("str | None", found[i]) or numbered[i] for i in range(len(profiles))]
+    return [cast("str | None", found[i]) or otherwise[i] for i in range(len(profiles))]
 
 
 def unearned(given: Sequence[str], rules: Sequence[NameRule]) -> list[str]:
@@ -56,9 +55,9 @@ def labels(given: Sequence[str], profiles: Sequence[Profile], attributes: Sequen
     return [label if shared.count(label) == 1 else f"{label} ({shared[:i].count(label) + 1})" for i, label in enumerate(shared)]
 
 
-def shared_names(given: Sequence[str]) -> dict[str, list[int]]:
-    """Names that several groups have, with the numbers of these groups."""
-    numbers = {name: [i for i, other in enumerate(given, 1) if other == name] for name in given}
+def shared_names(given: Mapping[int, str]) -> dict[str, list[int]]:
+    """Of names by group number, those that several groups have, with the numbers of these groups."""
+    numbers = {name: [i for i, other in given.items() if other == name] for name in given.values()}
     return {name: groups for name, groups in numbers.items() if len(groups) > 1}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
@@ -12,7 +12,8 @@ from crm_spark.columns import HOLD_OUT_BELOW
 from crm_spark.config.segments import SegmentationSpec
 from crm_spark.frames import literal_frame
 from crm_spark.segments.attributes import KEY, Scale, measured, scales, training_sample, unusable, usable
-from crm_spark.segments.clustering import CLUSTER, Clusters, assigned, fit
+from crm_spark.segments.clustering import CLUSTER, Centre, Clusters, assigned, fit
+from crm_spark.segments.former import Former, Kept, class_centres, kept_numbers, shared_attributes
 from crm_spark.segments.names import labels, names, refuse_bad_conditions, unearned
 from crm_spark.segments.numbering import canonical_order, ward_classes
 from crm_spark.segments.profile import Profile, Totals, cluster_totals, group_means, profile
@@ -40,6 +41,16 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Continued:
+    """What became of the groups of an earlier month: numbers kept, new (with the distance to the nearest former centre) and gone."""
+
+    month: str
+    kept: tuple[int, ...]
+    new: dict[int, float]
+    gone: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """What a segmentation found: rows of score.segment and score.segment_profile, and what has to be told."""
 
@@ -49,6 +60,7 @@ class Segmentation:
     unearned: tuple[str, ...]
     dropped: dict[str, str]
     digest: str
+    continued: Continued | None
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,8 @@ class Skipped:
     dropped: dict[str, str]
 
 
-def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec) -> Segmentation | Skipped:
-    """Group the customers of the view of `month`, which must hold all cities.
+def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec, former: Former | None = None) -> Segmentation | Skipped:
+    """Group the customers of the view of `month`, which must hold all cities; groups that were there before (`former`) keep their numbers.
 
     Attributes without a value or without variance are dropped, and those for which another stands if the spec asks for representatives;
     with fewer than two left, or fewer than three customers a group, there is no segmentation. Held-out customers are placed, but shape no
@@ -78,7 +90,7 @@ def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec) -> S
         found |= redundant(sample, usable(found), spec)
     if len(usable(found)) < _MIN_ATTRIBUTES:
         return Skipped(f"{len(usable(found))} of {len(found)} attributes can form groups, at least {_MIN_ATTRIBUTES} are needed", unusable(found))
-    return _segmented(attributes, sample, found, (month, name), spec)
+    return _segmented(attributes, sample, found, (month, name), spec, former)
 
 
 def _may_shape() -> Column:
@@ -86,42 +98,77 @@ def _may_shape() -> Column:
 
 
 def _segmented(
-    attributes: DataFrame, sample: DataFrame, found: dict[str, Scale | str], of: tuple[str, str], spec: SegmentationSpec
+    attributes: DataFrame,
+    sample: DataFrame,
+    found: dict[str, Scale | str],
+    of: tuple[str, str],
+    spec: SegmentationSpec,
+    former: Former | None,
 ) -> Segmentation:
     clusters = fit(sample, usable(found), spec)
     placed = assigned(attributes, clusters, spec)
     totals = cluster_totals(placed, list(spec.expressions))
-    groups = _groups(attributes, totals, clusters, spec)
+    groups, continued = _groups(attributes, totals, clusters, spec, former)
     given = [*[g.name for g in groups], *[g.class_name for g in groups if g.class_name]]
     return Segmentation(
         _segment_rows(placed, groups, of[1]),
-        _profile_rows(attributes, groups, *of),
+        _profile_rows(attributes, groups, {g.number: clusters.entering(g.cluster, spec.weights) for g in groups}, *of),
         tuple(groups),
         tuple(unearned(given, (*spec.names, *spec.class_names))),
         unusable(found),
         clusters.digest,
+        continued,
     )
 
 
-def _groups(view: DataFrame, totals: Sequence[Totals], clusters: Clusters, spec: SegmentationSpec) -> list[Group]:
+def _groups(view: DataFrame, totals: Sequence[Totals], clusters: Clusters, spec: SegmentationSpec, former: Former | None) -> tuple[list[Group], Continued | None]:
+    """The groups by number, and which of them were there before."""
     by_cluster = {t.cluster: t for t in totals}
     ordered = [g.cluster for g in canonical_order(group_means(totals), clusters.centres, spec.order_by)]
-    classes = ward_classes([clusters.centres[c] for c in ordered], spec.classes) if spec.classes else [None] * len(ordered)
+    centres = [clusters.centres[c] for c in ordered]
+    kept, class_numbers = _numbered(centres, clusters, spec, former)
+    places = sorted(range(len(kept)), key=lambda i: kept[i].number)
+    numbers, ordered, classes = [kept[i].number for i in places], [ordered[i] for i in places], [class_numbers[i] for i in places]
     profiles = [profile([by_cluster[c]], totals) for c in ordered]
-    group_names = names(view, profiles, list(spec.expressions), spec.names, "group")
+    group_names = names(view, profiles, list(spec.expressions), spec.names, [f"group {number}" for number in numbers])
     group_labels = labels(group_names, profiles, list(spec.forming))
     class_names = _class_names(view, [by_cluster[c] for c in ordered], classes, spec)
-    parts = zip(ordered, classes, group_names, group_labels, profiles, strict=True)
-    return [Group(c, i, k, n, label, class_names.get(k), p) for i, (c, k, n, label, p) in enumerate(parts, 1)]
+    found = zip(ordered, numbers, classes, group_names, group_labels, profiles, strict=True)
+    return [Group(c, i, k, n, label, class_names.get(k), p) for c, i, k, n, label, p in found], _continued(kept, former)
 
 
-def _class_names(
-    view: DataFrame, ordered: Sequence[Totals], classes: Sequence[int | None], spec: SegmentationSpec
-) -> dict[int | None, str]:
+def _numbered(centres: Sequence[Centre], clusters: Clusters, spec: SegmentationSpec, former: Former | None) -> tuple[list[Kept], list[int | None]]:
+    """Number and class of each centre: by their order, or as they were before."""
+    classes = ward_classes(centres, spec.classes) if spec.classes else []
+    shared = shared_attributes(former, list(clusters.scales)) if former else []
+    if not former or not shared:
+        after, after_class = (former.highest, former.highest_class) if former else (0, 0)
+        return kept_numbers(centres, {}, after, spec.new_beyond), [after_class + k for k in classes] or [None] * len(centres)
+    own = [tuple(x for a, x in zip(clusters.scales, centre, strict=True) if a in shared) for centre in centres]
+    there = {i: clusters.standardised({a: centre[a] for a in shared}, spec.weights) for i, centre in former.centres.items()}
+    kept = kept_numbers(own, there, former.highest, spec.new_beyond)
+    if not classes:
+        return kept, [None] * len(centres)
+    of_classes = class_centres(dict(enumerate(own)), dict(enumerate(classes)))
+    kept_classes = kept_numbers(list(of_classes.values()), class_centres(there, former.classes), former.highest_class, spec.new_beyond)
+    number = {k: found.number for k, found in zip(of_classes, kept_classes, strict=True)}
+    return kept, [number[k] for k in classes]
+
+
+def _continued(kept: Sequence[Kept], former: Former | None) -> Continued | None:
+    if former is None:
+        return None
+    new = {k.number: k.distance for k in kept if k.is_new and k.distance is not None}
+    same = tuple(sorted(k.number for k in kept if k.number in former.centres))
+    return Continued(former.month, same, new, tuple(sorted({*former.centres} - {*same})))
+
+
+def _class_names(view: DataFrame, ordered: Sequence[Totals], classes: Sequence[int | None], spec: SegmentationSpec) -> dict[int | None, str]:
     numbers = list(dict.fromkeys(k for k in classes if k is not None))
     members = [[t for t, own in zip(ordered, classes, strict=True) if own == k] for k in numbers]
     profiles = [profile(part, ordered) for part in members]
-    return dict(zip(numbers, names(view, profiles, list(spec.expressions), spec.class_names, "class"), strict=True))
+    otherwise = [f"class {number}" for number in numbers]
+    return dict(zip(numbers, names(view, profiles, list(spec.expressions), spec.class_names, otherwise), strict=True))
 
 
 def _segment_rows(placed: DataFrame, groups: Sequence[Group], name: str) -> DataFrame:
@@ -132,17 +179,18 @@ def _segment_rows(placed: DataFrame, groups: Sequence[Group], name: str) -> Data
     return placed.select(*KEY, CLUSTER).join(F.broadcast(found), on=CLUSTER, how="inner").drop(CLUSTER)
 
 
-def _profile_rows(attributes: DataFrame, groups: Sequence[Group], month: str, name: str) -> DataFrame:
+def _profile_rows(attributes: DataFrame, groups: Sequence[Group], centres: Mapping[int, Mapping[str, float]], month: str, name: str) -> DataFrame:
     """Rows of score.segment_profile: one per group and attribute that has values."""
     rows = [
-        (EVERYWHERE, month, name, *_named(g), g.profile.customers, a, *_compared(g.profile, a))
+        (EVERYWHERE, month, name, *_named(g), g.profile.customers, a, *_compared(g.profile, a), centres[g.number].get(a))
         for g in groups
         for a in g.profile.means
         if g.profile.overall[a] is not None
     ]
     schema = (
         "city string, month string, segmentation string, group_number int, class_number int, group_name string, group_label string, "
-        "class_name string, customers bigint, attribute string, group_mean double, overall_mean double, index double, distance double"
+        "class_name string, customers bigint, attribute string, group_mean double, overall_mean double, index double, distance double, "
+        "centre double"
     )
     return literal_frame(attributes.sparkSession, rows, schema)
 

@@ -169,7 +169,7 @@ MODEL_DRIFT = Table(
         text("kind", "score, feature or label."),
         text("subject", "Which feature or label; score."),
         Field("bins", T.IntegerType(), "Bins that hold somebody then or now."),
-        Field("customers", T.LongType(), "Customers of this month; of a label, those whose label has arrived."),
+        Field("customers", T.LongType(), "Customers of this month; of features, of more than 100,000 a sample; of a label, those whose label has arrived."),
         Field("reference_customers", T.LongType(), "Customers it is compared with."),
         Field("psi", T.DoubleType(), "Population stability index: sum over bins of (share - reference) x ln(share / reference)."),
         Field("psi_by_chance", T.DoubleType(), "Mean PSI of so many customers if nothing has changed."),

@@ -61,8 +61,8 @@ SEGMENT = Table(
         MONTH,
         USER_ID,
         text("segmentation", "customer_group (16 groups in 7 classes) or traffic_group (23)."),
-        whole("group_number", "Canonical number of the group, from 1."),
-        whole("class_number", "Canonical number of its class, from 1; null without classes."),
+        whole("group_number", "Number of the group, from 1; the same as in the month before if it is the same group."),
+        whole("class_number", "Number of its class, likewise; null without classes."),
         text("group_name", "Name by profile conditions."),
         text("class_name", "Name of the class."),
     ),
@@ -77,7 +77,7 @@ SEGMENT_PROFILE = Table(
         CITY,
         MONTH,
         text("segmentation", "Segmentation."),
-        whole("group_number", "Canonical group."),
+        whole("group_number", "Number of the group."),
         whole("class_number", "Its class."),
         text("class_name", "Name of the class; null without classes."),
         text("group_name", "Name by profile conditions; groups alike may share one."),
@@ -88,8 +88,29 @@ SEGMENT_PROFILE = Table(
         number("overall_mean", "Mean over all."),
         number("index", "group mean / overall mean, 1 is average."),
         number("distance", "(group mean - overall mean) / standard deviation over all customers."),
+        number("centre", "Where the group's centre lies, as the attribute enters the clustering (after log or root); null if it forms no group."),
     ),
     ("city", "month", "segmentation", "group_number", "attribute"),
+)
+
+SEGMENT_MIGRATION = Table(
+    "score",
+    "segment_migration",
+    "One row per city, month, segmentation, group before and group now: how many customers went from the one to the other.",
+    (
+        CITY,
+        MONTH,
+        text("month_before", "The latest month before that has groups."),
+        text("segmentation", "Segmentation."),
+        replace(whole("group_before", "Number of the group before; null for who was no customer then."), nullable=True),
+        text("group_name_before", "Its name then."),
+        replace(whole("group_number", "Number of the group now; null for who is no customer any more."), nullable=True),
+        text("group_name", "Its name now."),
+        count("customers", "Customers who went this way; who left counts in the city of before."),
+        number("share", "Customers / customers of the city in the group before (of those new, among all new)."),
+    ),
+    ("city", "month", "segmentation", "group_before", "group_number"),
+    checks={"share_is_a_share": "share IS NULL OR share BETWEEN 0 AND 1"},
 )
 
 PERSONAL_INDEX = Table(
@@ -117,4 +138,4 @@ PERSONAL_INDEX = Table(
     KEY,
 )
 
-SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SHADOW_SCORE, SEGMENT, SEGMENT_PROFILE, PERSONAL_INDEX)
+SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SHADOW_SCORE, SEGMENT, SEGMENT_PROFILE, SEGMENT_MIGRATION, PERSONAL_INDEX)
