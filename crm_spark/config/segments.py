@@ -36,6 +36,10 @@ class SegmentationSpec:
     first. Without `classes` the groups are not merged further. Of `starts` fits, the tightest counts. From the second month on a group
     keeps the number of the former group it is matched with, unless their centres lie further apart than `new_beyond` times the median
     distance of the former centres to their nearest neighbours: then it is a new group.
+
+    With `try_groups` (several numbers) the number of groups is chosen among them instead of `groups`: on about `judged` customers each is
+    fitted, and fitted again to `resamples` bootstrap samples; of those as stable as the best within its standard error the one of the
+    month before stays, else the highest silhouette counts. Stability and silhouette are measured without `try_groups` as well.
     """
 
     question: str
@@ -55,6 +59,9 @@ class SegmentationSpec:
     representatives: bool = False
     split_above: float = 1.0
     new_beyond: float = 1.0
+    try_groups: tuple[int, ...] = ()
+    judged: int = 2_000
+    resamples: int = 8
     names: tuple[NameRule, ...] = ()
     class_names: tuple[NameRule, ...] = ()
 
@@ -62,6 +69,11 @@ class SegmentationSpec:
         problems = list(self._problems())
         if problems:
             raise ValueError("; ".join(problems))
+
+    @property
+    def tried(self) -> tuple[int, ...]:
+        """The numbers of groups that are judged, ascending."""
+        return tuple(sorted(set(self.try_groups))) or (self.groups,)
 
     @property
     def forming(self) -> dict[str, str]:
@@ -83,13 +95,14 @@ class SegmentationSpec:
         factors = {"limit": self.limit, "new_beyond": self.new_beyond, **{f"weights.{name}": weight for name, weight in self.weights.items()}}
         yield from (f"{key}: {factor:g}, above 0 is wanted" for key, factor in factors.items() if factor <= 0)
         yield from (f"{key}: {n}, at least {least} is needed" for key, n, least in self._sizes() if n < least)
-        if self.classes is not None and not 0 < self.classes <= self.groups:
-            yield f"classes: {self.classes}, but there are {self.groups} groups"
+        if self.classes is not None and not 0 < self.classes <= self.tried[0]:
+            yield f"classes: {self.classes}, but there are {self.tried[0]} groups"
         if self.class_names and self.classes is None:
             yield "class_names: there are no classes"
 
     def _sizes(self) -> tuple[tuple[str, int, int], ...]:
-        return ("groups", self.groups, 2), ("sample", self.sample, 1), ("iterations", self.iterations, 1), ("starts", self.starts, 1)
+        least = {"groups": 2, "sample": 1, "iterations": 1, "starts": 1, "judged": 2, "resamples": 2}
+        return (*((key, getattr(self, key), n) for key, n in least.items()), *(("try_groups", groups, 2) for groups in self.try_groups))
 
 
 def load_segments(conf_dir: Path, source: str) -> dict[str, SegmentationSpec]:
