@@ -1,4 +1,4 @@
-"""Group the customers of the month's view: every segmentation of conf/segments, with classes, profiles and names.
+"""Group the customers of the month's view: every segmentation of conf/segments, found by KMeans or (rules/) given by conditions.
 
 Groups are found by KMeans on standardised attributes. In the first month they are numbered in order; later a group keeps the number of
 the former group whose centre it is matched with, and a group far from all former ones gets a new number. Names come from conditions on
@@ -25,9 +25,10 @@ from crm_spark.segments.former import former_groups
 from crm_spark.segments.migration import migration
 from crm_spark.segments.names import shared_names
 from crm_spark.segments.plots import NOBODY, Move, figures
+from crm_spark.segments.rules import RuleSegments, rule_segmentation, scored_view
 from crm_spark.segments.segmentation import EVERYWHERE, Continued, Group, Segmentation, Skipped, segment
 from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.score import SEGMENT, SEGMENT_MIGRATION, SEGMENT_PROFILE
+from crm_spark.tables.score import MODEL_SCORE, SEGMENT, SEGMENT_MIGRATION, SEGMENT_PROFILE, VALUE_SCORE
 from crm_spark.threads import at_once
 
 REMEMBERED = 12  # months in which a number is not given to another group
@@ -42,7 +43,8 @@ def run(job: Job) -> None:
     results = dict(zip(specs, at_once(job.spark, lambda name: segment(view, job.month, name, specs[name], found_before[name]), specs), strict=True))
     for name, result in results.items():
         _tell(job, name, result)
-    found = [result for result in results.values() if isinstance(result, Segmentation)]
+    ruled = _by_rules(job)
+    found: list[Segmentation | RuleSegments] = [*(result for result in results.values() if isinstance(result, Segmentation)), *ruled.values()]
     segments = _union([result.segments for result in found], literal_frame(job.spark, [], SEGMENT.struct)).persist()  # written, and compared
     job.write(_of_cities(job, segments), SEGMENT)
     profiles = _union([result.profiles for result in found], literal_frame(job.spark, [], SEGMENT_PROFILE.struct))
@@ -57,6 +59,20 @@ def _read_columns(job: Job) -> DataFrame:
     view = job.read(CUSTOMER_VIEW, all_cities=True)
     read = mentioned(*[sql for spec in job.config.segmentations.values() for sql in spec.expressions.values()])
     return view.select(*[c for c in view.columns if c in (*KEY, "split_bucket") or c in read])
+
+
+def _by_rules(job: Job) -> dict[str, RuleSegments]:
+    """The segmentations of conf/segments/rules."""
+    specs = job.config.rule_segmentations
+    view = job.read(CUSTOMER_VIEW, all_cities=True)
+    values, scores = (job.read(table, optional=True, all_cities=True) for table in (VALUE_SCORE, MODEL_SCORE))
+    customers = scored_view(view, values, scores)
+    found = {name: rule_segmentation(customers, job.month, name, spec) for name, spec in specs.items()}
+    for name, result in found.items():
+        job.cover("segmentation", name, "used", f"{len(result.groups)} groups by rules")
+        if result.empty:
+            job.cover("segment_name", name, "partial", f"no customer is in: {'; '.join(result.empty)}")
+    return found
 
 
 def _read_profiles(job: Job) -> DataFrame:

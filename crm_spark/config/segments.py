@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from crm_spark.config.strict import merge, parse, read_yaml
 from crm_spark.errors import ConfigError, did_you_mean
+
+_RULES = "segments/rules"
 
 
 @dataclass(frozen=True)
@@ -105,20 +107,73 @@ class SegmentationSpec:
         return (*((key, getattr(self, key), n) for key, n in least.items()), *(("try_groups", groups, 2) for groups in self.try_groups))
 
 
+@dataclass(frozen=True)
+class RuleGroup:
+    """A group of those customers for whom `when` (SQL) is the first of all conditions that is met; `lever` says what is done with them."""
+
+    name: str
+    when: str
+    lever: str
+
+
+@dataclass(frozen=True)
+class RuleSegmentation:
+    """Groups by conditions, in their order.
+
+    Conditions read the view, `value`, `value_grade`, the maps `scores` and `grades` by model, and what `derive` names (SQL over these).
+    `otherwise` names the group of who meets no condition; without it they are in none. `profile` describes the groups.
+    """
+
+    question: str
+    groups: tuple[RuleGroup, ...]
+    profile: tuple[str | dict[str, str], ...]
+    derive: dict[str, str] = field(default_factory=dict)
+    otherwise: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = [f"groups: '{name}' stands {n} times" for name, n in Counter(self.names).items() if n > 1]
+        problems += [f"{key}: at least one is needed" for key in ("groups", "profile") if not getattr(self, key)]
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names by number, from 1."""
+        return (*(group.name for group in self.groups), *((self.otherwise,) if self.otherwise else ()))
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """SQL over the view per attribute of the profile."""
+        return {name: sql for attribute in self.profile for name, sql in _named(attribute).items()}
+
+
+Spec = TypeVar("Spec", SegmentationSpec, RuleSegmentation)
+
+
 def load_segments(conf_dir: Path, source: str) -> dict[str, SegmentationSpec]:
     """Every `conf/segments/<name>.yml`, with the entry `<name>` of `conf/sources/<source>/segments.yml` laid over it.
 
     An entry that is null leaves the segmentation out for the source. ConfigError tells every problem together.
     """
-    files = {path.stem: path for path in sorted((conf_dir / "segments").glob("*.yml"))}
+    return _load(SegmentationSpec, conf_dir, "segments", source)
+
+
+def load_rule_segments(conf_dir: Path, source: str) -> dict[str, RuleSegmentation]:
+    """Every `conf/segments/rules/<name>.yml`, likewise."""
+    return _load(RuleSegmentation, conf_dir, _RULES, source)
+
+
+def _load(kind: type[Spec], conf_dir: Path, folder: str, source: str) -> dict[str, Spec]:
+    files = {path.stem: path for path in sorted((conf_dir / folder).glob("*.yml"))}
+    known = {path.stem for either in ("segments", _RULES) for path in (conf_dir / either).glob("*.yml")}
     over_path = conf_dir / "sources" / source / "segments.yml"
     over = read_yaml(over_path) if over_path.exists() else {}
-    problems = [f"{over_path}: {name}: no such segmentation{did_you_mean(name, files)}" for name in over if name not in files]
-    specs: dict[str, SegmentationSpec] = {}
+    problems = [f"{over_path}: {name}: no such segmentation{did_you_mean(name, known)}" for name in over if name not in known]
+    specs: dict[str, Spec] = {}
     for name, path in files.items():
         try:
             if over.get(name, {}) is not None:
-                specs[name] = _spec(path, over_path, over.get(name, {}))
+                specs[name] = _spec(kind, path, over_path, over.get(name, {}))
         except ConfigError as error:
             problems.extend(error.problems)
     if problems:
@@ -126,9 +181,9 @@ def load_segments(conf_dir: Path, source: str) -> dict[str, SegmentationSpec]:
     return specs
 
 
-def _spec(path: Path, over_path: Path, over: Mapping[str, Any]) -> SegmentationSpec:
+def _spec(kind: type[Spec], path: Path, over_path: Path, over: Mapping[str, Any]) -> Spec:
     where = f"{path} with {over_path}" if over else str(path)
-    return parse(SegmentationSpec, merge(read_yaml(path), over), where)
+    return parse(kind, merge(read_yaml(path), over), where)
 
 
 def _named(attribute: str | dict[str, str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ _MIN_ATTRIBUTES = 2
 
 @dataclass(frozen=True)
 class Group:
-    """A group with its canonical number, class, name, label and profile; `cluster` is its number in the fit.
+    """A group with its canonical number, class, name, label and profile; `lever` says what is done with it (of rule segments); `cluster` is its number in the fit.
 
     Groups alike may share a name, which is what matrices read; the label tells them apart.
     """
@@ -40,6 +40,7 @@ class Group:
     label: str
     class_name: str | None
     profile: Profile
+    lever: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _segmented(
     given = [*[g.name for g in groups], *[g.class_name for g in groups if g.class_name]]
     return Segmentation(
         _segment_rows(placed, groups, of[1]),
-        _profile_rows(attributes, groups, {g.number: clusters.entering(g.cluster, spec.weights) for g in groups}, *of),
+        profile_rows(attributes, groups, {g.number: clusters.entering(g.cluster, spec.weights) for g in groups}, *of),
         tuple(groups),
         tuple(unearned(given, (*spec.names, *spec.class_names))),
         unusable(found),
@@ -199,10 +200,10 @@ def _segment_rows(placed: DataFrame, groups: Sequence[Group], name: str) -> Data
     return placed.select(*KEY, CLUSTER).join(F.broadcast(found), on=CLUSTER, how="inner").drop(CLUSTER)
 
 
-def _profile_rows(attributes: DataFrame, groups: Sequence[Group], centres: Mapping[int, Mapping[str, float]], month: str, name: str) -> DataFrame:
+def profile_rows(attributes: DataFrame, groups: Sequence[Group], centres: Mapping[int, Mapping[str, float]], month: str, name: str) -> DataFrame:
     """Rows of score.segment_profile: one per group and attribute that has values."""
     rows = [
-        (EVERYWHERE, month, name, *_named(g), g.profile.customers, a, *_compared(g.profile, a), centres[g.number].get(a))
+        (EVERYWHERE, month, name, *_named(g), g.profile.customers, a, *_compared(g.profile, a), centres.get(g.number, {}).get(a), g.lever)
         for g in groups
         for a in g.profile.means
         if g.profile.overall[a] is not None
@@ -210,7 +211,7 @@ def _profile_rows(attributes: DataFrame, groups: Sequence[Group], centres: Mappi
     schema = (
         "city string, month string, segmentation string, group_number int, class_number int, group_name string, group_label string, "
         "class_name string, customers bigint, attribute string, group_mean double, overall_mean double, index double, distance double, "
-        "centre double"
+        "centre double, lever string"
     )
     return literal_frame(attributes.sparkSession, rows, schema)
 
