@@ -79,12 +79,9 @@ def _made(then: Job, user: str, customers: DataFrame, kept: DataFrame, basis: Ba
     finally:
         chosen.unpersist()
         judged.unpersist()
-    prices = {f"{row['capacity']} {row['of']}".strip(): row["price"] for row in use if row["price"] and _is_in(row, named_of=[(n.limit.name, n.of) for n in named])}
+    touched = {(one.limit.name, one.of) for one in named}
+    prices = {f"{row['capacity']} {row['of']}".strip(): row["price"] for row in use if row["price"] and (row["capacity"], row["of"]) in touched}
     return Again(choice, dropped, [*_choice_told(choice, offered, basis), *_prices_told(prices), *_dropped_told(dropped)])
-
-
-def _is_in(row: Row, named_of: list[tuple[str, str]]) -> bool:
-    return (row["capacity"], row["of"]) in named_of
 
 
 def _choice_told(choice: Row, offered: Row, basis: Basis) -> list[str]:

@@ -19,18 +19,17 @@ from crm_spark.decisions.complaints import complaining_persons
 from crm_spark.decisions.contact import contacts_by_person
 from crm_spark.decisions.holdout import EXPLORE, TARGET
 from crm_spark.decisions.inputs import available_columns
-from crm_spark.decisions.kept_plan import kept_rounds
+from crm_spark.decisions.kept_plan import KeptRound, kept_rounds
 from crm_spark.decisions.limits import Named, Space, capacities, space
 from crm_spark.decisions.prices import Capacities, Ints, usage
 from crm_spark.job import Job
 from crm_spark.months import add_months, window
-from crm_spark.tables.common import KEY
+from crm_spark.tables.common import EVERYWHERE, KEY
 from crm_spark.tables.decision import CHOICE
 from crm_spark.tables.desk import COMPLAINT
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.raw import CONTACT_CONSENT, CONTACT_HISTORY
 
-EVERYWHERE = "_ALL"
 DAYS_A_MONTH = 28
 PLANNED = "sent"
 Note = tuple[str, str, str]  # subject, status, reason: of ops.coverage
@@ -112,7 +111,7 @@ def _notes(target: Allocation, explored: Allocation) -> Iterator[Note]:
 
 
 def _use(
-    job: Job, limited: Capacities, named: tuple[Named, ...], used: Ints, prices: list[float], rounds: list[list[tuple[str, float, bool, float | None]]]
+    job: Job, limited: Capacities, named: tuple[Named, ...], used: Ints, prices: list[float], rounds: list[list[KeptRound]]
 ) -> list[tuple[object, ...]]:
     units = limited.unit
     rows = zip(named, limited.least / units, limited.most / units, used / units, prices, rounds, strict=True)

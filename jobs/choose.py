@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from pyspark.sql import functions as F
 
-from crm_spark.choices import EVERYWHERE, basis_of, choice_of
+from crm_spark.choices import basis_of, choice_of
 from crm_spark.decisions.eligibility import STAGES
 from crm_spark.decisions.inputs import decision_input
 from crm_spark.decisions.load import input_names, matrices_of
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.matrix_sets import cities_of, in_force, is_remembered, remember
-from crm_spark.tables.common import KEY
+from crm_spark.tables.common import EVERYWHERE, KEY
 from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX

@@ -22,11 +22,10 @@ from crm_spark.decisions.match import matrix_cells
 from crm_spark.job import Job, entry
 from crm_spark.matrix_sets import cities_of, in_force
 from crm_spark.months import last_day
+from crm_spark.tables.common import EVERYWHERE
 from crm_spark.tables.decision import MATRIX_CELL
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
-
-EVERYWHERE = "_ALL"
 
 
 def run(job: Job) -> None:

@@ -20,7 +20,8 @@ from crm_spark.segments.attributes import KEY
 from crm_spark.segments.former import former_groups
 from crm_spark.segments.migration import migration
 from crm_spark.segments.names import shared_names
-from crm_spark.segments.segmentation import EVERYWHERE, Continued, Segmentation, Skipped, segment
+from crm_spark.segments.segmentation import Continued, Segmentation, Skipped, segment
+from crm_spark.tables.common import EVERYWHERE
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import SEGMENT, SEGMENT_MIGRATION, SEGMENT_PROFILE
 from crm_spark.threads import at_once

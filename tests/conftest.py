@@ -11,6 +11,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from crm_spark.frames import literal_frame
+from crm_spark.learning.trainer import Trained
+from tests.learning_support import ROWS, customers, fitted
 from tests.tiny import Tiny, make_tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,3 +49,15 @@ def frame(spark: SparkSession) -> Callable[..., DataFrame]:
 def tiny(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """A tiny province whose month has run end to end, once for all tests."""
     return make_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def learning_rows(spark: SparkSession) -> DataFrame:
+    """Labelled rows of tests/learning_support.py."""
+    return spark.createDataFrame(list(customers()), ROWS).persist()
+
+
+@pytest.fixture(scope="session")
+def learnt(learning_rows: DataFrame) -> Trained:
+    """The small model, trained on them once for all tests."""
+    return fitted(learning_rows)

@@ -36,7 +36,7 @@ from crm_spark.learning.split import Count
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.ops import MODEL_DRIFT
 from crm_spark.tables.score import MODEL_SCORE
-from tests.learning_support import ROWS, SPEC, customers, fitted
+from tests.learning_support import SPEC, customers
 from tests.tiny import load_job
 
 PREPARATION = "SELECT *, coalesce(minutes, -1e9D) AS `f_minutes`, coalesce(plan, '(missing)') AS `f_plan` FROM __THIS__"
@@ -143,44 +143,34 @@ def test_the_rule_asks_for_a_new_model_only_beyond_its_bars_and_beyond_chance(fo
 
 
 @pytest.fixture(scope="module")
-def rows(spark):
-    return spark.createDataFrame(list(customers()), ROWS).persist()
+def known(learnt, learning_rows):
+    return reference(learnt, learning_rows)
 
 
-@pytest.fixture(scope="module")
-def trained(rows):
-    return fitted(rows)
-
-
-@pytest.fixture(scope="module")
-def known(trained, rows):
-    return reference(trained, rows)
-
-
-def watching(trained, known):
-    return {"leaves": Watched(Scorer(SPEC, trained.pipeline, "1"), known)}
+def watching(learnt, known):
+    return {"leaves": Watched(Scorer(SPEC, learnt.pipeline, "1"), known)}
 
 
 class TestReference:
-    def test_it_holds_shares_of_the_held_out_and_no_customer(self, trained, known):
-        assert set(known.features) == set(trained.importances) and known.customers == 180
+    def test_it_holds_shares_of_the_held_out_and_no_customer(self, learnt, known):
+        assert set(known.features) == set(learnt.importances) and known.customers == 180
         for bins in (*known.features.values(), known.score):
             assert len(bins.shares) == bins.count <= 20 and math.fsum(bins.shares) == pytest.approx(1)
             assert all(float(f"{edge:.4g}") == edge for edge in bins.edges)
-        assert known.features["minutes"].weight == trained.importances["minutes"]
+        assert known.features["minutes"].weight == learnt.importances["minutes"]
         left = [c[-1] for c in customers()]
         assert (known.label_customers, known.label_rate) == (600, pytest.approx(sum(left) / 600))
         assert "u00" not in known.as_json() and reference_of_json(known.as_json()) == known
 
-    def test_the_customers_it_was_made_of_have_not_drifted(self, trained, known, rows):
-        held = rows.where("split_bucket < 30")
-        found = shifts(held, model_scores(held, [Scorer(SPEC, trained.pipeline, "1")]), watching(trained, known))["leaves"]
+    def test_the_customers_it_was_made_of_have_not_drifted(self, learnt, known, learning_rows):
+        held = learning_rows.where("split_bucket < 30")
+        found = shifts(held, model_scores(held, [Scorer(SPEC, learnt.pipeline, "1")]), watching(learnt, known))["leaves"]
         assert {s.subject: s.psi for s in found} == pytest.approx(dict.fromkeys(['score', *known.features], 0.0), abs=1e-12)
         assert found[0].mean == pytest.approx(found[0].reference_mean, abs=1e-6)
 
-    def test_halved_minutes_are_seen_and_ask_for_a_new_model(self, trained, known, rows):
-        later = rows.withColumn("minutes", F.col("minutes") / 2)
-        found = shifts(later, model_scores(later, [Scorer(SPEC, trained.pipeline, "1")]), watching(trained, known))["leaves"]
+    def test_halved_minutes_are_seen_and_ask_for_a_new_model(self, learnt, known, learning_rows):
+        later = learning_rows.withColumn("minutes", F.col("minutes") / 2)
+        found = shifts(later, model_scores(later, [Scorer(SPEC, learnt.pipeline, "1")]), watching(learnt, known))["leaves"]
         drifted = {s.subject for s in found if s.is_beyond(0.25)}
         assert "minutes" in drifted and "noise" not in drifted and found[0].mean > found[0].reference_mean
         assert "minutes" in retrain_reason(found, Retrain())
@@ -188,14 +178,14 @@ class TestReference:
 
 class TestJobs:
     @pytest.fixture
-    def job(self, spark, rows, trained):
+    def job(self, spark, learning_rows, learnt):
         """A job that scored 2025-03, of customers whose minutes have halved; the labels of 2025-02 have arrived."""
-        later = rows.withColumns({"minutes": F.col("minutes") / 2, "month": F.lit("2025-03")})
-        labels = rows.select(
+        later = learning_rows.withColumns({"minutes": F.col("minutes") / 2, "month": F.lit("2025-03")})
+        labels = learning_rows.select(
             "city", F.lit("2025-02").alias("month"), "user_id", F.lit("left").alias("label"), F.lit("o1g0p1").alias("window_id"),
             F.lit("2025-03").alias("known_month"), F.lit(1.0).alias("value"),
         )  # fmt: skip
-        tables = {CUSTOMER_VIEW.name: later, MODEL_SCORE.name: model_scores(later, [Scorer(SPEC, trained.pipeline, "1")]), CUSTOMER_VIEW_LABELS.name: labels}
+        tables = {CUSTOMER_VIEW.name: later, MODEL_SCORE.name: model_scores(later, [Scorer(SPEC, learnt.pipeline, "1")]), CUSTOMER_VIEW_LABELS.name: labels}
         told, kept = [], []
         return SimpleNamespace(
             spark=spark, run_id="r1", month="2025-03", cities=None, told=told, kept=kept, log=logging.getLogger("test"),
@@ -203,9 +193,9 @@ class TestJobs:
             months_of=lambda table: ("2025-01", "2025-02", "2025-03"), read=lambda table, *_, **__: tables[table.name],
         )  # fmt: skip
 
-    def test_drift_is_kept_and_told(self, job, trained, known):
+    def test_drift_is_kept_and_told(self, job, learnt, known):
         registry = SimpleNamespace(find_text=lambda *_: known.as_json())
-        load_job("score_models").tell_drift(job, registry, [Scorer(SPEC, trained.pipeline, "1")])
+        load_job("score_models").tell_drift(job, registry, [Scorer(SPEC, learnt.pipeline, "1")])
         ((frame, table),) = job.kept
         kept = {(r["kind"], r["subject"]): r for r in table.conform(frame).collect()}
         assert table is MODEL_DRIFT and set(kept) == {(SCORE, "score"), (LABEL, "left"), *((FEATURE, n) for n in known.features)}
@@ -214,8 +204,8 @@ class TestJobs:
         assert (kind, model, status) == ("drift", "leaves", "partial") and reason == f"retrain version 1: {kept[SCORE, 'score']['retrain']}"
         assert "features that carry" in reason and "100.0% have the label left" in reason
 
-    def test_a_version_without_a_reference_is_told(self, job, trained):
-        load_job("score_models").tell_drift(job, SimpleNamespace(find_text=lambda *_: None), [Scorer(SPEC, trained.pipeline, "1")])
+    def test_a_version_without_a_reference_is_told(self, job, learnt):
+        load_job("score_models").tell_drift(job, SimpleNamespace(find_text=lambda *_: None), [Scorer(SPEC, learnt.pipeline, "1")])
         assert job.told == [("drift", "leaves", "skipped", "version 1 was trained without a reference")] and not job.kept
 
     def test_training_by_drift_takes_what_was_asked_for_last_of_the_champion(self, job, frame, caplog):

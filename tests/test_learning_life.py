@@ -16,7 +16,7 @@ from crm_spark.learning import life
 from crm_spark.learning.__main__ import main
 from crm_spark.learning.registry import CHALLENGER, CHAMPION, SHADOW, Registry
 from crm_spark.learning.trainer import CHAMPION_AUC, against_champion, gate_failures
-from tests.learning_support import ROWS, SPEC, customers, fitted
+from tests.learning_support import SPEC, fitted
 from tests.tiny import load_job
 
 WHO = {"by": "A. Planner", "why": "better in spring"}
@@ -24,26 +24,16 @@ NOISE = replace(SPEC, algorithms=(Algorithm("tree", {"maxDepth": (2.0,)}),), fea
 
 
 @pytest.fixture(scope="module")
-def rows(spark):
-    return spark.createDataFrame(list(customers()), ROWS).persist()
-
-
-@pytest.fixture(scope="module")
-def trained(rows):
-    return fitted(rows)
-
-
-@pytest.fixture(scope="module")
-def worse(rows):
-    return fitted(rows, NOISE)
+def worse(learning_rows):
+    return fitted(learning_rows, NOISE)
 
 
 @pytest.fixture
-def store(tmp_path, trained, worse, spark):
+def store(tmp_path, learnt, worse, spark):
     """In <tmp_path>/models: version 1 champion, version 2 (another pipeline) challenger."""
     (tmp_path / "models").mkdir()
     found = Registry(config_of(tmp_path / "models"))
-    found.record(trained, spark, {}, (), {})
+    found.record(learnt, spark, {}, (), {})
     found.record(worse, spark, {}, ("AUC is too low",), {})
     return found
 
@@ -147,19 +137,19 @@ def test_the_commands_list_promote_and_roll_back(store, tmp_path, capsys):
     assert "did you mean 'leaves'" in capsys.readouterr().err
 
 
-def test_the_champion_is_judged_on_the_very_customers_that_judge_the_newcomer(rows, trained, worse):
-    assert against_champion(trained, trained.pipeline, rows).metrics[CHAMPION_AUC] == trained.metrics["test_auc"]
-    compared = against_champion(worse, trained.pipeline, rows)
-    assert compared.metrics[CHAMPION_AUC] == trained.metrics["test_auc"] > worse.metrics["test_auc"]
+def test_the_champion_is_judged_on_the_very_customers_that_judge_the_newcomer(learning_rows, learnt, worse):
+    assert against_champion(learnt, learnt.pipeline, learning_rows).metrics[CHAMPION_AUC] == learnt.metrics["test_auc"]
+    compared = against_champion(worse, learnt.pipeline, learning_rows)
+    assert compared.metrics[CHAMPION_AUC] == learnt.metrics["test_auc"] > worse.metrics["test_auc"]
     easy = Gate(0, 0, 1)
     assert gate_failures(worse.metrics, easy) == ()
     (reason,) = gate_failures(compared.metrics, easy)
-    assert f"the champion's {trained.metrics['test_auc']:.4f} on the same customers" in reason
+    assert f"the champion's {learnt.metrics['test_auc']:.4f} on the same customers" in reason
     assert gate_failures(compared.metrics, replace(easy, below_champion=1.0)) == ()
 
 
-def test_a_champion_that_read_other_columns_is_judged_by_its_own(rows, trained, worse):
+def test_a_champion_that_read_other_columns_is_judged_by_its_own(learning_rows, learnt, worse):
     """The newcomer looks at noise alone; the champion's columns are still at hand."""
     assert "minutes" not in worse.prepared.inputs.names
-    unlike = rows.withColumn("minutes", F.lit(1.0))
-    assert against_champion(worse, trained.pipeline, unlike).metrics[CHAMPION_AUC] != trained.metrics["test_auc"]
+    unlike = learning_rows.withColumn("minutes", F.lit(1.0))
+    assert against_champion(worse, learnt.pipeline, unlike).metrics[CHAMPION_AUC] != learnt.metrics["test_auc"]

@@ -13,45 +13,35 @@ from crm_spark.learning.registry import CHALLENGER, CHAMPION, Registry
 from crm_spark.learning.rules import model_digest
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.learning.trainer import UntrainableError, needed_columns, prepare
-from tests.learning_support import CUSTOMERS, ROWS, SPEC, VIEW, customers, fitted
+from tests.learning_support import CUSTOMERS, SPEC, VIEW, fitted
 
 
-@pytest.fixture(scope="module")
-def rows(spark):
-    return spark.createDataFrame(list(customers()), ROWS).persist()
+def test_a_model_finds_what_is_planted_and_says_so_on_customers_it_never_saw(learnt):
+    assert learnt.metrics["test_customers"] == CUSTOMERS * 0.3
+    assert learnt.metrics["test_auc"] > 0.75
+    assert next(iter(learnt.importances)) in ("minutes", "double_minutes")
 
 
-@pytest.fixture(scope="module")
-def trained(rows):
-    return fitted(rows)
-
-
-def test_a_model_finds_what_is_planted_and_says_so_on_customers_it_never_saw(trained):
-    assert trained.metrics["test_customers"] == CUSTOMERS * 0.3
-    assert trained.metrics["test_auc"] > 0.75
-    assert next(iter(trained.importances)) in ("minutes", "double_minutes")
-
-
-def test_with_the_labels_of_the_held_out_turned_round_the_model_is_the_same_and_only_its_measures_change(rows, trained):
+def test_with_the_labels_of_the_held_out_turned_round_the_model_is_the_same_and_only_its_measures_change(learning_rows, learnt):
     turned = F.when(F.col("split_bucket") < 30, 1 - F.col("label_value")).otherwise(F.col("label_value"))
-    other = fitted(rows.withColumn("label_value", turned))
-    assert model_digest(other.pipeline) == model_digest(trained.pipeline)
-    assert [c.validation for c in other.candidates] == [c.validation for c in trained.candidates]
-    assert other.metrics["test_auc"] == pytest.approx(1 - trained.metrics["test_auc"])
+    other = fitted(learning_rows.withColumn("label_value", turned))
+    assert model_digest(other.pipeline) == model_digest(learnt.pipeline)
+    assert [c.validation for c in other.candidates] == [c.validation for c in learnt.candidates]
+    assert other.metrics["test_auc"] == pytest.approx(1 - learnt.metrics["test_auc"])
 
 
-def test_a_text_with_many_levels_is_left_out_and_keys_and_maps_are_never_features(trained):
-    assert set(trained.prepared.features.names) == {"city", "plan", "minutes", "noise", "double_minutes"}
-    assert trained.prepared.features.dropped == {"hall": f"more than {MAX_LEVELS} levels"}
+def test_a_text_with_many_levels_is_left_out_and_keys_and_maps_are_never_features(learnt):
+    assert set(learnt.prepared.features.names) == {"city", "plan", "minutes", "noise", "double_minutes"}
+    assert learnt.prepared.features.dropped == {"hall": f"more than {MAX_LEVELS} levels"}
 
 
-def test_only_the_columns_that_are_read_are_kept_at_hand(rows):
-    assert set(needed_columns(SPEC, rows).columns) == set(rows.columns) - {"unread"}
+def test_only_the_columns_that_are_read_are_kept_at_hand(learning_rows):
+    assert set(needed_columns(SPEC, learning_rows).columns) == set(learning_rows.columns) - {"unread"}
 
 
-def test_a_label_that_everybody_has_cannot_be_learnt(rows):
+def test_a_label_that_everybody_has_cannot_be_learnt(learning_rows):
     with pytest.raises(UntrainableError, match="the same for all"):
-        prepare(SPEC, rows.withColumn("label_value", F.lit(1.0)))
+        prepare(SPEC, learning_rows.withColumn("label_value", F.lit(1.0)))
 
 
 @pytest.fixture
@@ -63,12 +53,12 @@ class TestRegistry:
     def aliases(self, store):
         return {k: str(v) for k, v in store._client.get_registered_model("leaves").aliases.items()}
 
-    def test_gates_aliases_and_scores(self, store, trained, rows, spark, capsys):
+    def test_gates_aliases_and_scores(self, store, learnt, learning_rows, spark, capsys):
         """One story, because recording takes seconds: refused, passed, refused again, passed again."""
         read = {"customer_view": {"2025-01": [3, 4]}, "customer_view_labels": {"2025-01": [7]}}
 
         def record(*failures):
-            return store.record(trained, spark, read, failures, {"run_id": "r1"})
+            return store.record(learnt, spark, read, failures, {"run_id": "r1"})
 
         assert record("AUC is too low") == "1"
         assert store.champion("leaves") is None and self.aliases(store) == {CHALLENGER: "1"}
@@ -83,7 +73,7 @@ class TestRegistry:
         run = store._client.get_run(store._client.get_model_version("leaves", "2").run_id).data
         assert (run.params["customer_view_versions"], run.params["customer_view_labels_versions"]) == ("2025-01:3/4", "2025-01:7")
         assert (run.params["gate_auc"], run.params["gate_lift_at_10"]) == ("0.7", "1.2")
-        assert run.metrics["validation_auc_1_gbt"] == trained.candidates[0].validation
+        assert run.metrics["validation_auc_1_gbt"] == learnt.candidates[0].validation
         assert {"validation_auc_2_tree", "test_auc"} <= set(run.metrics)
 
         (third, second, first) = store.versions("leaves")
@@ -91,7 +81,7 @@ class TestRegistry:
         assert second.tags["promoted_by"] == "gate" and "former_champion" not in second.tags
 
         champion = store.champion("leaves")
-        month = rows.drop("label_value").withColumn("minutes", F.when(F.col("user_id") != "u001", F.col("minutes")))
+        month = learning_rows.drop("label_value").withColumn("minutes", F.when(F.col("user_id") != "u001", F.col("minutes")))
         found = {r["user_id"]: r for r in model_scores(month, [Scorer(SPEC, champion.pipeline, champion.version)]).collect()}
         assert len(found) == CUSTOMERS - 1 and "u001" not in found  # outside the population
         assert {r["model_version"] for r in found.values()} == {"2"}

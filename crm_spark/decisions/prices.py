@@ -143,12 +143,12 @@ def best_of(block: Block, worth: Floats) -> Best:
 
 def usage(block: Block, capacities: Capacities, candidates: Ints) -> Ints:
     """What these candidates use of each capacity."""
-    return np.concatenate([np.zeros(0, dtype=np.int64), *(_used(block, family, candidates) for family in capacities.families)])
+    return np.concatenate([np.zeros(0, dtype=np.int64), *(_by_capacity(block.option[candidates], amounts(block, f)[candidates], f) for f in capacities.families)])
 
 
-def _used(block: Block, family: Family, candidates: Ints) -> Ints:
-    capacity = family.of[block.option[candidates]]
-    amount = amounts(block, family)[candidates]
+def _by_capacity(options: Ints, amount: Floats, family: Family) -> Ints:
+    """The sum of whole amounts per capacity that the options fall under."""
+    capacity = family.of[options]
     inside = capacity >= 0
     return np.bincount(capacity[inside], weights=amount[inside], minlength=family.size).astype(np.int64)
 
@@ -209,7 +209,8 @@ class _EnoughError(Exception):
 class _Search:
     """The passes over the customers, with the best prices of them so far.
 
-    A variable is the price of a maximum, or of a minimum (which lowers the price), where there is one.
+    A variable is the price of a maximum, or of a minimum (which lowers the price), where there is one. `softness` is that of the customers'
+    choice, in units of value (0: none); `typical` a customer's share of the first bound.
     """
 
     def __init__(self, market: Market, capacities: Capacities, enough: float, passes: int) -> None:
@@ -266,14 +267,9 @@ def _soft_demand(block: Block, capacities: Capacities, worth: Floats, best: Best
     chance = np.exp((worth - top[block.owner]) / softness)
     whole = np.add.reduceat(chance, block.starts) + np.exp(-top / softness)
     share = chance / whole[block.owner]
-    used = []
-    for family in capacities.families:
-        capacity = family.of[block.option]
-        inside = capacity >= 0
-        amount = np.rint(amounts(block, family)[inside] * share[inside] * SHARES)
-        used.append(np.bincount(capacity[inside], weights=amount, minlength=family.size))
-    left = np.rint((top + softness * np.log(whole)) * VALUE_UNITS).sum()
-    return np.concatenate([np.zeros(0), *used, [left]]).astype(np.int64)
+    used = [_by_capacity(block.option, np.rint(amounts(block, family) * share * SHARES), family) for family in capacities.families]
+    left = np.rint((top + softness * np.log(whole)) * VALUE_UNITS).astype(np.int64).sum()
+    return np.concatenate([*used, [left]])
 
 
 def _brought(capacities: Capacities, prices: Floats) -> float:

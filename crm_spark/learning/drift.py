@@ -158,7 +158,10 @@ def reference(trained: Trained, rows: DataFrame) -> Reference | None:
     return Reference(months, held, features, replace(score, shares=_shares(scored)), mean, labels.customers, labels.rate)
 
 
-def feature_counts(view: DataFrame, asked: Sequence[tuple[PipelineModel, str, Mapping[str, Bins]]]) -> list[dict[str, tuple[int, ...]]]:
+Asked = tuple[PipelineModel, str, Mapping[str, Bins]]  # features are counted of those customers of the population (SQL), by its first stage
+
+
+def feature_counts(view: DataFrame, asked: Sequence[Asked]) -> list[dict[str, tuple[int, ...]]]:
     """Customers per bin of each feature, for each (pipeline, population, bins) asked for: one pass over the view, however many are asked.
 
     A feature is what the pipeline's own first stage makes of the view's row. Only the counts come to the driver.
@@ -168,7 +171,7 @@ def feature_counts(view: DataFrame, asked: Sequence[tuple[PipelineModel, str, Ma
     if not slots:
         return [{} for _ in asked]
 
-    def with_slots(frame: DataFrame, item: tuple[int, tuple[PipelineModel, str, Mapping[str, Bins]]]) -> DataFrame:
+    def with_slots(frame: DataFrame, item: tuple[int, Asked]) -> DataFrame:
         i, (pipeline, population, bins) = item
         mine = F.array(*[F.lit(first[i, name]) + found.bin(F.col(f"`f_{name}`")) for name, found in bins.items()])
         prepared = pipeline.stages[0].transform(frame)

@@ -18,8 +18,8 @@ from crm_spark.segments.names import labels, names, refuse_bad_conditions, unear
 from crm_spark.segments.numbering import canonical_order, ward_classes
 from crm_spark.segments.profile import Profile, Totals, cluster_totals, group_means, profile
 from crm_spark.segments.representatives import redundant
+from crm_spark.tables.common import EVERYWHERE
 
-EVERYWHERE = "_ALL"  # a profile belongs to no single city
 _ROWS_PER_GROUP = 3
 _MIN_ATTRIBUTES = 2
 

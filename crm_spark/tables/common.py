@@ -11,6 +11,7 @@ CITY = Field("city", T.StringType(), "Registered city at month end, `[A-Z0-9_]+`
 MONTH = Field("month", T.StringType(), "Month, yyyy-MM.")
 USER_ID = Field("user_id", T.StringType(), "Pseudonym of the subscriber: HMAC(key, sub|operator|subscriber id).", pseudonym="subscriber")
 KEY = ("city", "month", "user_id")
+EVERYWHERE = "_ALL"  # the city of rows that belong to no single one
 
 
 def text(name: str, comment: str, valid: str | None = None) -> Field:
