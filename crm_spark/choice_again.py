@@ -47,7 +47,7 @@ def choice_again(then: Job, user: str, names: Names, matrices: MatrixSet, choosi
     """The choice over a customer by the run whose view of all tables `then` has; ReplayError where prices were not kept."""
     everybody = decision_input(then.read(CUSTOMER_VIEW), then.read(PERSONAL_INDEX), *names, matrices)
     customers = everybody.join(then.read(RECOMMENDATION).select(*KEY, "priority", "offers"), on=list(KEY), how="left")
-    basis = basis_of(then, customers, choosing, matrices.policies, matrix_set)
+    basis = basis_of(then, choosing, matrices.policies, matrix_set)
     person = customers.where(F.col("user_id") == user).select(F.coalesce("person_id", "user_id")).head(1)
     of_person = customers.where(F.coalesce("person_id", "user_id") == person[0][0])
     kept = then.read(CHOICE).where(F.col("person_id") == person[0][0])
@@ -62,7 +62,7 @@ def dropped_then(then: Job, user: str) -> list[Row]:
 
 def _made(then: Job, user: str, customers: DataFrame, kept: DataFrame, basis: Basis) -> Again:
     plans = basis.plans
-    told = replace(basis.told, controls=kept.select("person_id", "controls").dropDuplicates(["person_id"]))
+    told = replace(basis.told, controls=kept.select("person_id", "controls").dropDuplicates(["person_id"]), all_drawn=True)
     judged = judged_candidates(customers, told, plans).persist()
     cities = [row["city"] for row in judged.select("city").distinct().collect()]
     options = space(cities, plans.policies, tuple(plans.choosing.channels), [str(day) for day in plans.days], plans.choosing.limits)

@@ -57,6 +57,12 @@ def first_day(month: str) -> date:
     return date(year, number, 1)
 
 
+def contact_days(month: str) -> tuple[date, ...]:
+    """The days on which is contacted what is decided for `month`: those of the month after it."""
+    first, end = first_day(add_months(month, 1)), last_day(add_months(month, 1))
+    return tuple(first + timedelta(days=i) for i in range((end - first).days + 1))
+
+
 def month_of(day: Column) -> Column:
     """`yyyy-MM` of a date or timestamp; null of null."""
     return F.date_format(day, "yyyy-MM")

@@ -35,7 +35,7 @@ def run(job: Job) -> None:
     if not is_remembered(job):  # by recommend, in the same run
         remember(job, approvals, ())
     customers = everybody.join(recommended, on=list(KEY), how="left")
-    basis = basis_of(job, customers, config.choosing, matrices.policies, config.matrices.version)
+    basis = basis_of(job, config.choosing, matrices.policies, config.matrices.version)
     with choice_of(job, customers, basis) as made:
         for note in made.notes:
             job.cover("choice", *note)

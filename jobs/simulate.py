@@ -154,7 +154,7 @@ def _simulated(job: Job, settings: Settings, matrices: MatrixSet) -> Iterator[Si
     decided = decide(mine, compiled, usable.policies, job.month, usable.settings.conditions).localCheckpoint()
     recommended = recommendations(decided, compiled, settings.matrices.version)
     customers = mine.join(recommended.select(*KEY, "priority", "offers"), on=list(KEY), how="left")
-    with choice_of(job, customers, basis_of(job, customers, settings.choosing, usable.policies, settings.matrices.version)) as made:
+    with choice_of(job, customers, basis_of(job, settings.choosing, usable.policies, settings.matrices.version)) as made:
         for subject, _, reason in made.notes:
             job.log.info("    %s: %s", subject, reason)
         yield Side(recommended, exclusions(decided).unionByName(made.dropped), made.choices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -40,14 +41,21 @@ def offer(settings: Settings, policy: str, rank: int = 1) -> tuple[object, ...]:
     return settings.matrices.policies[policy].goal, 1, policy, rank, "m", "r"
 
 
-def chosen(spark: SparkSession, settings: Settings, frames: dict[str, DataFrame]) -> tuple[dict[str, list[Row]], list[str]]:
-    """(what the job writes by table name, the subjects it tells of) for all cities; contacts of the month are told."""
+def chosen(
+    spark: SparkSession, settings: Settings, frames: dict[str, DataFrame], cities: tuple[str, ...] | None = None
+) -> tuple[dict[str, list[Row]], list[str]]:
+    """(what the job writes by table name, the subjects it tells of) for some cities (None: all); contacts of the month are told."""
     written: dict[str, list[Row]] = {}
     told: list[str] = []
+
+    def read(table: Table, months: Sequence[str] = (MONTH,), optional: bool = False, all_cities: bool = False) -> DataFrame:
+        rows = frames[table.name].where(F.col("month").isin(*months))
+        return rows.where(F.col("city").isin(*cities)) if cities and not all_cities else rows
+
     job = SimpleNamespace(
-        config=settings, month=MONTH, cities=None, run_id=RUN_ID, log=logging.getLogger("test"), spark=spark,
+        config=settings, month=MONTH, cities=cities, run_id=RUN_ID, log=logging.getLogger("test"), spark=spark,
         catalog=SimpleNamespace(exists=lambda _: False),
-        read=lambda table, *_, **__: frames[table.name],
+        read=read,
         months_of=lambda table: (MONTH,) if table.name == "contact_history" else (),
         write=lambda frame, table, **_: written.update({table.name: table.conform(frame).collect()}),
         append=lambda frame, table: written.update({table.name: table.conform(frame).collect()}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
@@ -35,7 +36,7 @@ BATCH = settings(  # a batch is sixty persons in one frame, the first of them th
     max_examples=2, phases=[Phase.generate], deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
-before = st.integers(-60, -1).map(lambda i: BEGINS + timedelta(days=i))
+before = st.integers(-60, 29).map(lambda i: BEGINS + timedelta(days=i))  # those to come are planned by another city
 contact = st.tuples(before, st.sampled_from(sorted(CHANNELS)), st.sampled_from(["sent", "reached", "refused", "ordered"]))
 people = st.lists(st.lists(contact, max_size=7), min_size=60, max_size=60)
 
@@ -50,13 +51,14 @@ def keeps_caps(contacts, caps):
 
 
 def adds_no_breach(contacts, new, caps):
-    """True if every stretch that the new contact ends is within every cap that concerns it."""
+    """True if every stretch that the new contact lies in has room for it, of every cap that concerns it."""
     day, channel = new
     for cap in caps:
         if cap.channel in ("", channel):
             held = [d for d, c in contacts if not cap.channel or c == cap.channel]
-            if sum(day - timedelta(days=cap.days) < d <= day for d in held) >= cap.most:
-                return False
+            for last in (day + timedelta(days=i) for i in range(cap.days)):
+                if sum(last - timedelta(days=cap.days) < d <= last for d in held) >= cap.most:
+                    return False
     return True
 
 
@@ -92,9 +94,9 @@ CONTACTS = "person_id string, contacts array<struct<day:date,channel:string,poli
 
 
 def too_soon(contacts, new):
-    """True if a contact about the same policy lies less than its days before."""
+    """True if a contact about the same policy lies less than its days before or after."""
     day, _, policy = new
-    return any(p == policy and (day - d).days < (EVERY[policy] or 0) for d, _, p in contacts)
+    return any(p == policy and abs((day - d).days) < (EVERY[policy] or 0) for d, _, p in contacts)
 
 
 @BATCH
@@ -120,7 +122,7 @@ def test_numbers_of_one_person_share_its_caps_and_pauses_across_the_end_of_the_m
 @BATCH
 @given(histories=histories)
 def test_a_policy_comes_again_only_after_its_days_and_what_then_has_no_day_says_so(spark, histories):
-    """Without caps and rest: the days left are all that lie far enough behind the person's last contact about the policy, and one of them is drawn."""
+    """Without caps and rest: the days left are all that lie far enough from the person's contacts about the policy, and one of them is drawn."""
     candidates = [(policy, channel, "new_service") for policy in EVERY for channel in CHANNELS]
     schema = "user_id string, month string, " + CONTACTS + ", refusals array<date>, taken array<string>, refused array<string>"
     rows = [(f"u{i}", "2025-03", f"p{i}", sorted(held) or None, [], [], []) for i, held in enumerate(histories)]
@@ -133,6 +135,23 @@ def test_a_policy_comes_again_only_after_its_days_and_what_then_has_no_day_says_
         held = histories[int(row["user_id"][1:])]
         allowed = [d for d in DAYS if d.isoweekday() in CHANNELS[row["channel"]].weekdays and not too_soon(held, (d, "", row["policy_id"]))]
         assert (row["day"] in allowed, row["reason"]) == (bool(allowed), None if allowed else "pushed_recently")
+
+
+def test_a_policy_is_pushed_only_on_days_on_which_it_is_valid(spark):
+    ends = replace(PUSHED["FREE"], policy_id="ENDS", valid_to=BEGINS + timedelta(days=2))
+    begins = replace(PUSHED["FREE"], policy_id="BEGINS", valid_from=DAYS[-1])
+    gap = replace(PUSHED["FREE"], policy_id="SUNDAY", valid_from=date(2025, 4, 5), valid_to=date(2025, 4, 6))  # Saturday and Sunday
+    offered = F.array(*(F.struct(F.lit(p).alias("policy_id"), F.lit(c).alias("channel"), F.lit("new_service").alias("goal"))
+                        for p in ("ENDS", "BEGINS", "SUNDAY", "FREE") for c in CHANNELS))  # fmt: skip
+    schema = "user_id string, month string, " + CONTACTS + ", refusals array<date>, taken array<string>, refused array<string>"
+    people = spark.createDataFrame([(f"u{i}", "2025-03", "p", None, [], [], []) for i in range(40)], schema)
+    asked = people.withColumns({"candidates": offered, "consent_marketing": F.lit(True), "consents": F.lit(None).cast(CONSENTS)})
+    policies = {p.policy_id: p for p in (ends, begins, gap, PUSHED["FREE"])}
+    told = with_contact_reasons(asked, CHANNELS, Contact(RULES.hours), policies, DAYS, True).select(F.inline("candidates")).collect()
+    days = {key: {row["day"] for row in told if (row["policy_id"], row["channel"]) == key} for key in itertools.product(policies, CHANNELS)}
+    assert days["ENDS", "sms"] == set(DAYS[:3]) and days["BEGINS", "sms"] == {DAYS[-1]} and len(days["FREE", "sms"]) > 10
+    assert days["SUNDAY", "sms"] == {date(2025, 4, 5), date(2025, 4, 6)} and days["SUNDAY", "outbound"] == {None}
+    assert {row["reason"] for row in told if row["day"] is None} == {"no_contact_day"}
 
 
 def test_two_refusals_within_fifteen_days_are_thirty_days_of_rest(frame):

@@ -238,11 +238,11 @@ def test_a_candidate_that_is_neither_chosen_nor_excluded_is_found_and_so_is_one_
     assert found == {"lost": (1, 0, 0), "both": (-1, 0, 0)}
 
 
-def test_a_policy_that_begins_after_the_month_is_not_yet_valid_and_one_that_ends_on_its_last_day_is(spark):
+def test_a_policy_must_be_valid_on_a_day_of_the_month_in_which_is_contacted(spark):
     policies = dict(shipped().policies)
-    policies[GROUP_6[0]] = replace(policies[GROUP_6[0]], valid_from=date(2025, 4, 1))
-    policies[GROUP_6[1]] = replace(policies[GROUP_6[1]], valid_to=date(2025, 3, 30))
-    policies[GROUP_6[2]] = replace(policies[GROUP_6[2]], valid_from=date(2025, 3, 31), valid_to=date(2025, 3, 31))
+    policies[GROUP_6[0]] = replace(policies[GROUP_6[0]], valid_from=date(2025, 5, 1))
+    policies[GROUP_6[1]] = replace(policies[GROUP_6[1]], valid_to=date(2025, 3, 31))
+    policies[GROUP_6[2]] = replace(policies[GROUP_6[2]], valid_from=date(2025, 4, 30), valid_to=date(2025, 4, 30))
     retention = compile_all(replace(shipped(), matrices=tuple(m for m in shipped().matrices if m.name == "core_retention")))
     decided = decide(customers(spark, {"user_id": "a", **LOYAL}), retention, policies, "2025-03")
     (made,) = recommendations(decided, retention, "set 1").collect()

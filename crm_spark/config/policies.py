@@ -44,9 +44,9 @@ class Policy:
     push_every_days: int | None = None
     send_window: Hours | None = None
 
-    def out_of_date(self, day: date) -> str | None:
-        """`expired` or `not_yet_valid` on that day, None while it may be offered."""
-        return "expired" if day > self.valid_to else "not_yet_valid" if day < self.valid_from else None
+    def out_of_date(self, first: date, last: date) -> str | None:
+        """`expired` or `not_yet_valid` on all days from `first` to `last`, None if it may be offered on any of them."""
+        return "expired" if first > self.valid_to else "not_yet_valid" if last < self.valid_from else None
 
 
 def load_policies(path: Path, services: Sequence[str] = ()) -> dict[str, Policy]:

@@ -73,7 +73,7 @@ def with_candidates(customers: DataFrame, policies: Mapping[str, Policy], choosi
 
     `customers` are rows of the decision input with `offers` and `priority` of the recommendation. The propensity is the calibrated score of
     the policy's model; without a model or a score the share that its goal's offers are known to be taken by. A margin that is not known
-    leaves net value and score null.
+    leaves net value and score null. A policy that is not among `policies`, or has no channel, makes no candidate.
     """
     terms = terms_of(policies, choosing)
     margins = {f"__margin_{goal}": F.expr(choosing.worth[goal].margin_yuan).cast("double") for goal in GOALS}
@@ -104,7 +104,7 @@ def _by_channel(offer: Column, terms: Mapping[str, Terms], choosing: Choosing) -
             rounded(cost + chance * of["subsidy"]).alias("spend_yuan"),
         )
 
-    return F.transform(of["channels"], by)
+    return F.transform(F.coalesce(of["channels"], F.array().cast("array<string>")), by)
 
 
 def _lever(policy_id: str, goal: str, choosing: Choosing) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 from pyspark.errors import AnalysisException
@@ -26,12 +26,14 @@ from crm_spark.decisions.holdout import EXPLORE, HELD_OUT, TARGET, control_group
 from crm_spark.decisions.limits import Space
 from crm_spark.decisions.prices import Capacities, Ints
 from crm_spark.errors import ConfigError
-from crm_spark.months import add_months, first_day, last_day
+from crm_spark.months import contact_days
 from crm_spark.tables.common import KEY
 from crm_spark.tables.decision import CHOICE, EXCLUSION
 
 ARBITRATION, CAPACITY = "arbitration", "capacity"
-VALUE_UNKNOWN, NO_NET_VALUE, OUTSCORED, NOT_DRAWN, NO_ROOM = "value_unknown", "no_net_value", "outscored", "not_drawn", "no_room"
+NO_CHANNEL, VALUE_UNKNOWN, NO_NET_VALUE, OUTSCORED, NOT_DRAWN, NO_ROOM = (
+    "no_channel", "value_unknown", "no_net_value", "outscored", "not_drawn", "no_room",
+)  # fmt: skip
 TIE = 1e-5  # share of a score by which a customer's own hash parts equal ones
 
 
@@ -40,13 +42,15 @@ class Told:
     """What is known of persons besides the view.
 
     `contacts` as `contacts_by_person` makes them, `consents` rows of raw.contact_consent, `complaining` the person_id of those with an open
-    complaint. `controls` are the campaigns that each person_id is left out of, where they were drawn before; None: they are drawn.
+    complaint. `controls` are the campaigns that each person_id is left out of, where they were drawn before; with `all_drawn` for everybody,
+    else they are drawn for all others.
     """
 
     contacts: DataFrame
     consents: DataFrame
     complaining: DataFrame
-    controls: DataFrame | None = None
+    controls: DataFrame
+    all_drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,7 @@ class Plans:
     @property
     def days(self) -> tuple[date, ...]:
         """The days on which is contacted: those of the month after the view's."""
-        first, end = first_day(add_months(self.month, 1)), last_day(add_months(self.month, 1))
-        return tuple(first + timedelta(days=i) for i in range((end - first).days + 1))
+        return contact_days(self.month)
 
 
 def check_expressions(customers: DataFrame, choosing: Choosing, conditions: Sequence[Condition]) -> None:
@@ -99,7 +102,7 @@ def judged_candidates(customers: DataFrame, told: Told, plans: Plans) -> DataFra
     complains = F.when(F.col("is_complaining"), F.lit(COMPLAINING))
     staged = F.transform("candidates", lambda c: _staged(c.withField("reason", F.coalesce(c["reason"], complains))))
     narrow = judged.select(*KEY, "person_id", "value_grade", "offers", staged.alias("candidates")).withColumn("arm", arm)
-    return _valued(_held_out(narrow, told.controls, plans))
+    return _valued(_held_out(narrow, told, plans))
 
 
 def packed(judged: DataFrame, options: Space) -> DataFrame:
@@ -159,6 +162,7 @@ def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plan
         *KEY,
         F.get("open", F.col("chosen")).alias("choice"),
         F.get("open", F.col("runner_up")).alias("runner_up"),
+        F.get("open", F.col("drawn"))["policy_id"].alias("drawn_policy"),
         rounded(F.col("lost_by")).alias("lost_by"),
         "settled_place",
         size.cast("bigint").alias("open_candidates"),
@@ -173,6 +177,12 @@ def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plan
     return judged_twice.withColumns({"dropped": F.when(is_dropped, F.col("choice.policy_id")), "asked": F.col("choice")}).withColumn(
         "choice", F.when(~is_dropped, F.col("choice"))
     )
+
+
+def too_many(chosen: DataFrame) -> DataFrame:
+    """Offers that were chosen and then dropped, as one contact too many: the key, policy_id, channel, day, spend_yuan."""
+    parts = (F.col(f"asked.{part}").alias(part) for part in ("policy_id", "channel", "day", "spend_yuan"))
+    return chosen.where(F.col("dropped").isNotNull()).select(*KEY, *parts)
 
 
 def choice_rows(chosen: DataFrame, plans: Plans) -> DataFrame:
@@ -198,19 +208,21 @@ def choice_rows(chosen: DataFrame, plans: Plans) -> DataFrame:
 def choice_exclusions(chosen: DataFrame) -> DataFrame:
     """Rows of `decision.exclusion`: one per customer and policy that could be offered and was not chosen.
 
-    A policy that was dropped by every channel tells the reason of its first; one that had a better score than the choice lacked room.
+    A policy that was dropped by every channel tells the reason of its first; one that had a better score than the choice lacked room, and so
+    did the one drawn for who explores and has nothing.
     """
-    asked = F.col("asked.score")
+    asked, explores_ = F.col("asked.score"), F.col("drawn_policy").isNotNull()
 
     def told(offer: Column) -> Column:
         own = F.filter("candidates", lambda c: c["policy_id"] == offer["policy_id"])
         is_open = F.filter(own, lambda c: c["stage"].isNull())
         best = F.array_max(F.transform(is_open, lambda c: c["score"]))
-        lacked_room = asked.isNull() | ((F.col("arm") != EXPLORE) & (best > asked))
-        lost = F.when(lacked_room, _why(CAPACITY, NO_ROOM)).when(F.col("arm") == EXPLORE, _why(ARBITRATION, NOT_DRAWN))
+        lacked_room = F.when(explores_, offer["policy_id"] == F.col("drawn_policy")).otherwise(asked.isNull() | (best > asked))
+        lost = F.when(lacked_room, _why(CAPACITY, NO_ROOM)).when(explores_, _why(ARBITRATION, NOT_DRAWN))
         first = F.get(own, F.lit(0))
         why = (
             F.when(offer["policy_id"] == F.col("dropped"), F.struct(F.lit(contact.STAGE).alias("stage"), F.col("refused").alias("reason")))
+            .when(F.size(own) == 0, _why(ARBITRATION, NO_CHANNEL))
             .when(F.size(is_open) == 0, F.struct(first["stage"].alias("stage"), first["reason"].alias("reason")))
             .otherwise(F.coalesce(lost, _why(ARBITRATION, OUTSCORED)))
         )
@@ -230,14 +242,14 @@ def _staged(candidate: Column) -> Column:
     return candidate.withField("stage", F.when(candidate["reason"].isNotNull(), contact.STAGE))
 
 
-def _held_out(judged: DataFrame, controls: DataFrame | None, plans: Plans) -> DataFrame:
+def _held_out(judged: DataFrame, told: Told, plans: Plans) -> DataFrame:
     """Drops what the persons never contacted and the control groups of campaigns do not get."""
     campaigns = {name: c for name, c in plans.choosing.campaigns.items() if c.control_share > 0}
     staged = _dropping(judged, lambda _: F.when(F.col("arm") == HELD_OUT, F.lit(holdout.UNIVERSAL)), holdout.STAGE)
     if not campaigns:
         return staged.withColumn("controls", F.array().cast("array<string>"))
-    groups = _drawn_controls(staged, campaigns, plans) if controls is None else controls
-    grouped = staged.join(groups, on="person_id", how="left").withColumn("controls", F.coalesce("controls", F.array().cast("array<string>")))
+    joined = staged.join(_controls(staged, campaigns, told, plans), on="person_id", how="left")
+    grouped = joined.withColumn("controls", F.coalesce("controls", F.array().cast("array<string>")))
 
     def control(candidate: Column) -> Column:
         cases = [
@@ -246,6 +258,14 @@ def _held_out(judged: DataFrame, controls: DataFrame | None, plans: Plans) -> Da
         return F.coalesce(*cases)
 
     return _dropping(grouped, control, holdout.STAGE)
+
+
+def _controls(judged: DataFrame, campaigns: Mapping[str, Campaign], told: Told, plans: Plans) -> DataFrame:
+    """Per person_id the campaigns it is left out of: as told, else drawn of those who could have one of the policies."""
+    if told.all_drawn:
+        return told.controls
+    others = judged.join(told.controls, on="person_id", how="left_anti")
+    return told.controls.unionByName(_drawn_controls(others, campaigns, plans))
 
 
 def _drawn_controls(judged: DataFrame, campaigns: Mapping[str, Campaign], plans: Plans) -> DataFrame:
@@ -258,7 +278,8 @@ def _valued(judged: DataFrame) -> DataFrame:
     """Drops what brings nothing, or nobody knows what."""
 
     def worthless(candidate: Column) -> Column:
-        return F.when(candidate["net_value_yuan"].isNull(), F.lit(VALUE_UNKNOWN)).when(candidate["net_value_yuan"] <= 0, F.lit(NO_NET_VALUE))
+        is_known = F.coalesce((F.abs(candidate["net_value_yuan"]) < np.inf) & (F.abs(candidate["score"]) < np.inf), F.lit(False))
+        return F.when(~is_known, F.lit(VALUE_UNKNOWN)).when(candidate["net_value_yuan"] <= 0, F.lit(NO_NET_VALUE))
 
     return _dropping(judged, worthless, ARBITRATION)
 

@@ -57,21 +57,20 @@ def rests_until(refusals: Column, rest: Rest) -> Column:
 
 
 def fits(contacts: Column, day: Column, channel: str | Column, caps: Sequence[Cap]) -> Column:
-    """True if one contact more on `day` keeps every cap, given the contacts of that day and before; null contacts are none."""
+    """True if one contact more on `day` keeps every cap in every stretch of days, given all others; null contacts are none."""
     by = F.lit(channel) if isinstance(channel, str) else channel
     held = F.coalesce(contacts, F.array().cast(_CONTACTS))
     kept = F.lit(True)
     for cap in caps:
-        counted = _within(held, day, cap)
         concerns = by == cap.channel if cap.channel else F.lit(True)
-        kept = kept & (~concerns | (F.size(counted) < cap.most))
+        kept = kept & (~concerns | _has_room(held, day, cap))
     return kept
 
 
-def due_from(contacts: Column, policy: Column, every: Column) -> Column:
-    """The first day on which a contact about `policy` may come again, `every` days after the last one; null if nothing keeps from it."""
-    about = F.filter(contacts, lambda one: one["policy_id"] == policy)
-    return F.date_add(F.array_max(F.transform(about, lambda one: one["day"])), every)
+def is_apart(contacts: Column, policy: Column, every: Column, day: Column) -> Column:
+    """True if every contact about `policy` lies at least `every` days (null: none) before or after `day`."""
+    near = F.filter(contacts, lambda one: (one["policy_id"] == policy) & (F.abs(F.datediff(day, one["day"])) < every))
+    return F.coalesce(F.size(near), F.lit(0)) <= 0
 
 
 def days_of(channel: str, rules: Channel, contact: Contact, days: Sequence[date]) -> Column:
@@ -120,18 +119,24 @@ def with_contact_reasons(
     """`customers` with a `day` and a `reason` (null: may be contacted) in each of its `candidates`.
 
     `customers` have `person_id`, `month`, their person's contacts (`contacts_by_person`), `consents`, and the columns that `contact.never`
-    reads. A pushed candidate has the day that the customer's own hash draws from the days allowed; the others have none.
+    reads. A pushed candidate has the day that the customer's own hash draws from the days allowed, on which its policy is valid; the others
+    have none.
     """
     pushed = {name: rules for name, rules in channels.items() if rules.pushed}
     never = F.coalesce(*[F.when(F.expr(sql), F.lit(reason)) for reason, sql in contact.never.items()], F.lit(None).cast("string"))
     helpers = {"__never": never, "__days": _map({name: days_of(name, rules, contact, days) for name, rules in pushed.items()}, "array<date>")}
     closed = [f"{p.policy_id} {n}" for p in policies.values() for n in p.channels if n in pushed and send_hours(p.send_window, pushed[n], contact) is None]
     rests = rests_until(F.col("refusals"), contact.rest)
+    partly = {p.policy_id: p for p in policies.values() if p.valid_from > days[0] or p.valid_to < days[-1]}
+    terms = constant_map({name: {"begin": str(p.valid_from), "end": str(p.valid_to)} for name, p in partly.items()}, "struct<begin:date,end:date>")
 
     def with_days(candidate: Column) -> Column:
         of_channel = F.try_element_at(F.col("__days"), candidate["channel"])
-        due = due_from(F.col("contacts"), candidate["policy_id"], _every(policies, candidate["policy_id"]))
-        return candidate.withField("of_channel", of_channel).withField("allowed", F.filter(of_channel, lambda day: F.coalesce(day >= due, F.lit(True))))
+        term = F.try_element_at(terms, candidate["policy_id"])
+        valid = F.filter(of_channel, lambda day: F.coalesce((day >= term["begin"]) & (day <= term["end"]), F.lit(True)))
+        every = _every(policies, candidate["policy_id"])
+        allowed = F.filter(valid, lambda day: is_apart(F.col("contacts"), candidate["policy_id"], every, day))
+        return candidate.withField("valid", valid).withField("allowed", allowed)
 
     def judged(candidate: Column) -> Column:
         channel, policy, allowed = candidate["channel"], candidate["policy_id"], candidate["allowed"]
@@ -142,7 +147,8 @@ def with_contact_reasons(
         of_contact = F.coalesce(
             consent_reason(channel, purpose, consent_is_known),
             F.when(F.concat_ws(" ", policy, channel).isin(*closed), F.lit(NO_HOUR)),
-            F.when(F.size(candidate["of_channel"]) <= 0, idle),
+            F.when(F.size(F.try_element_at(F.col("__days"), channel)) <= 0, idle),
+            F.when(F.size(candidate["valid"]) <= 0, NO_DAY),
             F.when(F.size(allowed) <= 0, F.lit(PUSHED_RECENTLY)),
         )
         reason = F.coalesce(
@@ -152,7 +158,7 @@ def with_contact_reasons(
             F.when(is_pushed, of_contact),
         )
         day = F.when(is_pushed & (F.size(allowed) > 0), F.get(allowed, draw))
-        return candidate.withField("day", day).withField("reason", reason).dropFields("of_channel", "allowed")
+        return candidate.withField("day", day).withField("reason", reason).dropFields("valid", "allowed")
 
     told = F.transform(F.transform("candidates", with_days), judged)
     return with_columns(customers, helpers).withColumn("candidates", told).drop(*helpers)
@@ -161,8 +167,8 @@ def with_contact_reasons(
 def within_limits(planned: DataFrame, contacts: DataFrame, caps: Sequence[Cap], policies: Mapping[str, Policy]) -> DataFrame:
     """`planned` contacts (person_id, day, channel, policy_id and the key) with `refused`: why one is too many, or null.
 
-    In the order of days, ties by user_id, each is admitted that keeps every cap, and comes late enough after the last one about its policy,
-    beside the person's earlier contacts and those admitted before.
+    In the order of days, ties by user_id, each is admitted that keeps every cap, and lies far enough from others about its policy, beside the
+    person's contacts and those admitted before.
     """
     entry = F.struct("day", "user_id", "city", "month", "channel", "policy_id")
     each = planned.groupBy("person_id").agg(F.sort_array(F.collect_list(entry)).alias("planned"))
@@ -170,8 +176,8 @@ def within_limits(planned: DataFrame, contacts: DataFrame, caps: Sequence[Cap], 
     start = F.struct(F.coalesce("contacts", F.array().cast(_CONTACTS)).alias("held"), F.array().cast(told_type).alias("told"))
 
     def step(state: Column, one: Column) -> Column:
-        due = due_from(state["held"], one["policy_id"], _every(policies, one["policy_id"]))
-        refused = F.when(~fits(state["held"], one["day"], one["channel"], caps), F.lit(FREQUENCY_CAP)).when(one["day"] < due, F.lit(PUSHED_RECENTLY))
+        comes_again = is_apart(state["held"], one["policy_id"], _every(policies, one["policy_id"]), one["day"])
+        refused = F.when(~fits(state["held"], one["day"], one["channel"], caps), F.lit(FREQUENCY_CAP)).when(~comes_again, F.lit(PUSHED_RECENTLY))
         more = F.array_append(state["held"], F.struct(*(one[part].alias(part) for part in ("day", "channel", "policy_id"))))
         told = F.array_append(state["told"], F.struct(*(one[part].alias(part) for part in KEY), refused.alias("refused")))
         return F.struct(F.when(refused.isNull(), more).otherwise(state["held"]).alias("held"), told.alias("told"))
@@ -184,6 +190,13 @@ def within_limits(planned: DataFrame, contacts: DataFrame, caps: Sequence[Cap], 
 def _every(policies: Mapping[str, Policy], policy: Column) -> Column:
     """The days between two contacts about a policy; null where it asks for none."""
     return F.try_element_at(constant_map({p.policy_id: p.push_every_days for p in policies.values() if p.push_every_days}, "int"), policy)
+
+
+def _has_room(contacts: Column, day: Column, cap: Cap) -> Column:
+    """True if every stretch of `cap.days` days with `day` in it has room for one more: it ends with `day`, or with a later contact."""
+    later = F.filter(contacts, lambda one: (one["day"] > day) & (F.datediff(one["day"], day) < cap.days))
+    ends = F.array_append(F.transform(later, lambda one: one["day"]), day)
+    return F.forall(ends, lambda end: F.size(_within(contacts, end, cap)) < cap.most)
 
 
 def _within(contacts: Column, day: Column, cap: Cap) -> Column:

@@ -24,16 +24,16 @@ _CANDIDATE = "struct<policy_id:string,matrix:string,rule:string,speaks:boolean>"
 
 @dataclass(frozen=True)
 class PolicyTerms:
-    """What eligibility and wording need to know of all policies on one day, as constants a plan can hold."""
+    """What eligibility and wording need to know of all policies in one month, as constants a plan can hold."""
 
     out_of_date: Column
     services: Column
     wordings: Column
 
 
-def policy_terms(policies: Mapping[str, Policy], day: date) -> PolicyTerms:
-    """Per policy id: why it is out of date on `day` (if it is), the service it brings (if any), and what to say."""
-    reasons = {p.policy_id: reason for p in policies.values() if (reason := p.out_of_date(day))}
+def policy_terms(policies: Mapping[str, Policy], days: Sequence[date]) -> PolicyTerms:
+    """Per policy id: why it is out of date on all of `days` (if it is), the service it brings (if any), and what to say."""
+    reasons = {p.policy_id: reason for p in policies.values() if (reason := p.out_of_date(days[0], days[-1]))}
     services = {p.policy_id: p.service for p in policies.values() if p.service}
     return PolicyTerms(constant_map(reasons), constant_map(services), constant_map({p.policy_id: p.wording for p in policies.values()}))
 

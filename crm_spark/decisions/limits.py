@@ -15,7 +15,7 @@ from crm_spark.config.policies import Policy
 from crm_spark.decisions.eligibility import constant_map
 from crm_spark.decisions.prices import Capacities, Family, Ints
 
-NO_DAY = ""
+NONE = ""
 Names = npt.NDArray[np.str_]
 
 
@@ -41,7 +41,7 @@ class Space:
                 (self.cities, city),
                 (tuple(p.policy_id for p in self.policies), policy),
                 (self.channels, channel),
-                (self.days, F.coalesce(day.cast("string"), F.lit(NO_DAY)) if len(self.days) > 1 else F.lit(NO_DAY)),
+                (self.days, F.coalesce(day.cast("string"), F.lit(NONE)) if len(self.days) > 1 else F.lit(NONE)),
             )
         ]
         number = F.lit(0)
@@ -68,7 +68,7 @@ class Space:
 def space(cities: Sequence[str], policies: Mapping[str, Policy], channels: Sequence[str], days: Sequence[str], limits: Sequence[Limit]) -> Space:
     """The options; days are told apart only where a limit is per day."""
     told = days if any("day" in limit.per for limit in limits) else ()
-    return Space(tuple(sorted(cities)), tuple(policies[p] for p in sorted(policies)), tuple(sorted(channels)), (NO_DAY, *told))
+    return Space(tuple(sorted(cities)), tuple(policies[p] for p in sorted(policies)), tuple(sorted(channels)), (NONE, *told))
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def capacities(limits: Sequence[Limit], options: Space) -> tuple[Capacities, tup
         keys = np.full(len(inside), "", dtype="<U200")
         for number, dimension in enumerate(limit.per):
             keys = np.char.add(np.char.add(keys, " / " if number else ""), options.names(dimension))
-            if dimension == "day":
-                inside &= options.names(dimension) != NO_DAY
+            if dimension in ("day", "group"):
+                inside &= options.names(dimension) != NONE  # at the counter there is no day, and policies need no group
         found, place = np.unique(keys[inside], return_inverse=True)
         of: Ints = np.full(len(inside), -1, dtype=np.int64)
         of[inside] = place

@@ -121,7 +121,7 @@ def _classes(axis: Axis, matrix: Matrix) -> list[int]:
 
 def _policies(matrix: Matrix, rule: Rule, matrices: MatrixSet, day: date) -> Iterator[Finding]:
     proposed = [p for p in rule.outputs.get(CANDIDATES, "").split(",") if p]
-    late = [p for p in proposed if matrices.policies[p].out_of_date(day)]
+    late = [p for p in proposed if matrices.policies[p].out_of_date(day, day)]
     if late and len(late) == len(proposed):
         yield Finding("error", matrix.name, (rule.name,), f"proposes nothing that is valid on {day}: {_when(late, matrices, day)}")
     elif late:
@@ -129,7 +129,7 @@ def _policies(matrix: Matrix, rule: Rule, matrices: MatrixSet, day: date) -> Ite
 
 
 def _when(policies: Sequence[str], matrices: MatrixSet, day: date) -> str:
-    return ", ".join(f"{p} {str(matrices.policies[p].out_of_date(day)).replace('_', ' ')}" for p in policies)
+    return ", ".join(f"{p} {str(matrices.policies[p].out_of_date(day, day)).replace('_', ' ')}" for p in policies)
 
 
 def _units(matrix: Matrix, rule: Rule) -> Iterator[Finding]:
@@ -146,7 +146,7 @@ def _units(matrix: Matrix, rule: Rule) -> Iterator[Finding]:
 def _unreached_policies(matrices: MatrixSet, day: date) -> Iterator[Finding]:
     reached = {p for m in matrices.matrices for r in (*m.rules, *filter(None, [m.default])) for p in r.outputs.get(CANDIDATES, "").split(",")}
     for name, policy in sorted(matrices.policies.items()):
-        if name not in reached and not policy.out_of_date(day):
+        if name not in reached and not policy.out_of_date(day, day):
             yield Finding("warning", policy.goal, (), f"no rule of any table proposes the policy {name}")
 
 

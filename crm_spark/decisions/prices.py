@@ -154,8 +154,8 @@ def _by_capacity(options: Ints, amount: Floats, family: Family) -> Ints:
 
 
 def amounts(block: Block, family: Family) -> Floats:
-    """What each candidate would use of the capacity it falls under, a whole number."""
-    return np.rint(block.spend * SPEND_UNITS) if family.in_yuan else np.ones(len(block.option))
+    """What each candidate would use of the capacity it falls under, a whole number: of yuan never less than it costs."""
+    return np.ceil(np.round(block.spend * SPEND_UNITS, 6)) if family.in_yuan else np.ones(len(block.option))
 
 
 # --- finding the prices ---

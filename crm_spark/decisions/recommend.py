@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
 from typing import get_args
 
 from pyspark.sql import Column, DataFrame
@@ -33,7 +32,7 @@ from crm_spark.decisions.match import match
 from crm_spark.decisions.opportunity import told_needs
 from crm_spark.decisions.outputs import CLOSED, GOALS, PROPOSING
 from crm_spark.decisions.table import Matrix
-from crm_spark.months import add_months, first_day
+from crm_spark.months import contact_days
 from crm_spark.tables.common import KEY
 from crm_spark.tables.decision import EXCLUSION, OPPORTUNITY, RECOMMENDATION
 
@@ -51,10 +50,10 @@ def decide(
 
     Recommendations, exclusions and opportunities are all made from it: a job that writes them keeps it in between.
 
-    A policy may be offered if it is valid on the last day of `month`, neither it nor its service is held, its `conditions` are met, the
-    customer's value tier opens its family, and the goal's retrieval matrix does not say none.
+    A policy may be offered if it is valid on any day of the month after `month`, in which is contacted, neither it nor its service is held,
+    its `conditions` are met, the customer's value tier opens its family, and the goal's retrieval matrix does not say none.
     """
-    terms = policy_terms(policies, _last_day(month))
+    terms = policy_terms(policies, contact_days(month))
     matrices = [one.matrix for one in compiled]
     matched = customers.withColumn("unmet", unmet(conditions, policies)).select(*_read_columns(matrices))
     for one in compiled:
@@ -265,7 +264,3 @@ def _map(entries: Mapping[str, Column]) -> Column:
 
 def _hits(matrix: Matrix) -> str:
     return f"hits_{matrix.name}"
-
-
-def _last_day(month: str) -> date:
-    return first_day(add_months(month, 1)) - timedelta(days=1)
