@@ -10,7 +10,7 @@ from datetime import date, datetime
 import pytest
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Campaign, Holdout, Limit
+from crm_spark.config.choosing import Campaign, Cap, Holdout, Limit
 from crm_spark.config.decisions import Condition, choosing_of, load_decisions
 from crm_spark.config.hours import Hours
 from crm_spark.config.settings import load_settings
@@ -207,3 +207,59 @@ def test_contact_rules_drop_with_their_reason_and_the_counter_is_no_contact(made
     assert why(made, "complains")["NEWSPAPER_TRIAL"] == ("contact", "complaining") and made[0]["complains"]["policy_id"] is None
     assert made[0]["complained"]["policy_id"], "settled, or long ago"
     assert why(made, "unvalued") == {"VPN_GROUP": ("arbitration", "value_unknown")}
+
+
+@pytest.fixture(scope="module")
+def odd(spark, shipped):
+    """(choices, exclusions, use of capacities) of people who all explore with one newspaper to give, of one person with two numbers, and of offers
+    that nothing can be said of."""
+    contact = replace(shipped.choosing.contact, caps=(Cap(1, 60),), never={})
+    endless = {**shipped.choosing.worth, "retention": replace(shipped.choosing.worth["retention"], margin_yuan="double('infinity')")}
+    choosing = replace(
+        shipped.choosing, contact=contact, holdout=Holdout("none", explore_share=0.4), campaigns={}, worth=endless,
+        limits=(Limit("paper", most=0, policies=("NEWSPAPER_TRIAL",)), Limit("sms", most=1000, channels=("sms",))),
+    )  # fmt: skip
+    fetion, paper = offer(shipped, "FETION_START"), offer(shipped, "NEWSPAPER_TRIAL", 2)
+    gone = ("traffic", 1, "NO_MORE", 3, "m", "r")
+    offers = {
+        **{f"anyone {i}": [fetion, paper] for i in range(12)},
+        **{f"number {i}": [offer(shipped, "RING_TONE_WAKE")] for i in range(8)},
+        "left": [gone, fetion], "endless": [offer(shipped, "PREPAY_100_GET_260"), fetion],
+    }  # fmt: skip
+    frames = inputs(
+        spark,
+        customer_view=[{"user_id": n, "person_id": "twice" if n.startswith("number") else n, "consent_marketing": True} for n in offers],
+        personal_index=[{"user_id": n, "scores": {"ring_tone_silent": 90.0, "newspaper_response": 90.0}} for n in offers],
+        recommendation=[{"user_id": n, "priority": ["new_service"], "offers": found} for n, found in offers.items()],
+    )
+    written, _ = chosen(spark, replace(shipped, choosing=choosing), frames)
+    return {row["user_id"]: row for row in written["choice"]}, written["exclusion"], written["capacity_use"]
+
+
+@pytest.mark.slow
+def test_who_explores_lacks_room_for_what_was_drawn_only_and_all_others_for_what_is_better(odd):
+    choice, _, _ = odd
+    told = {n: (choice[n]["arm"], choice[n]["policy_id"], *sorted(why(odd, n).items())) for n in choice if n.startswith("anyone")}
+    no_room, not_drawn = ("NEWSPAPER_TRIAL", ("capacity", "no_room")), (("NEWSPAPER_TRIAL", ("arbitration", "not_drawn")))
+    expected = {
+        ("target", "FETION_START", no_room), ("explore", "FETION_START", not_drawn),
+        ("explore", None, ("FETION_START", ("arbitration", "not_drawn")), no_room),
+    }  # fmt: skip
+    assert set(told.values()) == expected
+
+
+@pytest.mark.slow
+def test_what_was_dropped_as_one_contact_too_many_uses_no_capacity(odd):
+    choice, _, use = odd
+    numbers = [n for n in choice if n.startswith("number")]
+    assert sum(choice[n]["day"] is not None for n in numbers) == 1
+    assert sum(reason == ("contact", "frequency_cap") for n in numbers for reason in why(odd, n).values()) >= 1
+    sms = next(row for row in use if row["capacity"] == "sms")
+    assert sms["used"] == sum(row["channel"] == "sms" for row in choice.values())
+
+
+@pytest.mark.slow
+def test_a_policy_that_is_no_more_and_a_value_without_end_are_told_and_the_other_offer_is_made(odd):
+    choice = odd[0]
+    assert why(odd, "left") == {"NO_MORE": ("arbitration", "no_channel")} and choice["left"]["policy_id"] == "FETION_START"
+    assert why(odd, "endless") == {"PREPAY_100_GET_260": ("arbitration", "value_unknown")} and choice["endless"]["policy_id"] == "FETION_START"
