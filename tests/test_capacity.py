@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
-from scipy.optimize import LinearConstraint, milp
+from scipy.optimize import LinearConstraint, milp, minimize_scalar
 from scipy.sparse import coo_matrix, vstack
 
 from crm_spark.decisions.allocation import Effort, Few, Held, allocate
@@ -176,6 +176,31 @@ def test_policies_that_are_worth_the_same_to_everybody_are_filled_from_the_deare
     most = draw.integers(customers // (3 * policies), customers // policies, policies).astype(float)
     value, gap = checked(dense(values), Capacities((family(most),)))
     assert most.sum() < customers and value >= (worth * most).sum() * (1 - 1e-3) and gap <= 1e-3
+
+
+def best_within(block: Block, budget: float, reached: float) -> float:
+    """The best that a budget buys, exactly, if it is more than `reached`: by a price of a yuan no allocation is worth more than the bound, one with a
+    candidate not more than the bound less what that lacks to its customer's best; who lacks too much is left out, the rest is solved whole."""
+
+    def losses(price: float) -> tuple[float, np.ndarray]:
+        left = block.value - price * block.spend
+        best = np.maximum(np.maximum.reduceat(left, block.starts), 0.0)
+        return float(price * budget + best.sum()), best[block.owner] - left
+
+    price = minimize_scalar(lambda price: losses(price)[0], bounds=(0.0, float((block.value / block.spend).max())), method="bounded", options={"xatol": 1e-9}).x
+    bound, lacks = losses(price)
+    kept = np.flatnonzero(lacks <= bound - reached)
+    once = coo_matrix((np.ones(len(kept)), (block.owner[kept], np.arange(len(kept)))), shape=(block.customers, len(kept)))
+    limits = LinearConstraint(vstack([once, block.spend[kept][None, :]]).tocsr(), -np.inf, np.append(np.ones(block.customers), budget))
+    return -float(milp(-block.value[kept], integrality=np.ones(len(kept)), bounds=(0, 1), constraints=limits, options={"mip_rel_gap": 1e-6}).fun)
+
+
+@pytest.mark.parametrize(("seed", "budget"), [(1, 0.5), (3, 3.0), (5, 1.0)])
+def test_a_budget_for_a_few_of_thousands_is_spent_as_an_exact_solver_would(seed, budget):
+    draw = np.random.default_rng(seed)
+    block = dense(draw.gamma(2.0, 10.0, (2000, 20)), draw.uniform(0.1, 3.0, (2000, 20)))
+    value, _ = checked(block, Capacities((family([budget], np.zeros(20, dtype=np.int64), in_yuan=True),)))
+    assert value >= best_within(block, budget, value) * (1 - 1e-3)
 
 
 def test_a_minimum_is_kept_at_the_least_cost_and_one_that_cannot_be_had_is_told():

@@ -103,7 +103,7 @@ def test_a_limit_is_spread_over_what_it_is_for(shipped):
     city, policy, channel, day = 1, 0, 0, 2  # B, NEWSPAPER_TRIAL, outbound, the second day
     number = ((city * 2 + policy) * 2 + channel) * 3 + day
     assert [int(f.of[number]) for f in made.families] == [3, 0, -1]
-    assert list(made.most) == [3, 3, 3, 3, float("inf"), float("inf"), 95_000] and list(made.least)[4:6] == [1, 1]
+    assert list(made.most) == [3, 3, 3, 3, float("inf"), float("inf"), 9_500_000] and list(made.least)[4:6] == [1, 1]
 
 
 def test_the_number_of_an_option_is_its_place_among_the_names(frame, shipped):

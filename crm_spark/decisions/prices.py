@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 Truths = npt.NDArray[np.bool_]
 Kind = TypeVar("Kind", bound=np.generic)
 
-SPEND_UNITS = 10_000  # to a yuan, for sums: a message costs a tenth of one, its expected subsidy less
+SPEND_UNITS = 1_000_000  # to a yuan, for sums: what an offer costs is told to so many digits
 VALUE_UNITS = 1_000_000  # to a unit of value, for sums
 MISSED = 10.0  # times the highest value: what it may cost to lack a unit of a minimum
 MEMORY = 20  # earlier passes that L-BFGS-B looks back on
@@ -67,7 +67,7 @@ class Capacities:
 
     @property
     def least(self) -> Floats:
-        """The minimum of each, as usage counts: offers, or ten-thousandths of a yuan."""
+        """The minimum of each, as usage counts: offers, or millionths of a yuan."""
         return np.concatenate([np.zeros(0), *(f.least * f.unit for f in self.families)])
 
     @property
@@ -155,7 +155,7 @@ def _by_capacity(options: Ints, amount: Floats, family: Family) -> Ints:
 
 def amounts(block: Block, family: Family) -> Floats:
     """What each candidate would use of the capacity it falls under, a whole number: of yuan never less than it costs."""
-    return np.ceil(np.round(block.spend * SPEND_UNITS, 6)) if family.in_yuan else np.ones(len(block.option))
+    return np.ceil(np.round(block.spend * SPEND_UNITS, 3)) if family.in_yuan else np.ones(len(block.option))
 
 
 # --- finding the prices ---
