@@ -2,13 +2,19 @@
 
 The published view and index are decided over once more with the candidate, approved or not, and the one offer of each customer is chosen as
 jobs/choose.py would: with its contact rules, control groups and capacities, and the contacts that are told. Told are: what is changed, reach
-per policy, customers who move and from where to where, expected net value and cost, channel load, customers left with no offer and why; all by
-city, segment and value grade. Writes simulation.html and simulation.json (default: var/<run>/simulations/<month>-<version of the
-candidate>), no table and no counter of contacts.
+per policy, customers who move and from where to where, expected net value and cost, channel load, customers left with no offer and why; each of
+all customers and by city, segment and value grade (those that are published). Writes simulation.html and simulation.json (default:
+var/<run>/simulations/<month>-<version of the candidate>), no table and no counter of contacts.
+
+The candidate is what stands in --conf-dir, or in --candidate, with every --file, --set and --threshold on top of it: nothing that stands there
+is touched. --set changes one value of choosing.yml or decisions.yml that is in force (the source's own file laid over the common one): an entry
+of a list goes by its name, else by its number from 0, and null takes it away. --threshold moves one limit of a grade: the score from which a
+model's grade begins, or the share of a city's ranking by value where a value grade ends. Scores, values and segments stay as published.
 
     spark-submit jobs/simulate.py --env demo --month 2025-03 --candidate ../proposal/conf
     spark-submit jobs/simulate.py --env demo --month 2025-03 --file draft/retention.csv --file draft/choosing.yml
-    spark-submit jobs/simulate.py --env demo --month 2025-03 --threshold churn.at_risk=25
+    spark-submit jobs/simulate.py --env demo --month 2025-03 --set choosing.limits.budget.most=25000 --set "choosing.limits.phone agents=null"
+    spark-submit jobs/simulate.py --env demo --month 2025-03 --threshold churn.at_risk=25 --threshold value.high=0.15
 """
 
 from __future__ import annotations
@@ -21,15 +27,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.choices import basis_of, choice_of
+from crm_spark.config.candidate import SHARED, with_threshold, with_value
 from crm_spark.config.choosing import CHOOSING
 from crm_spark.config.decisions import MatrixConfig, choosing_of, decisions_of, load_decisions
 from crm_spark.config.models import ModelSpec, load_models
 from crm_spark.config.policies import Policy
 from crm_spark.config.settings import Settings
+from crm_spark.config.value import ValueConfig, load_value
 from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.difference import differences
@@ -38,18 +45,20 @@ from crm_spark.decisions.lint import lint
 from crm_spark.decisions.load import input_names, matrices_of
 from crm_spark.decisions.recommend import decide, exclusions, recommendations
 from crm_spark.decisions.table import MatrixSet
-from crm_spark.errors import ConfigError, NotPublishedError, did_you_mean
+from crm_spark.errors import ConfigError, NotPublishedError
 from crm_spark.job import Job, entry
 from crm_spark.learning.scoring import regraded
 from crm_spark.matrix_sets import recalled
 from crm_spark.months import last_day
-from crm_spark.report import simulation
-from crm_spark.report.simulation import Side, compared
-from crm_spark.report.simulation_page import Simulation, render_simulation
+from crm_spark.report.simulation import Side, compared, counted
+from crm_spark.report.simulation_grid import Simulation
+from crm_spark.report.simulation_page import render_simulation
+from crm_spark.report.simulation_tables import tables
 from crm_spark.tables.common import KEY
 from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
+from crm_spark.value.grades import with_grade
 
 Change = str
 SINGLE = ("policies.csv", "decisions.yml", CHOOSING)
@@ -57,11 +66,18 @@ SINGLE = ("policies.csv", "decisions.yml", CHOOSING)
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The job's own options."""
-    parser.add_argument("--candidate", type=Path, help="folder of a configuration: its matrices, policies, decisions.yml, choosing.yml and models' grades")
+    parser.add_argument("--candidate", type=Path, help="folder of a configuration: its matrices, policies, decisions.yml, choosing.yml, and all grades")
     parser.add_argument(
         "--file", type=Path, action="append", default=[], help=f"a matrix (.csv or .yml), {', '.join(SINGLE)} in the place of the common one; again for more"
     )
-    parser.add_argument("--threshold", action="append", default=[], metavar="MODEL.GRADE=SCORE", help="from which score the grade begins; again for more")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FILE.PLACE=VALUE",
+        help=f"one value of {' or '.join(SHARED)}, as choosing.limits.budget.most=25000; again for more",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threshold", action="append", default=[], metavar="MODEL.GRADE=LIMIT",
+        help="the score from which a model's grade begins, or, as value.high=0.15, the share of the city's ranking where a value grade ends; again for more",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder of the page")
 
 
@@ -73,26 +89,29 @@ def run(job: Job) -> None:
         job.log.warning("    %s", finding)
     before, policies, versions = _published(job)
     with _simulated(job, settings, matrices) as after:
-        customers = compared(before, after, job.read(PERSONAL_INDEX)).localCheckpoint()
-    facts = _facts(job, customers, {p.policy_id: p.name for p in (*policies.values(), *matrices.policies.values())})
+        counts = counted(compared(before, after, job.read(PERSONAL_INDEX))).localCheckpoint()
+    told = tables(counts, {p.policy_id: p.name for p in (*policies.values(), *matrices.policies.values())}, list(job.config.value.grades))
     candidate = settings.matrices.version
     about = {"env": job.config.env_name, "month": job.month, "cities": job.cities, "published": versions, "candidate": candidate, "changes": changes}
-    _write(job, {**about, **facts})
+    _write(job, {**about, **told})
 
 
 def _candidate(job: Job) -> tuple[Settings, list[Change]]:
     """The run's settings with the candidate's matrices and grades, and what that changes against the published set."""
     source, folder = job.config.env.source, job.options.candidate or job.config.conf_dir
-    stand_there = load_decisions(folder, source)
-    matrices = decisions_of({**stand_there.files, **dict(map(_named, job.options.file))}, source) if job.options.file else stand_there
-    models = load_models(folder, source) if job.options.candidate else dict(job.config.models)
-    for threshold in job.options.threshold:
-        models |= _moved_threshold(models, threshold)
-    old = {model: spec.grades for model, spec in job.config.models.items()}
-    graded = [f"models: {m} grades {_told(s)}, before {_told(job.config.models[m])}" for m, s in models.items() if m in old and s.grades != old[m]]
-    settings = replace(job.config, conf_dir=folder, matrices=matrices, models=models)
+    matrices, models, value = load_decisions(folder, source), dict(job.config.models), job.config.value
+    files = {**matrices.files, **dict(map(_named, job.options.file))}
+    for change in job.options.set:
+        files = with_value(files, source, change)
+    if job.options.file or job.options.set:
+        matrices = decisions_of(files, source)
+    if job.options.candidate:
+        models, value = load_models(folder, source), load_value(folder, source)
+    for change in job.options.threshold:
+        models, value = with_threshold(models, value, change)
+    settings = replace(job.config, conf_dir=folder, matrices=matrices, models=models, value=replace(job.config.value, grades=value.grades))
     settings = replace(settings, choosing=choosing_of(matrices, input_names(settings)[0]))
-    return settings, [*differences(_set_published(job), matrices), *graded]
+    return settings, [*differences(_set_published(job), matrices), *_grades_changed(job.config, settings)]
 
 
 def _named(path: Path) -> tuple[str, str]:
@@ -103,23 +122,20 @@ def _named(path: Path) -> tuple[str, str]:
     return name, path.read_bytes().decode(errors="replace")
 
 
-def _moved_threshold(models: dict[str, ModelSpec], text: str) -> dict[str, ModelSpec]:
-    """The model with a grade that begins elsewhere, in every city."""
-    name, _, score = text.partition("=")
-    model, _, grade = name.partition(".")
-    if model not in models:
-        raise ConfigError(f"--threshold {text}: unknown model '{model}'{did_you_mean(model, models)}")
-    spec = models[model]
-    if grade not in spec.grade_names:
-        raise ConfigError(f"--threshold {text}: unknown grade '{grade}'{did_you_mean(grade, spec.grade_names)}")
-    try:
-        return {model: replace(spec, grades={scale: {**of, grade: float(score)} for scale, of in spec.grades.items()})}
-    except ValueError as error:
-        raise ConfigError(f"--threshold {text}: {error}") from None
+def _grades_changed(before: Settings, after: Settings) -> Iterator[Change]:
+    for name, spec in after.models.items():
+        if name in before.models and spec.grades != (old := before.models[name]).grades:
+            yield f"models: {name} grades {_scales(spec)}, before {_scales(old)}"
+    if after.value.grades != before.value.grades:
+        yield f"value: grades end at {_shares(after.value)}, before {_shares(before.value)}"
 
 
-def _told(spec: ModelSpec) -> str:
+def _scales(spec: ModelSpec) -> str:
     return "; ".join(f"{scale}: " + ", ".join(f"{grade} from {score:g}" for grade, score in of.items()) for scale, of in spec.grades.items())
+
+
+def _shares(value: ValueConfig) -> str:
+    return ", ".join(f"{grade} {share:g}" for grade, share in value.grades.items())
 
 
 def _set_published(job: Job) -> MatrixConfig:
@@ -144,6 +160,8 @@ def _published(job: Job) -> tuple[Side, dict[str, Policy], list[str]]:
 def _simulated(job: Job, settings: Settings, matrices: MatrixSet) -> Iterator[Side]:
     """The candidate's decision and choice over the run's cities. Plans are cut between the steps: all of it as one fills Java's memory."""
     view, index = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, PERSONAL_INDEX))
+    if settings.value.grades != job.config.value.grades:
+        index = with_grade(index.drop("value_grade"), settings.value)
     everybody = decision_input(view, regraded(index, settings.models.values()), *input_names(settings), matrices)
     check_expressions(everybody, settings.choosing, matrices.settings.conditions)
     usable, skipped = usable_matrices(everybody, matrices)
@@ -158,18 +176,6 @@ def _simulated(job: Job, settings: Settings, matrices: MatrixSet) -> Iterator[Si
         for subject, _, reason in made.notes:
             job.log.info("    %s: %s", subject, reason)
         yield Side(recommended, exclusions(decided).unionByName(made.dropped), made.choices)
-
-
-def _facts(job: Job, customers: DataFrame, names: dict[str, str]) -> dict[str, object]:
-    job.log.info("    %d customers compared", customers.count())
-    return {
-        "totals": simulation.totals(customers),
-        "reach": simulation.reach(customers, names),
-        "flows": simulation.flows(customers),
-        "channels": simulation.channels(customers),
-        "without_offer": simulation.without_offer(customers),
-        **{group: simulation.by(customers, group) for group in ("city", "segment", "value_grade")},
-    }
 
 
 def _write(job: Job, facts: dict[str, object]) -> None:

@@ -168,6 +168,11 @@ def test_a_simulation_tells_what_would_change_and_touches_no_table(month, tiny, 
     assert sum(row["change"] for row in told["reach"] if row["goal"] == "new_service") > 0, "its lever counts ten times"
     gone = [f"retention: rule '{rule}' is gone" for rule in ("locked_in", "staying_mid_loyal", "mid_loyal")]
     assert [line.split(";")[0] for line in told["changes"]] == [*gone, "choosing: weights.levers.new_service is 900, before -"]
+    for group in ("city", "segment", "value_grade"):
+        assert sum(row["customers"] for row in told["by"][group]["totals"]) == told["totals"]["customers"]
+        for table in ("reach", "channels", "without_offer"):
+            for side in ("before", "after"):
+                assert sum(row[side] for row in told["by"][group][table]) == sum(row[side] for row in told[table])
     assert told["totals"]["with_an_offer_before"] == month.read(CHOICE).where("policy_id IS NOT NULL").count()
     assert (tmp_path / "simulation.html").read_text(encoding="utf-8").count("<svg") >= 3
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -182,7 +182,8 @@ def decisions_of(files: Mapping[str, str], source: str) -> MatrixConfig:
                 raise ConfigError(f"'{name}' is no file of a matrix set")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode())
-        return load_decisions(folder, source)
+        found = load_decisions(folder, source)
+        return replace(found, problems=tuple(problem.replace(f"{folder}/", "") for problem in found.problems))
 
 
 def approvals_file(conf_dir: Path, source: str) -> Path:

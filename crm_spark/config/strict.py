@@ -42,18 +42,31 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_dupl
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; ConfigError for a missing or ill-formed file."""
     try:
-        with path.open(encoding="utf-8") as stream:
-            content = yaml.load(stream, Loader=_Loader)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         siblings = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         raise ConfigError(f"{path}: no such file{did_you_mean(path.name, siblings)}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    return yaml_mapping(text, str(path))
+
+
+def yaml_mapping(text: str, where: str) -> dict[str, Any]:
+    """The mapping that a YAML text is; nothing at all is an empty one."""
+    content = yaml_value(text, where)
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a mapping of keys is wanted, found {type(content).__name__}")
+        raise ConfigError(f"{where}: a mapping of keys is wanted, found {type(content).__name__}")
     return content
+
+
+def yaml_value(text: str, where: str) -> Any:
+    """What a YAML text says; ConfigError if it is none."""
+    try:
+        loader = _Loader(text)
+        loader.name = where  # problems tell it
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def merge(base: Yaml, over: Yaml) -> dict[str, Any]:
