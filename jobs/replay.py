@@ -143,7 +143,7 @@ def _again(job: Job, history: Row, view: DataFrame, index: DataFrame) -> tuple[R
     skipped = (name.split(".", 1) for name in history["skipped_rules"])
     usable = matrices.without({(matrix, rule) for matrix, rule in skipped})
     compiled = compile_all(usable)
-    decided = decide(decision_input(view, index, *names, matrices), compiled, usable.policies, job.month, usable.settings.conditions)
+    decided = decide(decision_input(view, index, *names, matrices), compiled, usable.policies, job.month, usable.settings.conditions, config.choosing)
     (made,) = RECOMMENDATION.conform(recommendations(decided, compiled, config.version)).collect()
     return made, EXCLUSION.conform(exclusions(decided))
 
@@ -164,7 +164,7 @@ def _choice(job: Job, decision: Pinned) -> tuple[Again | None, list[str]]:
     then = replace(job, seen=seen, run_id=run_id, cities=(decision.city,))
     rows = then.read(CHOICE).where(F.col("user_id") == job.options.user)
     refuse_unkept(rows)
-    kept = rows.select(*CHOICE.columns).head(1)
+    kept = rows.select(*(c for c in CHOICE.columns if c in rows.columns)).head(1)
     if not kept:
         raise ReplayError(f"decision.choice does not hold {job.options.user} any more: erased")
     history = _history(job, run_id, kept[0])
@@ -180,7 +180,8 @@ def _choice(job: Job, decision: Pinned) -> tuple[Again | None, list[str]]:
 
 def _different(kept: Row, made: Row) -> list[str]:
     before, now = kept.asDict(recursive=True), made.asDict(recursive=True)
-    return [f"{column} was {before[column]}, is {now[column]}" for column in RECOMMENDATION.columns if before[column] != now[column]]
+    there = [column for column in RECOMMENDATION.columns if column in before]  # columns are only ever added
+    return [f"{column} was {before[column]}, is {now[column]}" for column in there if before[column] != now[column]]
 
 
 def _rows(excluded: DataFrame) -> list[tuple[object, ...]]:
@@ -212,6 +213,8 @@ def _tell(job: Job, pin: Pinned, kept: Row, choice: Again | None) -> None:
     job.log.info("    offers: %s", offers)
     for reason in kept["reasons"]:
         job.log.info("    because: %s", reason)
+    for policy, told in ((kept.asDict().get("score_drivers") or {}) if kept else {}).items():
+        job.log.info("    %s: %s", policy, "; ".join(told))
     for line in choice.told if choice else ["choice: none was published"]:
         job.log.info("    %s", line)
 

@@ -22,8 +22,8 @@ from tests.tiny import load_job
 
 NOW = datetime(2025, 4, 1, tzinfo=UTC)
 TABLES = (RECOMMENDATION, EXCLUSION, CUSTOMER_VIEW, PERSONAL_INDEX)
-KEEP_CSV = "rule,tenure_months,policies\nloyal,> 12,\"FAMILY_NET, JOINT_PAYMENT\"\n"
-KEEP_YML = "question: Which?\ngoal: retention\nhit_policy: FIRST\ninputs: {tenure_months: number}\noutputs: {policies: policy_list}\n"
+KEEP_CSV = "rule,tenure_months,churn_grade,policies\nloyal,> 12,safe,\"FAMILY_NET, JOINT_PAYMENT\"\n"
+KEEP_YML = "question: Which?\ngoal: retention\nhit_policy: FIRST\ninputs: {tenure_months: number, churn_grade: string}\noutputs: {policies: policy_list}\n"
 
 
 class Kept:
@@ -49,14 +49,16 @@ def kept(spark, tmp_path_factory):
     config, matrices = load_decisions(folder, NO_SOURCE), read_matrices(folder)
     person = {"city": "NINGBO", "user_id": "a", "bundle_policies": ["JOINT_PAYMENT"]}
     view = rows_of(spark, CUSTOMER_VIEW, {**person, "tenure_months": 20})
-    index = rows_of(spark, PERSONAL_INDEX, {"user_id": "a", "value_grade": "high", "model_versions": {}, "scores": {}})
+    drivers = {"churn": ["lowered by tenure months"], "anomaly": ["raised by peers"]}  # of these the rule tests churn
+    of_index = {"value_grade": "high", "model_versions": {}, "scores": {}, "grades": {"churn": "safe"}, "drivers": drivers}
+    index = rows_of(spark, PERSONAL_INDEX, {"user_id": "a", **of_index})
     compiled = compile_all(matrices)
-    decided = decide(decision_input(view, index, (), (), matrices), compiled, matrices.policies, "2025-03")
+    decided = decide(decision_input(view, index, ("churn",), (), matrices), compiled, matrices.policies, "2025-03")
     recommended = RECOMMENDATION.conform(recommendations(decided, compiled, config.version)).collect()
     dropped = EXCLUSION.conform(exclusions(decided)).collect()
     assert [row["policy_id"] for row in dropped] == ["JOINT_PAYMENT"], "held"
     pins = publications(spark, *((t, f"r{version}", version, version + 1) for t in TABLES for version in (0, 1)), (CUSTOMER_VIEW, "r2", 2, 3))
-    history = ("r1", "2025-03", None, config.version, NO_SOURCE, dict(config.files), [], [], [], [], "1", NOW)
+    history = ("r1", "2025-03", None, config.version, NO_SOURCE, dict(config.files), ["churn"], [], [], [], "1", NOW)
     return {
         (PUBLICATION.full_name, None): pins,
         (MATRIX_HISTORY.full_name, None): literal_frame(spark, [history], MATRIX_HISTORY.struct),
@@ -89,6 +91,11 @@ def test_it_comes_out_the_same_although_the_view_was_published_anew_since(kept, 
     caplog.set_level(logging.INFO, "crm_spark")
     replayed(kept)
     assert "run r1 decided over a with matrix set" in caplog.text and "offers: FAMILY_NET (keep.loyal)" in caplog.text
+    assert "FAMILY_NET: churn lowered by tenure months\n" in caplog.text
+
+
+def test_a_decision_of_before_drivers_were_told_comes_out_the_same(kept):
+    replayed({**kept, (RECOMMENDATION.full_name, 1): kept[RECOMMENDATION.full_name, 1].drop("score_drivers")})
 
 
 def test_what_comes_out_otherwise_is_told_column_by_column(kept):
