@@ -17,6 +17,7 @@ from crm_spark.decisions.holdout import EXPLORE, TARGET
 from crm_spark.decisions.inputs import decision_input
 from crm_spark.decisions.kept_plan import restored
 from crm_spark.decisions.limits import capacities, space
+from crm_spark.decisions.score_drivers import offered
 from crm_spark.decisions.table import MatrixSet
 from crm_spark.errors import ReplayError
 from crm_spark.job import Job
@@ -39,14 +40,14 @@ class Again:
     def differences(self, kept: Row, dropped: list[Row]) -> list[str]:
         """What was kept otherwise."""
         before, now = kept.asDict(recursive=True), self.choice.asDict(recursive=True)
-        changed = [f"choice: {column} was {before[column]}, is {now[column]}" for column in CHOICE.columns if before[column] != now[column]]
+        changed = [f"choice: {column} was {before[column]}, is {now[column]}" for column in before if before[column] != now[column]]
         return [*changed, *(["choice: exclusions"] if sorted(map(tuple, dropped)) != sorted(map(tuple, self.dropped)) else [])]
 
 
 def choice_again(then: Job, user: str, names: Names, matrices: MatrixSet, choosing: Choosing, matrix_set: str) -> Again:
     """The choice over a customer by the run whose view of all tables `then` has; ReplayError where prices were not kept."""
     everybody = decision_input(then.read(CUSTOMER_VIEW), then.read(PERSONAL_INDEX), *names, matrices)
-    customers = everybody.join(then.read(RECOMMENDATION).select(*KEY, "priority", "offers"), on=list(KEY), how="left")
+    customers = everybody.join(offered(then.read(RECOMMENDATION)), on=list(KEY), how="left")
     basis = basis_of(then, choosing, matrices.policies, matrix_set)
     person = customers.where(F.col("user_id") == user).select(F.coalesce("person_id", "user_id")).head(1)
     of_person = customers.where(F.coalesce("person_id", "user_id") == person[0][0])
@@ -95,6 +96,7 @@ def _choice_told(choice: Row, offered: Row, basis: Basis) -> list[str]:
         f"score {choice['score']:g} = net value {choice['net_value_yuan']:g} yuan at P {choice['propensity']:g}, x (1 + {context:g}/100) for C, "
         f"x (1 + {lever:g}/100) for L; it costs {choice['spend_yuan']:g} yuan",
     ]
+    told += [f"because {driver}" for driver in choice["score_drivers"]]
     if choice["runner_up_policy"]:
         told.append(f"runner-up: {choice['runner_up_policy']} by {choice['runner_up_channel']}, lost by {choice['lost_by']:g} after prices")
     return told

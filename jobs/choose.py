@@ -17,6 +17,7 @@ from crm_spark.choices import basis_of, choice_of
 from crm_spark.decisions.eligibility import STAGES
 from crm_spark.decisions.inputs import decision_input
 from crm_spark.decisions.load import input_names, matrices_of
+from crm_spark.decisions.score_drivers import offered
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.matrix_sets import cities_of, in_force, is_remembered, remember
@@ -29,7 +30,7 @@ from crm_spark.tables.score import PERSONAL_INDEX
 def run(job: Job) -> None:
     """Write decision.choice, decision.capacity_use and decision.exclusion."""
     config, matrices = job.config, matrices_of(job.config)
-    recommended = job.read(RECOMMENDATION).select(*KEY, "priority", "offers")
+    recommended = offered(job.read(RECOMMENDATION))
     everybody = decision_input(job.read(CUSTOMER_VIEW), job.read(PERSONAL_INDEX), *input_names(config), matrices)
     approvals = in_force(job, cities_of(job, everybody))
     if not is_remembered(job):  # by recommend, in the same run

@@ -32,7 +32,8 @@ def run(job: Job) -> None:
     compiled = compile_all(usable)
     remember(job, approvals, skipped)
     customers = everybody.where(F.col("city").isin(*job.cities)) if job.cities else everybody
-    decided = decide(customers, compiled, usable.policies, job.month, usable.settings.conditions).persist()  # all three are written from it
+    decided = decide(customers, compiled, usable.policies, job.month, usable.settings.conditions, job.config.choosing)
+    decided.persist()  # all three are written from it
     try:
         job.write(recommendations(decided, compiled, job.config.matrices.version), RECOMMENDATION)
         job.write(exclusions(decided), EXCLUSION)

@@ -2,9 +2,9 @@
 
 The month's published decision, or with --of-run that of an earlier run, is made anew and compared, column by column and candidate by
 candidate: what may be offered, and the one offer that was chosen of it, with its score, the prices of capacities, the runner-up, and why not
-each other offer. The tables are read at the versions that the run published, the matrix set comes from ops.matrix_history (so today's
-conf/ is not asked), and the models score once more from the registry (unless --skip-models). Control groups and prices, which all
-customers together decided, are those that the run kept. Writes no table.
+each other offer. What was withdrawn since is told as such, with when and by which publication. The tables are read at the versions that
+the run saw, the matrix set comes from ops.matrix_history (so today's conf/ is not asked), and the models score once more from the
+registry (unless --skip-models). Control groups and prices, which all customers together decided, are those that the run kept. Writes no table.
 Exit codes: 0 it comes out the same, 1 it does not, or cannot be told any more, and why: the versions are kept no more (13 months), the
 customer was erased, the matrices, the prices or a model are gone; 2 bad arguments or configuration.
 
@@ -17,7 +17,7 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from crm_spark.choice_again import Again, choice_again, dropped_then, refuse_unkept
@@ -33,7 +33,7 @@ from crm_spark.job import Job, entry
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.matrix_sets import config_of
-from crm_spark.runs import Slice, read_slices, versions_of_run
+from crm_spark.runs import Slice, Versions, read_slices, versions_of_run
 from crm_spark.tables.contract import Table
 from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -50,26 +50,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Pinned:
-    """A published version of a table's (month, city)."""
+    """The newest pin of a run for a table's (month, city); `withdrawn` tells when and how it was withdrawn, None if it was not."""
 
     city: str
     run_id: str
     version: int
-    sequence: int
+    withdrawn: str | None = None
 
 
 def run(job: Job) -> None:
     """Find the decision and what it was made of, decide again, compare."""
     if not job.catalog.exists(PUBLICATION):
         raise NotPublishedError("nothing is published yet")
+    pin, kept = _decision(job)
+    if pin.withdrawn:
+        job.log.warning("    decision.recommendation of %s %s stands no more: %s", pin.city, job.month, pin.withdrawn)
     try:
-        pin, kept = _decision(job)
-        view, index, excluded = (_row_then(job, table, pin) for table in (CUSTOMER_VIEW, PERSONAL_INDEX, EXCLUSION))
+        seen = versions_of_run(job.catalog, pin.run_id)
+        view, index, excluded = (_row_then(job, table, pin, seen) for table in (CUSTOMER_VIEW, PERSONAL_INDEX, EXCLUSION))
         excluded = excluded.where(F.col("stage").isin(*STAGES))
         again, dropped = _again(job, _history(job, pin.run_id, kept), view, index)
         choice, differently = _choice(job, pin)
     except NotPublishedError as error:
-        raise ReplayError(f"the decision cannot be told again: {error}") from error
+        raise _cannot([pin], error) from error
     scored = [] if job.options.skip_models else list(_scored_otherwise(job, view, index))
     different = [*_different(kept, again), *(["exclusions"] if _rows(excluded) != _rows(dropped) else []), *differently, *scored]
     if different:
@@ -78,33 +81,45 @@ def run(job: Job) -> None:
 
 
 def _decision(job: Job) -> tuple[Pinned, Row]:
-    """The kept decision, and where it was published."""
-    pins = _pins(job, RECOMMENDATION)
-    chosen = {pin.city: pin for pin in pins if not job.options.of_run or pin.run_id == job.options.of_run}
-    slices = [Slice(pin.version, (job.month,), (city,)) for city, pin in chosen.items()]
-    rows = read_slices(job.catalog, RECOMMENDATION, slices)
-    found = rows.where(F.col("user_id") == job.options.user).head(1) if rows else []
-    if not found:
-        raise ReplayError(f"no decision over {job.options.user} in {job.month}: no customer then, never published, or erased since")
-    return chosen[found[0]["city"]], found[0]
+    """The kept decision, and where it was published; one that stands goes before one that was withdrawn, which may be kept no more."""
+    chosen = {pin.city: pin for pin in _pins(job, RECOMMENDATION) if not job.options.of_run or pin.run_id == job.options.of_run}
+    for pins in ([p for p in chosen.values() if not p.withdrawn], [p for p in chosen.values() if p.withdrawn]):
+        try:
+            rows = read_slices(job.catalog, RECOMMENDATION, [Slice(pin.version, (job.month,), (pin.city,)) for pin in pins])
+        except NotPublishedError as error:
+            raise _cannot(pins, error) from error
+        if rows and (found := rows.where(F.col("user_id") == job.options.user).head(1)):
+            return chosen[found[0]["city"]], found[0]
+    raise ReplayError(f"no decision over {job.options.user} in {job.month}: no customer then, never published, or erased since")
+
+
+def _cannot(pins: Iterable[Pinned], error: NotPublishedError) -> ReplayError:
+    withdrawn = {f"{pin.withdrawn}; " for pin in pins if pin.withdrawn}
+    return ReplayError(f"the decision cannot be told again: {''.join(sorted(withdrawn))}{error}")
 
 
 def _pins(job: Job, table: Table) -> list[Pinned]:
-    """Every publication of the month's table, in order; one without a version withdrew what was there."""
-    mine = (F.col("table") == table.full_name) & (F.col("month") == job.month) & F.col("version").isNotNull()
-    rows = job.catalog.read(PUBLICATION).where(mine).orderBy("sequence").collect()
-    return [Pinned(row["city"], row["run_id"], row["version"], row["sequence"]) for row in rows]
+    """Every pin of the month's table, in order; a publication without a version withdraws the one before it."""
+    in_order = Window.partitionBy("city").orderBy("sequence")
+    day = F.date_format("recorded_at", "yyyy-MM-dd").alias("day")
+    after = F.lead(F.struct("run_id", "version", "sequence", day)).over(in_order).alias("after")
+    mine = job.catalog.read(PUBLICATION).where((F.col("table") == table.full_name) & (F.col("month") == job.month))
+    rows = mine.select("city", "run_id", "version", "sequence", after).where(F.col("version").isNotNull())
+    return [Pinned(row["city"], row["run_id"], row["version"], _withdrawn(row["after"])) for row in rows.orderBy("sequence").collect()]
 
 
-def _row_then(job: Job, table: Table, decision: Pinned) -> DataFrame:
-    """The customer's rows as the decision's run saw them: what it published itself, else what was published before it."""
-    of_city = [pin for pin in _pins(job, table) if pin.city == decision.city]
-    own = [pin for pin in of_city if pin.run_id == decision.run_id]
-    before = [pin for pin in of_city if pin.sequence < decision.sequence]
-    if not own and not before:
+def _withdrawn(after: Row | None) -> str | None:
+    if after is None or after["version"] is not None:
+        return None
+    return f"withdrawn on {after['day']} by publication {after['sequence']} (run {after['run_id']})"
+
+
+def _row_then(job: Job, table: Table, decision: Pinned, seen: Versions) -> DataFrame:
+    """The customer's rows as the decision's run saw them."""
+    rows = read_slices(job.catalog, table, seen.slices(table, [job.month], [decision.city]))
+    if rows is None:
         raise ReplayError(f"{table.full_name} of {decision.city} {job.month} was not published when the decision was made")
-    rows = job.catalog.read(table, (own or before)[-1].version)
-    mine = rows.where((F.col("city") == decision.city) & (F.col("month") == job.month) & (F.col("user_id") == job.options.user))
+    mine = rows.where(F.col("user_id") == job.options.user)
     if table is not EXCLUSION and mine.isEmpty():
         raise ReplayError(f"{table.full_name} does not hold {job.options.user} any more: erased")
     return mine
@@ -128,7 +143,7 @@ def _again(job: Job, history: Row, view: DataFrame, index: DataFrame) -> tuple[R
     skipped = (name.split(".", 1) for name in history["skipped_rules"])
     usable = matrices.without({(matrix, rule) for matrix, rule in skipped})
     compiled = compile_all(usable)
-    decided = decide(decision_input(view, index, *names, matrices), compiled, usable.policies, job.month, usable.settings.conditions)
+    decided = decide(decision_input(view, index, *names, matrices), compiled, usable.policies, job.month, usable.settings.conditions, config.choosing)
     (made,) = RECOMMENDATION.conform(recommendations(decided, compiled, config.version)).collect()
     return made, EXCLUSION.conform(exclusions(decided))
 
@@ -149,7 +164,7 @@ def _choice(job: Job, decision: Pinned) -> tuple[Again | None, list[str]]:
     then = replace(job, seen=seen, run_id=run_id, cities=(decision.city,))
     rows = then.read(CHOICE).where(F.col("user_id") == job.options.user)
     refuse_unkept(rows)
-    kept = rows.select(*CHOICE.columns).head(1)
+    kept = rows.select(*(c for c in CHOICE.columns if c in rows.columns)).head(1)
     if not kept:
         raise ReplayError(f"decision.choice does not hold {job.options.user} any more: erased")
     history = _history(job, run_id, kept[0])
@@ -158,12 +173,15 @@ def _choice(job: Job, decision: Pinned) -> tuple[Again | None, list[str]]:
     if config.choosing is None:
         raise ReplayError(f"the choice cannot be told again: set {config.version} was kept without choosing.yml")
     again = choice_again(then, job.options.user, names, matrices, config.choosing, config.version)
+    if of_city[-1].withdrawn:
+        again = replace(again, told=[f"decision.choice of {decision.city} {job.month} stands no more: {of_city[-1].withdrawn}", *again.told])
     return again, again.differences(kept[0], dropped_then(then, job.options.user))
 
 
 def _different(kept: Row, made: Row) -> list[str]:
     before, now = kept.asDict(recursive=True), made.asDict(recursive=True)
-    return [f"{column} was {before[column]}, is {now[column]}" for column in RECOMMENDATION.columns if before[column] != now[column]]
+    there = [column for column in RECOMMENDATION.columns if column in before]  # columns are only ever added
+    return [f"{column} was {before[column]}, is {now[column]}" for column in there if before[column] != now[column]]
 
 
 def _rows(excluded: DataFrame) -> list[tuple[object, ...]]:
@@ -195,6 +213,8 @@ def _tell(job: Job, pin: Pinned, kept: Row, choice: Again | None) -> None:
     job.log.info("    offers: %s", offers)
     for reason in kept["reasons"]:
         job.log.info("    because: %s", reason)
+    for policy, told in ((kept.asDict().get("score_drivers") or {}) if kept else {}).items():
+        job.log.info("    %s: %s", policy, "; ".join(told))
     for line in choice.told if choice else ["choice: none was published"]:
         job.log.info("    %s", line)
 

@@ -21,6 +21,7 @@ from crm_spark.job import Job, entry
 from crm_spark.learning import life
 from crm_spark.learning.drift import REFERENCE, SCORE, Watched, label_shift, reference_of_json, retrain_reason, shifts
 from crm_spark.learning.registry import Champion, Registry
+from crm_spark.learning.score_drivers import SCORE_DRIVERS, score_drivers_of_json
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.learning.split import Count
 from crm_spark.learning.windows import label_months
@@ -52,7 +53,10 @@ def scorers(job: Job, registry: Registry) -> list[Scorer]:
             job.cover("model", spec.name, "skipped", "; ".join([*told, "no champion: its scores are NULL"]))
         else:
             job.cover("model", spec.name, "partial" if told else "used", "; ".join([*told, f"champion version {champion.version}"]))
-            found.append(Scorer(spec, champion.pipeline, champion.version))
+            drivers = registry.find_text(spec.name, champion.version, SCORE_DRIVERS)
+            if drivers is None:
+                job.cover("drivers", spec.name, "skipped", f"version {champion.version} was trained without what tells its scores in words")
+            found.append(Scorer(spec, champion.pipeline, champion.version, score_drivers_of_json(drivers) if drivers else None))
         for reason in told:
             job.log.warning("    %s: %s", spec.name, reason)
     return found

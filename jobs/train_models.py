@@ -29,6 +29,7 @@ from crm_spark.learning import life
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.drift import REFERENCE, SCORE, Reference, reference
 from crm_spark.learning.registry import Registry
+from crm_spark.learning.score_drivers import SCORE_DRIVERS
 from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, against_champion, gate_failures, needed_columns, prepare, train
 from crm_spark.learning.windows import label_months, sample_of_customers, training_rows
 from crm_spark.tables.contract import Table
@@ -93,7 +94,8 @@ def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording:
     versions = {table.name: _versions(job, table, months) for table in (CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS)}
     tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint, "sampled_share": f"{share:.4f}"}
     with recording:
-        version = registry.record(trained, job.spark, versions, failures, tags, {REFERENCE: known.as_json()} if known else None)
+        texts = {name: found.as_json() for name, found in ((REFERENCE, known), (SCORE_DRIVERS, trained.drivers)) if found}
+        version = registry.record(trained, job.spark, versions, failures, tags, texts)
     told = f"{trained.chosen.algorithm}, AUC {trained.metrics['test_auc']:.3f}, lift at 10 % {trained.metrics['test_lift_10']:.2f}"
     job.log.info("    %s version %s: %s, %.1f s", spec.name, version, told, time.monotonic() - start)
     if failures:

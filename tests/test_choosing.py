@@ -130,6 +130,7 @@ PEOPLE = {
     "complained": {},
 }
 OFFERED = {name: ["NEWSPAPER_TRIAL", "FETION_START"] for name in PEOPLE} | {"unvalued": ["VPN_GROUP"]}
+DRIVERS = {"reader": {"NEWSPAPER_TRIAL": ["newspaper response raised by newspaper uses"], "FETION_START": ["stickiness raised by peers"]}, "child": {}}
 HISTORY = [
     ("tired", date(2025, 3, 25), "refused", "X"),
     ("tired", date(2025, 3, 31), "refused", "X"),
@@ -156,7 +157,7 @@ def made(spark, shipped):
         spark,
         customer_view=[{"user_id": n, "person_id": n, "consent_marketing": True, **{c: row[c] for c in told_of if c in row}} for n, row in PEOPLE.items()],
         personal_index=[{"user_id": n, "scores": {"newspaper_response": p["paper"]}} for n, p in PEOPLE.items() if "paper" in p],
-        recommendation=[{"user_id": n, "priority": ["new_service", "traffic", "retention"], "offers": offers[n]} for n in PEOPLE],
+        recommendation=[{"user_id": n, "priority": ["new_service", "traffic", "retention"], "offers": offers[n], "score_drivers": DRIVERS.get(n)} for n in PEOPLE],
         exclusion=[old, {**old, "policy_id": "OLDER", "stage": "capacity"}],
         contact_history=[{"user_id": n, "day": day, "channel": "sms", "policy_id": policy, "outcome": outcome} for n, day, outcome, policy in HISTORY],
         complaint=[{"user_id": n, **complaint} for n, complaint in COMPLAINTS],
@@ -189,6 +190,8 @@ def test_a_scarce_offer_goes_to_whom_it_is_worth_most_and_the_others_have_the_ne
     assert (row["arm"], row["channel"], row["send_from"], row["send_until"]) == ("target", "sms", "17:00", "19:00"), "the window of the policy"
     assert row["day"].strftime("%Y-%m") == "2025-04" and row["selection_probability"] == 1.0 and row["lost_by"] > 0
     assert why(made, "reader") == {"FETION_START": ("arbitration", "outscored")}
+    assert row["score_drivers"] == ["newspaper response raised by newspaper uses"], "of the offer that was chosen, not of the other"
+    assert choice["plain"]["score_drivers"] == [] and choice["child"]["score_drivers"] is None, "nothing is known; no offer"
     assert choice["second number"]["policy_id"] == "FETION_START"
     assert why(made, "second number") == {"NEWSPAPER_TRIAL": ("capacity", "no_room")}
 

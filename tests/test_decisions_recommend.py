@@ -1,5 +1,6 @@
 """One recommendation per customer, the reasons for it, and a row for everything that was dropped."""
 
+import json
 import logging
 from dataclasses import replace
 from datetime import date
@@ -7,6 +8,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from crm_spark.config.decisions import DecisionSettings, DerivedSpec
@@ -223,6 +225,23 @@ def test_what_a_silent_rule_proposed_and_what_only_one_may_have_is_excluded_too(
         ("VPN_FAMILY", "all", "eligibility", "held"),
         ("VPN_ROAMING_ADD_ON", "all", "matrices", "outranked"),
     ]
+
+
+def test_each_offer_tells_what_moved_the_scores_it_rests_on(spark):
+    """The newspaper's rule tests its response, which is its chance too; retention is worth what churn says; nothing offered rests on credit risk."""
+    people = with_derived(customers(spark, *({"user_id": name, **ROWS[name]} for name in ("new reader", "loyal"))), shipped())
+    told = {"churn": ["lowered by tenure months", "raised by peers"], "newspaper_response": ["raised by newspaper uses"], "credit_risk": ["raised by arpu yuan"]}
+    kind = "map<string,array<string>>"
+    compiled, choosing = compile_all(shipped()), load_settings(CONF, "demo").choosing
+    decided = decide(people.withColumn("drivers", F.from_json(F.lit(json.dumps(told)), kind)), compiled, shipped().policies, "2025-03", (), choosing)
+    found = {row["user_id"]: row for row in recommendations(decided, compiled, "set 1").collect()}
+    of_churn = ["churn lowered by tenure months", "churn raised by peers"]
+    assert found["loyal"]["group_policies"] == GROUP_6 and "NEWSPAPER_TRIAL" in found["new reader"]["new_services"]
+    assert {p: found["loyal"]["score_drivers"][p] for p in GROUP_6} == dict.fromkeys(GROUP_6, of_churn)
+    assert found["new reader"]["score_drivers"]["NEWSPAPER_TRIAL"] == ["newspaper response raised by newspaper uses"]
+    told_of = {policy for row in found.values() for policy in row["score_drivers"]}
+    assert told_of <= {o["policy_id"] for row in found.values() for o in row["offers"]}
+    assert not any("credit" in text for row in found.values() for texts in row["score_drivers"].values() for text in texts)
 
 
 def test_a_candidate_that_is_neither_chosen_nor_excluded_is_found_and_so_is_one_that_is_both(spark):

@@ -22,8 +22,8 @@ from tests.tiny import load_job
 
 NOW = datetime(2025, 4, 1, tzinfo=UTC)
 TABLES = (RECOMMENDATION, EXCLUSION, CUSTOMER_VIEW, PERSONAL_INDEX)
-KEEP_CSV = "rule,tenure_months,policies\nloyal,> 12,\"FAMILY_NET, JOINT_PAYMENT\"\n"
-KEEP_YML = "question: Which?\ngoal: retention\nhit_policy: FIRST\ninputs: {tenure_months: number}\noutputs: {policies: policy_list}\n"
+KEEP_CSV = "rule,tenure_months,churn_grade,policies\nloyal,> 12,safe,\"FAMILY_NET, JOINT_PAYMENT\"\n"
+KEEP_YML = "question: Which?\ngoal: retention\nhit_policy: FIRST\ninputs: {tenure_months: number, churn_grade: string}\noutputs: {policies: policy_list}\n"
 
 
 class Kept:
@@ -49,17 +49,18 @@ def kept(spark, tmp_path_factory):
     config, matrices = load_decisions(folder, NO_SOURCE), read_matrices(folder)
     person = {"city": "NINGBO", "user_id": "a", "bundle_policies": ["JOINT_PAYMENT"]}
     view = rows_of(spark, CUSTOMER_VIEW, {**person, "tenure_months": 20})
-    index = rows_of(spark, PERSONAL_INDEX, {"user_id": "a", "value_grade": "high", "model_versions": {}, "scores": {}})
+    drivers = {"churn": ["lowered by tenure months"], "anomaly": ["raised by peers"]}  # of these the rule tests churn
+    of_index = {"value_grade": "high", "model_versions": {}, "scores": {}, "grades": {"churn": "safe"}, "drivers": drivers}
+    index = rows_of(spark, PERSONAL_INDEX, {"user_id": "a", **of_index})
     compiled = compile_all(matrices)
-    decided = decide(decision_input(view, index, (), (), matrices), compiled, matrices.policies, "2025-03")
+    decided = decide(decision_input(view, index, ("churn",), (), matrices), compiled, matrices.policies, "2025-03")
     recommended = RECOMMENDATION.conform(recommendations(decided, compiled, config.version)).collect()
     dropped = EXCLUSION.conform(exclusions(decided)).collect()
     assert [row["policy_id"] for row in dropped] == ["JOINT_PAYMENT"], "held"
-    pins = [("NINGBO", "2025-03", t.full_name, run, version, sequence, NOW) for t in TABLES for run, version, sequence in (("r0", 0, 1), ("r1", 1, 2))]
-    later = [("NINGBO", "2025-03", CUSTOMER_VIEW.full_name, "r2", 2, 3, NOW)]
-    history = ("r1", "2025-03", None, config.version, NO_SOURCE, dict(config.files), [], [], [], [], "1", NOW)
+    pins = publications(spark, *((t, f"r{version}", version, version + 1) for t in TABLES for version in (0, 1)), (CUSTOMER_VIEW, "r2", 2, 3))
+    history = ("r1", "2025-03", None, config.version, NO_SOURCE, dict(config.files), ["churn"], [], [], [], "1", NOW)
     return {
-        (PUBLICATION.full_name, None): literal_frame(spark, [*pins, *later], PUBLICATION.struct),
+        (PUBLICATION.full_name, None): pins,
         (MATRIX_HISTORY.full_name, None): literal_frame(spark, [history], MATRIX_HISTORY.struct),
         (RECOMMENDATION.full_name, 1): literal_frame(spark, [tuple(row) for row in recommended], RECOMMENDATION.struct),
         (EXCLUSION.full_name, 1): literal_frame(spark, [tuple(row) for row in dropped], EXCLUSION.struct),
@@ -67,6 +68,11 @@ def kept(spark, tmp_path_factory):
         (CUSTOMER_VIEW.full_name, 2): rows_of(spark, CUSTOMER_VIEW, {**person, "tenure_months": 1}),
         (PERSONAL_INDEX.full_name, 1): index,
     }
+
+
+def publications(spark, *pins):
+    """ops.publication of pins (table, run, version, sequence)."""
+    return literal_frame(spark, [("NINGBO", "2025-03", table.full_name, run, version, sequence, NOW) for table, run, version, sequence in pins], PUBLICATION.struct)
 
 
 def replayed(rows, user="a", of_run=None):
@@ -85,6 +91,11 @@ def test_it_comes_out_the_same_although_the_view_was_published_anew_since(kept, 
     caplog.set_level(logging.INFO, "crm_spark")
     replayed(kept)
     assert "run r1 decided over a with matrix set" in caplog.text and "offers: FAMILY_NET (keep.loyal)" in caplog.text
+    assert "FAMILY_NET: churn lowered by tenure months\n" in caplog.text
+
+
+def test_a_decision_of_before_drivers_were_told_comes_out_the_same(kept):
+    replayed({**kept, (RECOMMENDATION.full_name, 1): kept[RECOMMENDATION.full_name, 1].drop("score_drivers")})
 
 
 def test_what_comes_out_otherwise_is_told_column_by_column(kept):
@@ -110,3 +121,45 @@ def test_a_customer_who_was_erased_is_told(kept):
 
 def test_an_earlier_run_that_never_published_is_told(kept):
     assert refusal(kept, of_run="r7").startswith("no decision over a in 2025-03")
+
+
+READ, MADE = (CUSTOMER_VIEW, PERSONAL_INDEX), (RECOMMENDATION, EXCLUSION)
+DECIDED = (*((t, "r0", 1, 1) for t in READ), *((t, "r1", 1, 2) for t in MADE))  # r1 only decided, over what r0 had published
+OVERTAKEN = (*DECIDED, (CUSTOMER_VIEW, "r2", 2, 3), *((t, "r2", 2, 3) for t in MADE))
+
+
+def test_after_a_rollback_it_is_still_made_of_what_its_run_saw(spark, kept, caplog):
+    """r2 published another view; rolling r1's decision back makes it no decision over that view."""
+    caplog.set_level(logging.INFO, "crm_spark")
+    replayed({**kept, (PUBLICATION.full_name, None): publications(spark, *OVERTAKEN, *((t, "r1", 1, 4) for t in MADE))})
+    assert "run r1 decided over a with matrix set" in caplog.text
+
+
+def test_where_maintenance_pinned_it_anew_it_is_read_there(spark, kept):
+    """Version 5 holds the same rows, files written together again; version 1 of these tables is kept no more."""
+    anew = (PERSONAL_INDEX, *MADE)
+    pinned = [(t, "r0" if t is PERSONAL_INDEX else "r1", 5, 4) for t in anew]
+    moved = {(t.full_name, 5): kept[t.full_name, 1] for t in anew}
+    there = {place: rows for place, rows in kept.items() if place not in {(t.full_name, 1) for t in anew}}
+    replayed({**there, **moved, (PUBLICATION.full_name, None): publications(spark, *DECIDED, (CUSTOMER_VIEW, "r2", 2, 3), *pinned)})
+
+
+def test_a_withdrawn_decision_is_told_as_withdrawn_and_what_it_was(spark, kept, caplog):
+    caplog.set_level(logging.INFO, "crm_spark")
+    replayed({**kept, (PUBLICATION.full_name, None): publications(spark, *DECIDED, *((t, "m1", None, 7) for t in TABLES))})
+    assert "decision.recommendation of NINGBO 2025-03 stands no more: withdrawn on 2025-04-01 by publication 7 (run m1)" in caplog.text
+    assert "run r1 decided over a with matrix set" in caplog.text and "offers: FAMILY_NET (keep.loyal)" in caplog.text
+
+
+def test_a_withdrawn_decision_that_is_kept_no_more_says_both(spark, kept):
+    withdrawn = {**kept, (PUBLICATION.full_name, None): publications(spark, *DECIDED, *((t, "m1", None, 7) for t in TABLES))}
+    for gone in (RECOMMENDATION, CUSTOMER_VIEW):
+        told = refusal({place: rows for place, rows in withdrawn.items() if place != (gone.full_name, 1)})
+        assert "withdrawn on 2025-04-01 by publication 7 (run m1)" in told and f"{gone.full_name}: version 1 is kept no more" in told
+
+
+def test_what_was_published_again_after_a_withdrawal_stands(spark, kept, caplog):
+    caplog.set_level(logging.INFO, "crm_spark")
+    back = (*((t, "m1", None, 3) for t in TABLES), *((t, "r1", 1, 4) for t in MADE))
+    replayed({**kept, (PUBLICATION.full_name, None): publications(spark, *DECIDED, *back)})
+    assert "run r1 decided over a" in caplog.text and "withdrawn" not in caplog.text

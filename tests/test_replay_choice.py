@@ -104,7 +104,7 @@ def choice_replayed(spark, kept, settings, user):
     replay = load_job("replay")
     options = SimpleNamespace(user=user, of_run=None, skip_models=True)
     job = Job("replay", MONTH, None, "now", spark, Kept(kept), settings, None, Versions(), options, logging.getLogger("crm_spark"))
-    again, different = replay._choice(job, replay.Pinned("HANGZHOU", RUN_ID, 1, 2))
+    again, different = replay._choice(job, replay.Pinned("HANGZHOU", RUN_ID, 1))
     return different, again.told
 
 
@@ -162,6 +162,17 @@ def test_what_comes_out_otherwise_or_cannot_be_told_is_told(spark, kept, setting
     no_set = {**kept, (MATRIX_HISTORY.full_name, None): kept[MATRIX_HISTORY.full_name, None].limit(0)}
     with pytest.raises(ReplayError, match=r"ops\.matrix_history has no set"):
         choice_replayed(spark, no_set, settings, user)
+
+
+@pytest.mark.slow
+def test_a_withdrawn_choice_is_told_as_withdrawn_and_what_it_was(spark, kept, settings):
+    """Rolled back to in publication 5, withdrawn by 6: what its run saw is what it saw when it was published first."""
+    later = [(city, MONTH, CHOICE.full_name, run, version, sequence, NOW) for city in CITIES for run, version, sequence in ((RUN_ID, 1, 5), ("m1", None, 6))]
+    between = [(city, MONTH, CUSTOMER_VIEW.full_name, "r2", 9, 4, NOW) for city in CITIES]
+    pins = kept[PUBLICATION.full_name, None].union(literal_frame(spark, [*later, *between], PUBLICATION.struct))
+    different, told = choice_replayed(spark, {**kept, (PUBLICATION.full_name, None): pins}, settings, kinds(kept)["chosen"])
+    assert different == [] and told[0] == f"decision.choice of HANGZHOU {MONTH} stands no more: withdrawn on 2025-04-01 by publication 6 (run m1)"
+    assert told[1].startswith("choice: LOCAL_MINUTES by ")
 
 
 def test_a_plan_is_kept_and_restored_to_the_same_choices():

@@ -168,12 +168,13 @@ def test_scores_and_group_names_stand_side_by_side(index):
 
     row = index(
         [("a", None, None)],
-        scores=[score("churn", 40.0, "at_risk"), score("anomaly", 1.0, "not_anomalous")],
+        scores=[score("churn", 40.0, "at_risk") | {"drivers": ["raised by tenure months"]}, score("anomaly", 1.0, "not_anomalous")],
         segments=[group("customer_group", "data lover", "young"), group("traffic_group", "night owl", None)],
     )["a"]
     assert row["scores"] == {"anomaly": 1.0, "churn": 40.0}
     assert row["grades"] == {"anomaly": "not_anomalous", "churn": "at_risk"}
     assert row["model_versions"] == {"anomaly": "3", "churn": "3"}
+    assert row["drivers"] == {"churn": ["raised by tenure months"]}, "those of anomaly are not known"
     assert row["groups"] == {"customer_group": "data lover", "customer_class": "young", "traffic_group": "night owl"}
 
 

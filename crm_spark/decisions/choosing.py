@@ -25,10 +25,11 @@ from crm_spark.decisions.eligibility import constant_map
 from crm_spark.decisions.holdout import EXPLORE, HELD_OUT, TARGET, control_groups, explores, is_universal, uniform
 from crm_spark.decisions.limits import Space
 from crm_spark.decisions.prices import Capacities, Ints
+from crm_spark.decisions.score_drivers import SCORE_DRIVERS
 from crm_spark.errors import ConfigError
 from crm_spark.months import contact_days
 from crm_spark.tables.common import KEY
-from crm_spark.tables.decision import CHOICE, EXCLUSION
+from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 
 ARBITRATION, CAPACITY = "arbitration", "capacity"
 NO_CHANNEL, VALUE_UNKNOWN, NO_NET_VALUE, OUTSCORED, NOT_DRAWN, NO_ROOM = (
@@ -101,7 +102,8 @@ def judged_candidates(customers: DataFrame, told: Told, plans: Plans) -> DataFra
     arm = F.when(is_held, HELD_OUT).when(is_explored, EXPLORE).otherwise(TARGET)
     complains = F.when(F.col("is_complaining"), F.lit(COMPLAINING))
     staged = F.transform("candidates", lambda c: _staged(c.withField("reason", F.coalesce(c["reason"], complains))))
-    narrow = judged.select(*KEY, "person_id", "value_grade", "offers", staged.alias("candidates")).withColumn("arm", arm)
+    drivers = F.col(SCORE_DRIVERS) if SCORE_DRIVERS in judged.columns else F.lit(None).cast(RECOMMENDATION[SCORE_DRIVERS].type)
+    narrow = judged.select(*KEY, "person_id", "value_grade", "offers", drivers.alias(SCORE_DRIVERS), staged.alias("candidates")).withColumn("arm", arm)
     return _valued(_held_out(narrow, told, plans))
 
 
@@ -201,6 +203,7 @@ def choice_rows(chosen: DataFrame, plans: Plans) -> DataFrame:
         F.when(is_made, F.col("runner_up.channel")).alias("runner_up_channel"),
         F.when(is_made, F.col("lost_by")).alias("lost_by"),
         "settled_place",
+        F.when(is_made, F.coalesce(F.try_element_at(SCORE_DRIVERS, "choice.policy_id"), F.array())).alias(SCORE_DRIVERS),
         F.lit(plans.matrix_set).alias("matrix_set"),
     ).select(*CHOICE.columns)  # fmt: skip
 

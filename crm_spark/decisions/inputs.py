@@ -17,6 +17,7 @@ from crm_spark.tables.common import KEY
 from crm_spark.tables.contract import Table
 from crm_spark.tables.score import PERSONAL_INDEX
 
+DRIVERS = "drivers"
 _OF_INDEX = ("value", "value_grade", "model_versions")
 
 
@@ -33,14 +34,15 @@ def decision_columns(view: Table, models: Iterable[str], groups: Iterable[str]) 
 
 
 def decision_input(view: DataFrame, index: DataFrame, models: Iterable[str], groups: Iterable[str], matrices: MatrixSet) -> DataFrame:
-    """One row per customer of `view`: its columns, value, `<model>_score`, `<model>_grade`, groups, derived columns, model_versions.
+    """One row per customer of `view`: its columns, value, `<model>_score`, `<model>_grade`, groups, derived columns, model_versions, drivers.
 
     A customer without an index row has NULL there. `return_rate_3q` means what the settings say.
     """
     scores = {f"{m}_score": F.try_element_at("scores", F.lit(m)) for m in models}
     grades = {f"{m}_grade": F.try_element_at("grades", F.lit(m)) for m in models}
     named = {g: F.try_element_at("groups", F.lit(g)) for g in groups}
-    pivoted = index.select(*KEY, *_OF_INDEX, *(c.alias(name) for name, c in {**scores, **grades, **named}.items()))
+    told = F.col(DRIVERS) if DRIVERS in index.columns else F.lit(None).cast(PERSONAL_INDEX[DRIVERS].type)  # an index of before they were told
+    pivoted = index.select(*KEY, *_OF_INDEX, told.alias(DRIVERS), *(c.alias(name) for name, c in {**scores, **grades, **named}.items()))
     joined = view.join(pivoted, on=list(KEY), how="left")
     return with_derived(with_columns(joined, _meant(matrices.settings)), matrices)
 

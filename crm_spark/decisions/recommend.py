@@ -8,6 +8,7 @@ from typing import get_args
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from crm_spark.config.choosing import Choosing
 from crm_spark.config.decisions import Condition, OutputKind
 from crm_spark.config.policies import Goal, Policy
 from crm_spark.decisions.compile import CompiledMatrix
@@ -28,13 +29,16 @@ from crm_spark.decisions.eligibility import (
     unmet,
 )
 from crm_spark.decisions.explain import exactly, reason
+from crm_spark.decisions.inputs import DRIVERS
 from crm_spark.decisions.match import match
 from crm_spark.decisions.opportunity import told_needs
 from crm_spark.decisions.outputs import CLOSED, GOALS, PROPOSING
+from crm_spark.decisions.score_drivers import SCORE_DRIVERS, offer_drivers
 from crm_spark.decisions.table import Matrix
 from crm_spark.months import contact_days
 from crm_spark.tables.common import KEY
 from crm_spark.tables.decision import EXCLUSION, OPPORTUNITY, RECOMMENDATION
+from crm_spark.tables.score import PERSONAL_INDEX
 
 EVERY_GOAL: tuple[Goal, ...] = get_args(Goal)
 ONE_RULE_SPEAKS: tuple[Goal, ...] = ("retention", "virtual_network")  # the other goals get lists
@@ -44,18 +48,25 @@ Compiled = Sequence[CompiledMatrix]
 
 
 def decide(
-    customers: DataFrame, compiled: Compiled, policies: Mapping[str, Policy], month: str, conditions: Sequence[Condition] = ()
+    customers: DataFrame,
+    compiled: Compiled,
+    policies: Mapping[str, Policy],
+    month: str,
+    conditions: Sequence[Condition] = (),
+    choosing: Choosing | None = None,
 ) -> DataFrame:
-    """One row per customer: priority, tier, judged candidates and offers per goal, offer modes, rules, their values, reasons, needs. No shuffle.
+    """One row per customer: priority, tier, judged candidates and offers per goal, offer modes, rules, their values, reasons, needs, score drivers. No shuffle.
 
     Recommendations, exclusions and opportunities are all made from it: a job that writes them keeps it in between.
 
     A policy may be offered if it is valid on any day of the month after `month`, in which is contacted, neither it nor its service is held,
-    its `conditions` are met, the customer's value tier opens its family, and the goal's retrieval matrix does not say none.
+    its `conditions` are met, the customer's value tier opens its family, and the goal's retrieval matrix does not say none. By `choosing` the
+    scores are known by which an offer will be chosen.
     """
     terms = policy_terms(policies, contact_days(month))
     matrices = [one.matrix for one in compiled]
-    matched = customers.withColumn("unmet", unmet(conditions, policies)).select(*_read_columns(matrices))
+    told = F.col(DRIVERS) if DRIVERS in customers.columns else F.lit(None).cast(PERSONAL_INDEX[DRIVERS].type)
+    matched = customers.withColumns({"unmet": unmet(conditions, policies), DRIVERS: told}).select(*_read_columns(matrices))
     for one in compiled:
         matched = match(matched, one, _hits(one.matrix))
     read = matched.withColumns(
@@ -73,8 +84,10 @@ def decide(
         }
     )
     counted = read.withColumns({"candidates": _counts(), "rule_values": _rule_values(matrices, matched)})
-    return _offered(counted, terms).select(
+    offered = _offered(counted, terms)
+    return offered.withColumn(SCORE_DRIVERS, offer_drivers(F.col("offers"), F.col(DRIVERS), matrices, policies, choosing)).select(
         *KEY, "value_grade", "model_versions", "priority", "tier", "group", "rules", "rule_values", "reasons", "candidates", "offers", "wording", "needs",
+        SCORE_DRIVERS,
         *(f"{part}_{goal}" for part in ("mode", "candidates", "offers") for goal in EVERY_GOAL),
     )  # fmt: skip
 
@@ -137,7 +150,7 @@ def _offered(read: DataFrame, terms: PolicyTerms) -> DataFrame:
 def _read_columns(matrices: Sequence[Matrix]) -> list[str]:
     """What is read of a customer; the view is wide, and every step carries its columns along."""
     read = {column for m in matrices for column in (*m.tested_columns, *m.placeholders)}
-    return sorted(read | {*KEY, "value_grade", "model_versions", "bundle_policies", "services", "unmet"})
+    return sorted(read | {*KEY, "value_grade", "model_versions", "bundle_policies", "services", "unmet", DRIVERS})
 
 
 def _eligible(candidates: Column) -> Column:

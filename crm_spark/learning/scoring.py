@@ -13,22 +13,24 @@ from pyspark.sql import functions as F
 from crm_spark.columns import rounded
 from crm_spark.config.models import ModelSpec
 from crm_spark.learning.measures import probability
+from crm_spark.learning.score_drivers import ScoreDrivers, leaves_of, with_leaves
 from crm_spark.tables.score import MODEL_SCORE
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model that scores: its spec (population, grades), its pipeline and the registry version."""
+    """A model that scores: its spec (population, grades), its pipeline, the registry version, and what tells its scores in words, where that is known."""
 
     spec: ModelSpec
     pipeline: PipelineModel
     version: str
+    drivers: ScoreDrivers | None = None
 
 
 def model_scores(view: DataFrame, scorers: Sequence[Scorer]) -> DataFrame:
     """Rows of `score.model_score`: one per customer and model whose population the customer belongs to. At least one scorer is wanted.
 
-    The pipelines are chained, so that the view is read once; each adds one probability, null outside its population.
+    The pipelines are chained, so that the view is read once; each adds a probability and its drivers, null outside its population.
     """
     wide = reduce(_with_probability, scorers, view)
     rows = F.explode(F.array(*map(_score_row, scorers))).alias("row")
@@ -59,8 +61,11 @@ def regraded(index: DataFrame, specs: Iterable[ModelSpec]) -> DataFrame:
 
 
 def _with_probability(frame: DataFrame, scorer: Scorer) -> DataFrame:
-    of_population = F.when(F.expr(scorer.spec.population), rounded(probability()))
-    return scorer.pipeline.transform(frame).select(*frame.columns, of_population.alias(_column(scorer)))
+    found, told = scorer.pipeline.transform(frame), F.lit(None).cast("array<string>")
+    if scorer.drivers:
+        found, told = with_leaves(scorer.pipeline, frame), scorer.drivers.told(leaves_of(scorer.pipeline.stages[-1]))  # type: ignore[arg-type]
+    added = {_column(scorer): rounded(probability()), _drivers(scorer): told}
+    return found.select(*frame.columns, *(F.when(F.expr(scorer.spec.population), column).alias(name) for name, column in added.items()))
 
 
 def _score_row(scorer: Scorer) -> Column:
@@ -69,11 +74,16 @@ def _score_row(scorer: Scorer) -> Column:
     return F.struct(
         F.lit(scorer.spec.name).alias("model"), found.alias("probability"), score.alias("score"),
         grade(score, scorer.spec).alias("grade"), F.lit(scorer.version).alias("model_version"),
+        F.col(_drivers(scorer)).alias("drivers"),
     )  # fmt: skip
 
 
 def _column(scorer: Scorer) -> str:
     return f"probability_of_{scorer.spec.name}"
+
+
+def _drivers(scorer: Scorer) -> str:
+    return f"drivers_of_{scorer.spec.name}"
 
 
 def _grade(score: Column, thresholds: Mapping[str, float]) -> Column:

@@ -18,6 +18,7 @@ from crm_spark.errors import CrmError
 from crm_spark.learning import measures as m
 from crm_spark.learning.features import FeatureSet, candidate_features, input_columns, learnable_features, preparation_stages
 from crm_spark.learning.rules import ReadableTree, TreeModel, importances, text_levels, tree_rules
+from crm_spark.learning.score_drivers import ScoreDrivers, score_drivers
 from crm_spark.learning.split import EARLIER_HOLD_OUT, HOLD_OUT, TRAIN, VALIDATION, Count, Split, choose_split, label_counts, part, tally
 from crm_spark.learning.windows import LABEL_VALUE
 
@@ -61,7 +62,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trained:
-    """A judged model: the pipeline scores raw view rows; `metrics` are of the hold-out."""
+    """A judged model: the pipeline scores raw view rows; `metrics` are of the hold-out; `drivers` tell its scores in words, where they are known."""
 
     prepared: Prepared
     pipeline: PipelineModel
@@ -71,6 +72,7 @@ class Trained:
     hold_out: m.ScoreTable
     importances: Mapping[str, float]
     rules: Mapping[str, str]
+    drivers: ScoreDrivers | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -116,7 +118,8 @@ def train(prepared: Prepared) -> Trained:
     rules = {**_readable(prepared, candidates), chosen.algorithm: _rules(prepared, model)}
     pipeline = PipelineModel(stages=[*prepared.stages, model])
     shares = importances(model, prepared.features.names)
-    return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, tables), tables[HOLD_OUT], shares, rules)
+    drivers = score_drivers(model, prepared.features.names, _part(prepared, (TRAIN, VALIDATION)))
+    return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, tables), tables[HOLD_OUT], shares, rules, drivers)
 
 
 def choose(candidates: Sequence[Candidate], selection: Selection) -> Candidate:

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark.ml.classification import GBTClassificationModel
+from pyspark.ml.classification import DecisionTreeClassificationModel, GBTClassificationModel, RandomForestClassificationModel
 from pyspark.ml.regression import DecisionTreeRegressionModel, RandomForestRegressionModel
 
 from crm_spark.learning.measures import Numbers
 
 Places = NDArray[np.int64]
+Ensemble = (
+    GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel | RandomForestClassificationModel | DecisionTreeClassificationModel
+)
 _TREE = re.compile(r"Tree \d+ \(weight (\S+)\)")
 _TEST = re.compile(r"If \(feature (\d+) <= (\S+)\)")
+_LEVEL_TEST = re.compile(r"If \(feature (\d+) in \{[^}]*\}\)")
 _LEAF = re.compile(r"Predict: (\S+)")
 
 
@@ -75,11 +79,12 @@ class Trees:
         return path
 
 
-def trees_of(model: GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel) -> Trees:
-    """A model of numeric features; the prediction is the margin of a boosted one, the mean of a forest."""
+def trees_of(model: Ensemble, with_levels: bool = False) -> Trees:
+    """The prediction is the margin of a boosted model, the mean of a forest. A test of levels is refused, unless `with_levels`: such trees
+    tell who asks for what, but not where a row ends."""
     lines = [line.strip() for line in str(model.toDebugString).splitlines()[1:] if line.strip()]
     share = 1 / model.getNumTrees if isinstance(model, RandomForestRegressionModel) else 1.0
-    nodes = _Nodes()
+    nodes = _Nodes(with_levels)
     roots: list[int] = []
     reader, weight = iter(lines), 1.0
     for line in reader:
@@ -91,7 +96,8 @@ def trees_of(model: GBTClassificationModel | RandomForestRegressionModel | Decis
 
 
 class _Nodes:
-    def __init__(self) -> None:
+    def __init__(self, with_levels: bool) -> None:
+        self.with_levels = with_levels
         self.rows: list[tuple[int, float, int, int, float]] = []
         self.depth = 0
 
@@ -102,14 +108,15 @@ class _Nodes:
         if leaf := _LEAF.match(line):
             self.rows.append((0, 0.0, place, place, weight * float(leaf[1])))
             return place
-        test = _TEST.match(line)
-        if not test:
+        test, level_test = _TEST.match(line), _LEVEL_TEST.match(line) if self.with_levels else None
+        feature, threshold = (int(test[1]), float(test[2])) if test else (int(level_test[1]), np.nan) if level_test else (None, np.nan)
+        if feature is None:
             raise ValueError(f"a tree of numeric features was expected, not '{line}'")
         self.rows.append((0, 0.0, 0, 0, 0.0))
         left = self.add(next(rest), rest, weight, depth + 1)
         next(rest)  # Else
         right = self.add(next(rest), rest, weight, depth + 1)
-        self.rows[place] = (int(test[1]), float(test[2]), left, right, 0.0)
+        self.rows[place] = (feature, threshold, left, right, 0.0)
         return place
 
     def trees(self, roots: Sequence[int]) -> Trees:

@@ -9,6 +9,7 @@ from pyspark.sql import types as T
 from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, count, number, text, whole
 from crm_spark.tables.contract import Field, Table
 
+_TEXTS = T.ArrayType(T.StringType())
 _PARTS = T.MapType(T.StringType(), T.DoubleType())
 
 VALUE_SCORE = Table(
@@ -43,6 +44,7 @@ MODEL_SCORE = Table(
         number("score", "100 x probability, rounded to 6 digits."),
         text("grade", "Grade by the city's thresholds."),
         text("model_version", "Registry version that scored."),
+        Field("drivers", _TEXTS, "The three features that moved the score most from the average, greatest first, as `raised by tenure months`; null if not known."),
     ),
     (*KEY, "model"),
     checks={"score_is_a_score": "score IS NULL OR score BETWEEN 0 AND 100"},
@@ -126,6 +128,7 @@ PERSONAL_INDEX = Table(
         Field("scores", T.MapType(T.StringType(), T.DoubleType()), "Score 0-100 per model."),
         Field("grades", T.MapType(T.StringType(), T.StringType()), "Grade per model."),
         Field("model_versions", T.MapType(T.StringType(), T.StringType()), "Registry version per model."),
+        Field("drivers", T.MapType(T.StringType(), _TEXTS), "Per model the drivers of its score, as score.model_score tells them; without those not known."),
         Field("groups", T.MapType(T.StringType(), T.StringType()), "Group name per segmentation."),
         Field("value_history", T.ArrayType(T.DoubleType()), "Value of the previous three months, latest first, null where there is none."),
         Field("churn_history", T.ArrayType(T.DoubleType()), "Churn score of the previous three months."),

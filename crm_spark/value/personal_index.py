@@ -43,10 +43,12 @@ def history_months(month: str) -> tuple[str, ...]:
 
 
 def _model_maps(scores: DataFrame) -> DataFrame:
+    drivers = F.col("drivers") if "drivers" in scores.columns else F.lit(None).cast("array<string>")  # a month scored before they were told
     return scores.groupBy("user_id").agg(
         _map("model", F.col("score")).alias("scores"),
         _map("model", F.col("grade")).alias("grades"),
         _map("model", F.col("model_version")).alias("model_versions"),
+        F.map_filter(_map("model", drivers), lambda _, told: told.isNotNull()).alias("drivers"),
     )
 
 
@@ -83,7 +85,7 @@ def _entry(key: Column, name: Column) -> Column:
 
 def _empty_maps() -> dict[str, Column]:
     numbers, texts = "map<string,double>", "map<string,string>"
-    kinds = {"scores": numbers, "grades": texts, "model_versions": texts, "groups": texts}
+    kinds = {"drivers": "map<string,array<string>>", "scores": numbers, "grades": texts, "model_versions": texts, "groups": texts}
     return {name: F.coalesce(F.col(name), F.create_map().cast(kind)) for name, kind in kinds.items()}
 
 
