@@ -140,6 +140,8 @@ class TestExchange:
             ("null, low", "string", 'null,"low"'),
             ("!= low", "string", 'not("low")'),
             ("[86..100)", "number", "[86..100)"),
+            ('< "b", ["d".."f")', "string", '<"b",["d".."f")'),
+            ("> .5", "number", ">.5"),
             ("!= 3", "number", "not(3)"),
             (">= 2025-01-31", "date", '>=date("2025-01-31")'),
             ("", "number", "-"),
