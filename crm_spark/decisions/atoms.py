@@ -71,7 +71,8 @@ def _rounded(cuts: Sequence[Cut], to: type[np.floating]) -> list[Cut]:
     fractions = {point: Decimal(float(to(point))) for point in {cast(Decimal, cut.point) for cut in cuts}}
     nearest: dict[Decimal, Decimal] = {}
     for point, fraction in sorted(fractions.items()):
-        nearest[fraction] = min(nearest.get(fraction, point), point, key=lambda p, at=fraction: abs(_EXACT.subtract(p, at)))
+        if fraction not in nearest or abs(_EXACT.subtract(point, fraction)) < abs(_EXACT.subtract(nearest[fraction], fraction)):
+            nearest[fraction] = point
     placed = []
     for cut in cuts:
         point = cast(Decimal, cut.point)
