@@ -68,6 +68,10 @@ def test_the_shipped_set_of_every_example_is_approved_for_its_month(source, day)
     ("choosing.yml", "universal_share: 0.02", "universal_share: 0.03"),
     ("choosing.yml", "explore_share: 0.01", "explore_share: 0.02"),
     ("sources/no-source-of-its-own/choosing.yml", "", "limits: []"),
+    ("models/churn.yml", "at_risk: 32", "at_risk: 16"),
+    ("models/anomaly.yml", "default_grades: cut_off_32", "default_grades: cut_off_42"),
+    ("sources/no-source-of-its-own/models.yml", "", "churn: {grades: {JINHUA: {at_risk: 16, safe: 0}}}"),
+    ("value.yml", "high: 0.10", "high: 0.12"),
 ])  # fmt: skip
 def test_whatever_is_changed_needs_a_new_approval(conf, file, old, new):
     edit(conf / file, old, new)
@@ -75,6 +79,16 @@ def test_whatever_is_changed_needs_a_new_approval(conf, file, old, new):
     assert version != read(CONF).version
     assert refusal(conf).startswith(f"matrix set {version} is not approved; approve it: ...")
     assert "\n" not in refusal(conf) and f"diff {read(CONF).version} <conf folder>" in refusal(conf)
+
+
+@pytest.mark.parametrize(("file", "old", "new"), [
+    ("models/churn.yml", "as_of_months: 5", "as_of_months: 6"),
+    ("value.yml", "smallest_city: 50", "smallest_city: 60"),
+    ("sources/no-source-of-its-own/models.yml", "", "churn: null"),
+])  # fmt: skip
+def test_what_no_grade_begins_with_needs_none(conf, file, old, new):
+    edit(conf / file, old, new)
+    assert read(conf).version == read(CONF).version
 
 
 def test_a_set_that_was_changed_and_approved_decides(conf, capsys):
@@ -234,6 +248,20 @@ def test_what_changed_in_choosing_is_told_by_its_place_and_name(conf, capsys):
         "choosing: limit 'gifts' is gone; it said: most 300, unit offers, per policy, groups 4, 5, 6",
         "choosing: limit 'presents' is new: most 300, unit offers, per policy, groups 4, 5, 6",
     ]
+
+
+def test_a_threshold_that_moves_is_told_and_stays_with_the_set(conf, capsys):
+    edit(conf / "models/churn.yml", "at_risk: 32", "at_risk: 16")
+    edit(conf / "value.yml", "high: 0.10", "high: 0.12")
+    one = read(conf)
+    again = decisions_of(one.files, NO_SOURCE)
+    assert again.version == one.version and again.problems == ()
+    assert differences(read(CONF), again) == [
+        "grades: models.churn.grades.default.at_risk is 16, before 32",
+        "grades: value.high is 0.12, before 0.1",
+    ]
+    earlier = decisions_of({name: text for name, text in one.files.items() if name != "grades.yml"}, NO_SOURCE)
+    assert differences(earlier, one) == ["grades: where they begin is part of the set now"]
 
 
 def test_a_set_that_differs_in_a_comment_alone_says_so(conf, capsys):

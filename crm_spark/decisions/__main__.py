@@ -9,7 +9,8 @@
     python -m crm_spark.decisions export conf/matrices/retention.csv --to retention.dmn
 
 An imported table takes effect when it is approved and the next run reads it; its columns, policies and goals are checked then, as are
-those of any other. An approval is a row of approvals.csv: any change to a matrix, the policies, decisions.yml or choosing.yml needs a new one.
+those of any other. An approval is a row of approvals.csv: any change to a matrix, the policies, decisions.yml, choosing.yml or where a grade
+begins needs a new one.
 Exit codes: 0 done, 2 something is wrong with the arguments or a file.
 """
 

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from difflib import SequenceMatcher
 
+import yaml
+
 from crm_spark.config.choosing import Choosing
 from crm_spark.config.decisions import MatrixConfig, MatrixFiles
+from crm_spark.config.grades import GRADES
 from crm_spark.config.sheet import SheetRow
 from crm_spark.decisions.table import COMMENT, RULE, WHY
 
@@ -15,9 +18,10 @@ Cells = Mapping[str, str]
 
 
 def differences(before: MatrixConfig, after: MatrixConfig) -> list[str]:
-    """A sentence for each change: matrices, their rules and cells, policies, what all share, how is chosen. Empty only if the sets are the same."""
+    """A sentence for each change: matrices, their rules and cells, policies, what all share, how is chosen, where grades begin. Empty only for the same sets."""
     shared = _values("decisions", asdict(before.settings), asdict(after.settings))
-    told = [*_matrices(before, after), *_policies(before, after), *shared, *_choosing(before.choosing, after.choosing)]
+    graded = _grades(before.files.get(GRADES), after.files.get(GRADES))
+    told = [*_matrices(before, after), *_policies(before, after), *shared, *_choosing(before.choosing, after.choosing), *graded]
     if not told and before.version != after.version:
         return ["nothing that decides: comments, blanks or line ends alone"]
     return told
@@ -104,6 +108,15 @@ def _choosing(before: Choosing | None, after: Choosing | None) -> Iterator[str]:
         yield "choosing: is part of the set now"
     elif before:
         yield "choosing: is gone"
+
+
+def _grades(before: str | None, after: str | None) -> Iterator[str]:
+    if before and after:
+        yield from _values("grades", yaml.safe_load(before), yaml.safe_load(after))
+    elif after:
+        yield "grades: where they begin is part of the set now"
+    elif before:
+        yield "grades: where they begin is no longer part of the set"
 
 
 def _named(choosing: Choosing) -> dict[str, object]:
