@@ -125,11 +125,41 @@ def test_without_a_sheet_nothing_is_approved(conf):
     assert "is not approved" in refusal(conf)
 
 
-def test_nobody_approves_what_is_their_own(conf, capsys):
+@pytest.mark.parametrize("name", ["li na", " Li  Na ", "LI\u3000NA", "Ｌｉ Ｎａ"])
+def test_nobody_approves_what_is_their_own(conf, capsys, name):
     before = (conf / "approvals.csv").read_bytes()
-    assert approve(conf, "--by", "li na") == 2
+    assert approve(conf, "--by", name) == 2
     assert "author and approver are two" in capsys.readouterr().err
     assert (conf / "approvals.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(("more", "told"), [
+    (["--by", "  "], "column 'approved_by': is empty"),
+    (["--author", ""], "column 'author': is empty"),
+    (["--on", "2999-01-01"], "--on 2999-01-01 lies ahead: today is"),
+])  # fmt: skip
+def test_what_would_be_refused_when_it_is_read_is_not_written(conf, capsys, more, told):
+    before = (conf / "approvals.csv").read_bytes()
+    assert approve(conf, *more) == 2
+    assert told in capsys.readouterr().err
+    assert (conf / "approvals.csv").read_bytes() == before
+
+
+def test_a_sheet_that_cannot_be_read_is_left_alone(tmp_path):
+    path = tmp_path / "approvals.csv"
+    path.write_text(HEADER + "v0,,yesterday,,a,b,2024-01-01,\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="'yesterday' is not a date"):
+        add_approval(path, Approval("v1", (), MARCH, None, "a", "b", MARCH))
+    assert path.read_text(encoding="utf-8") == HEADER + "v0,,yesterday,,a,b,2024-01-01,\n"
+
+
+def test_a_row_is_written_in_the_order_of_the_sheets_own_columns(tmp_path):
+    path = tmp_path / "approvals.csv"
+    path.write_bytes(b"comment,approved_by,author,set_version,valid_to,valid_from,cities,approved_on\r\nfirst,b,a,v0,,2024-01-01,,2024-01-01\r\n")
+    one = Approval("v1", ("A", "B"), date(2025, 1, 1), None, "Li Na", "Wang Wei", date(2025, 1, 1), "second")
+    add_approval(path, one)
+    assert load_approvals(path)[1] == one
+    assert path.read_bytes().splitlines(keepends=True)[2] == b"second,Wang Wei,Li Na,v1,,2025-01-01,A;B,2025-01-01\r\n"
 
 
 def test_a_set_with_an_error_cannot_be_approved(conf, capsys):

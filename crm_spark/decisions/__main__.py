@@ -62,7 +62,9 @@ def _linted(options: argparse.Namespace) -> int:
 
 
 def _approved(options: argparse.Namespace) -> int:
-    """Add the row, unless the set has an error."""
+    """Add the row, unless the set has an error, or the day of the approval is still to come."""
+    if options.on and options.on > date.today():
+        raise ConfigError(f"--on {options.on} lies ahead: today is {date.today()}")
     config = load_settings(options.conf_dir, options.env)
     refuse_errors(lint(matrices_of(config), options.since))
     try:
