@@ -46,7 +46,7 @@ def chosen(spark: SparkSession, settings: Settings, frames: dict[str, DataFrame]
     told: list[str] = []
     job = SimpleNamespace(
         config=settings, month=MONTH, cities=None, run_id=RUN_ID, log=logging.getLogger("test"), spark=spark,
-        catalog=SimpleNamespace(exists=lambda _: False),
+        catalog=SimpleNamespace(exists=lambda _: False), checked=set(),
         read=lambda table, *_, **__: frames[table.name],
         months_of=lambda table: (MONTH,) if table.name == "contact_history" else (),
         write=lambda frame, table, **_: written.update({table.name: table.conform(frame).collect()}),
