@@ -280,6 +280,29 @@ def test_what_changed_in_choosing_is_told_by_its_place_and_name(conf, capsys):
     ]
 
 
+def test_what_changed_in_the_conditions_is_told_by_reason_and_whom_it_concerns(conf, capsys):
+    edit(conf / "decisions.yml", "requires: pay_type = 'prepaid'", "requires: \"pay_type IN ('prepaid', 'postpaid')\"")
+    edit(conf / "decisions.yml", "policies: [NEWSPAPER_SAMPLE, COLOUR_PRINTING_TRIAL]", "policies: [NEWSPAPER_SAMPLE], goals: [traffic]")
+    edit(conf / "decisions.yml", "  - {reason: terminal, policies: [MOBILE_INTERNET_TRIAL], requires: supports_wap}\n", "")
+    with (conf / "decisions.yml").open("a", encoding="utf-8") as file:
+        file.write("  - {reason: age, services: [vpn], requires: age_years >= 18}\n")
+    assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "decisions: condition 'terminal' for NEWSPAPER_SAMPLE, COLOUR_PRINTING_TRIAL: policies is NEWSPAPER_SAMPLE, before NEWSPAPER_SAMPLE, COLOUR_PRINTING_TRIAL",
+        "decisions: condition 'terminal' for NEWSPAPER_SAMPLE, COLOUR_PRINTING_TRIAL: goals is traffic, before -",
+        "decisions: condition 'terminal' for MOBILE_INTERNET_TRIAL is gone; it said: requires supports_wap",
+        "decisions: condition 'tariff' for BRAND_RENEWAL: requires is pay_type IN ('prepaid', 'postpaid'), before pay_type = 'prepaid'",
+        "decisions: condition 'age' for vpn is new: requires age_years >= 18",
+    ]
+
+
+def test_conditions_in_another_order_are_told(conf, capsys):
+    lines = (conf / "decisions.yml").read_text(encoding="utf-8").splitlines()
+    (conf / "decisions.yml").write_text("\n".join([*lines[:-2], lines[-1], lines[-2]]) + "\n", encoding="utf-8")
+    assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
+    assert capsys.readouterr().out == "decisions: the conditions stand in another order\n"
+
+
 def test_a_threshold_that_moves_is_told_and_stays_with_the_set(conf, capsys):
     edit(conf / "models/churn.yml", "at_risk: 32", "at_risk: 16")
     edit(conf / "value.yml", "high: 0.10", "high: 0.12")
