@@ -19,7 +19,7 @@ from crm_spark.decisions.compile import Axis
 from crm_spark.decisions.example import possible_atoms
 from crm_spark.decisions.outputs import CANDIDATES
 from crm_spark.decisions.overlap import contradictions, hidden
-from crm_spark.decisions.survey import Survey, possible_classes, survey
+from crm_spark.decisions.survey import Outcome, Survey, possible_classes, survey
 from crm_spark.decisions.table import MatrixSet, Rule
 from crm_spark.decisions.unary import Between, Equal, NoneOf, OneOf, Test, Value, points_of
 from crm_spark.errors import ConfigError
@@ -106,8 +106,12 @@ def _silent_rules(seen: Survey) -> Iterator[Finding]:
     if matrix.aggregation != "LIST":
         return
     heard, ever = ({rule.name for o in seen.outcomes if o.can_be or not possible for rule in o.answers} for possible in (True, False))
-    for rule in (r for r in matrix.rules if r.name not in heard):
-        fires = [o for o in seen.outcomes if rule in o.fired]
+    silent: dict[str, list[Outcome]] = {rule.name: [] for rule in matrix.rules if rule.name not in heard}
+    for outcome in seen.outcomes if silent else ():
+        for name in silent.keys() & {rule.name for rule in outcome.fired}:
+            silent[name].append(outcome)
+    for rule in (r for r in matrix.rules if r.name in silent):
+        fires = silent[rule.name]
         where = [o for o in fires if o.can_be] or (fires if rule.name not in ever else [])
         preferred = tuple(dict.fromkeys(other.name for o in where for other in o.answers))
         if not preferred:

@@ -85,8 +85,9 @@ def survey(matrix: Matrix) -> Survey:
 def _outcomes(matrix: Matrix, whole: CompiledMatrix, can_be: npt.NDArray[np.bool_]) -> Iterator[Outcome]:
     cells: dict[int, tuple[int, bool]] = {}
     for possible in (False, True):  # the second takes the place of the first
-        numbers, first = np.unique(whole.outcome_of[can_be == possible], return_index=True)
-        cells |= {int(number): (int(whole.cells[can_be == possible][place]), possible) for number, place in zip(numbers, first, strict=True)}
+        inside = can_be == possible
+        numbers, first = np.unique(whole.outcome_of[inside], return_index=True)
+        cells |= {number: (cell, possible) for number, cell in zip(numbers.tolist(), whole.cells[inside][first].tolist(), strict=True)}
     for number, (cell, possible) in sorted(cells.items()):
         fired = tuple(matrix.rules[i] for i in whole.outcomes[number])
         yield Outcome(fired, fired if matrix.aggregation != "LIST" else answer(matrix, fired), cell, possible)
