@@ -65,6 +65,7 @@ class Job:
     options: argparse.Namespace
     log: logging.Logger = LOG
     commits: list[tuple[str, str, int, int, list[str] | None]] = field(default_factory=list)
+    checked: set[str] = field(default_factory=set)  # matrix sets that were looked at already; the jobs of a month share it
     _told: list[tuple[object, ...]] = field(default_factory=list)
 
     def read(self, table: Table, months: Sequence[str] | None = None, optional: bool = False, all_cities: bool = False) -> DataFrame:

@@ -1,4 +1,4 @@
-"""The matrix set of a run: approved and in force or the run stops, and remembered word for word, so that its decisions can be told again."""
+"""The matrix set of a run: without errors, approved and in force or the run stops, and remembered word for word, so that its decisions can be told again."""
 
 from __future__ import annotations
 
@@ -12,14 +12,28 @@ from crm_spark import __version__
 from crm_spark.config.approvals import Approval
 from crm_spark.config.decisions import MatrixConfig, decisions_of
 from crm_spark.decisions.approval import approvals_in_force
-from crm_spark.decisions.load import input_names
-from crm_spark.decisions.table import Skipped
+from crm_spark.decisions.lint import lint, refuse_errors
+from crm_spark.decisions.load import input_names, matrices_of
+from crm_spark.decisions.table import MatrixSet, Skipped
 from crm_spark.errors import ConfigError
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job
-from crm_spark.months import first_day, last_day
+from crm_spark.months import contact_days, first_day, last_day
 from crm_spark.tables.catalog import Catalog
 from crm_spark.tables.ops import MATRIX_HISTORY
+
+
+def linted(job: Job) -> MatrixSet:
+    """The run's matrices; ConfigError for what the linter calls an error, warnings go to the log. The jobs of a month look once."""
+    matrices = matrices_of(job.config)
+    if job.config.matrices.version not in job.checked:
+        findings = lint(matrices, contact_days(job.month))
+        for finding in findings:
+            if finding.severity == "warning":
+                job.log.warning("    %s", finding)
+        refuse_errors(findings)
+        job.checked.add(job.config.matrices.version)
+    return matrices
 
 
 def in_force(job: Job, cities: Collection[str] | None) -> tuple[Approval, ...]:

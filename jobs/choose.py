@@ -2,9 +2,9 @@
 
 Of the offers of decision.recommendation each customer gets one policy by one channel on one day of the month after the view's, or none. What was
 contacted is told by raw.contact_history; for a month without it, what was planned for that month counts as contacted. Capacities that
-cities share are those that the published choices of other cities leave. The matrix set, of which conf/choosing.yml is part, must be approved and in
-force, and is kept word for word in ops.matrix_history. Writes decision.choice, decision.capacity_use, and decision.exclusion anew: what
-recommend left there, and what could be offered and was not chosen.
+cities share are those that the published choices of other cities leave. The matrix set, of which conf/choosing.yml is part, must be without
+errors (make lint-matrices), approved and in force, and is kept word for word in ops.matrix_history. Writes decision.choice, decision.capacity_use,
+and decision.exclusion anew: what recommend left there, and what could be offered and was not chosen.
 
     spark-submit jobs/choose.py --env demo --month 2025-03
 """
@@ -16,11 +16,11 @@ from pyspark.sql import functions as F
 from crm_spark.choices import basis_of, choice_of
 from crm_spark.decisions.eligibility import STAGES
 from crm_spark.decisions.inputs import decision_input
-from crm_spark.decisions.load import input_names, matrices_of
+from crm_spark.decisions.load import input_names
 from crm_spark.decisions.score_drivers import offered
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
-from crm_spark.matrix_sets import cities_of, in_force, is_remembered, remember
+from crm_spark.matrix_sets import cities_of, in_force, is_remembered, linted, remember
 from crm_spark.tables.common import EVERYWHERE, KEY
 from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -29,7 +29,7 @@ from crm_spark.tables.score import PERSONAL_INDEX
 
 def run(job: Job) -> None:
     """Write decision.choice, decision.capacity_use and decision.exclusion."""
-    config, matrices = job.config, matrices_of(job.config)
+    config, matrices = job.config, linted(job)
     recommended = offered(job.read(RECOMMENDATION))
     everybody = decision_input(job.read(CUSTOMER_VIEW), job.read(PERSONAL_INDEX), *input_names(config), matrices)
     approvals = in_force(job, cities_of(job, everybody))

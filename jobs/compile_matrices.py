@@ -16,12 +16,10 @@ from pyspark.sql import functions as F
 
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import decision_input, usable_matrices
-from crm_spark.decisions.lint import lint, refuse_errors
-from crm_spark.decisions.load import input_names, matrices_of
+from crm_spark.decisions.load import input_names
 from crm_spark.decisions.match import matrix_cells
 from crm_spark.job import Job, entry
-from crm_spark.matrix_sets import cities_of, in_force
-from crm_spark.months import last_day
+from crm_spark.matrix_sets import cities_of, in_force, linted
 from crm_spark.tables.common import EVERYWHERE
 from crm_spark.tables.decision import MATRIX_CELL
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -30,11 +28,7 @@ from crm_spark.tables.score import PERSONAL_INDEX
 
 def run(job: Job) -> None:
     """Write decision.matrix_cell."""
-    matrices = matrices_of(job.config)
-    findings = lint(matrices, last_day(job.month))
-    refuse_errors(findings)
-    for finding in findings:
-        job.log.warning("    %s", finding)
+    matrices = linted(job)
     view, index = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, PERSONAL_INDEX))
     in_force(job, cities_of(job, view))
     everybody = decision_input(view, index, *input_names(job.config), matrices)

@@ -1,9 +1,9 @@
 """Recommend: every customer of the month's view through all matrices, one row each, and why not for what was dropped.
 
 The matrices are compiled in memory, without the rules that compile_matrices told as skipped (all cities are judged). The set must be
-approved and in force for every city (conf/approvals.csv), and is kept word for word in ops.matrix_history. Writes decision.recommendation
-(exactly one row per customer), of whose offers choose.py takes one, and decision.exclusion; every candidate stands in one of them, or
-the job fails. The needs that matrices tell go to decision.opportunity.
+without errors (make lint-matrices), approved and in force for every city (conf/approvals.csv), and is kept word for word in
+ops.matrix_history. Writes decision.recommendation (exactly one row per customer), of whose offers choose.py takes one, and
+decision.exclusion; every candidate stands in one of them, or the job fails. The needs that matrices tell go to decision.opportunity.
 
     spark-submit jobs/recommend.py --env demo --month 2025-03
 """
@@ -12,11 +12,11 @@ from pyspark.sql import functions as F
 
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import decision_input, usable_matrices
-from crm_spark.decisions.load import input_names, matrices_of
+from crm_spark.decisions.load import input_names
 from crm_spark.decisions.recommend import decide, exclusions, opportunities, recommendations, unreconciled
 from crm_spark.errors import ContractError
 from crm_spark.job import Job, entry
-from crm_spark.matrix_sets import cities_of, in_force, remember
+from crm_spark.matrix_sets import cities_of, in_force, linted, remember
 from crm_spark.tables.decision import EXCLUSION, OPPORTUNITY, RECOMMENDATION
 from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
@@ -24,7 +24,7 @@ from crm_spark.tables.score import PERSONAL_INDEX
 
 def run(job: Job) -> None:
     """Write decision.recommendation, decision.exclusion and decision.opportunity."""
-    matrices = matrices_of(job.config)
+    matrices = linted(job)
     view, index = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, PERSONAL_INDEX))
     everybody = decision_input(view, index, *input_names(job.config), matrices)
     approvals = in_force(job, cities_of(job, view))

@@ -25,12 +25,9 @@ from pyspark.sql import functions as F
 
 from crm_spark import __version__
 from crm_spark.config.models import Train
-from crm_spark.decisions.lint import lint, refuse_errors
-from crm_spark.decisions.load import matrices_of
 from crm_spark.forecast import Forecast
 from crm_spark.job import Job, carry_out, entry, new_run_id
-from crm_spark.matrix_sets import in_force
-from crm_spark.months import last_day
+from crm_spark.matrix_sets import in_force, linted
 from crm_spark.publication import publish
 from crm_spark.runs import finished_jobs, load_versions
 from crm_spark.tables.ops import PUBLICATION, RUN_LEDGER
@@ -61,7 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(job: Job) -> None:
     """The jobs in order, then the publication. What the linter calls an error, and a set nobody approved, stop the month before its first job."""
     in_force(job, job.cities)
-    refuse_errors(lint(matrices_of(job.config), last_day(job.month)))
+    linted(job)
     _choose_run(job)
     done = _done(job)
     if job.options.dry_run:

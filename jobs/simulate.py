@@ -49,7 +49,7 @@ from crm_spark.errors import ConfigError, NotPublishedError
 from crm_spark.job import Job, entry
 from crm_spark.learning.scoring import regraded
 from crm_spark.matrix_sets import recalled
-from crm_spark.months import last_day
+from crm_spark.months import contact_days
 from crm_spark.report.simulation import Side, compared, counted
 from crm_spark.report.simulation_grid import Simulation
 from crm_spark.report.simulation_page import render_simulation
@@ -85,7 +85,7 @@ def run(job: Job) -> None:
     """Decide and choose over the published month with the candidate, and compare."""
     settings, changes = _candidate(job)
     matrices = matrices_of(settings)
-    for finding in lint(matrices, last_day(job.month)):
+    for finding in lint(matrices, contact_days(job.month)):
         job.log.warning("    %s", finding)
     before, policies, versions = _published(job)
     with _simulated(job, settings, matrices) as after:

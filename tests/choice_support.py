@@ -54,7 +54,7 @@ def chosen(
 
     job = SimpleNamespace(
         config=settings, month=MONTH, cities=cities, run_id=RUN_ID, log=logging.getLogger("test"), spark=spark,
-        catalog=SimpleNamespace(exists=lambda _: False),
+        catalog=SimpleNamespace(exists=lambda _: False), checked=set(),
         read=read,
         months_of=lambda table: (MONTH,) if table.name == "contact_history" else (),
         write=lambda frame, table, **_: written.update({table.name: table.conform(frame).collect()}),

@@ -68,6 +68,10 @@ def test_the_shipped_set_of_every_example_is_approved_for_its_month(source, day)
     ("choosing.yml", "universal_share: 0.02", "universal_share: 0.03"),
     ("choosing.yml", "explore_share: 0.01", "explore_share: 0.02"),
     ("sources/no-source-of-its-own/choosing.yml", "", "limits: []"),
+    ("models/churn.yml", "at_risk: 32", "at_risk: 16"),
+    ("models/anomaly.yml", "default_grades: cut_off_32", "default_grades: cut_off_42"),
+    ("sources/no-source-of-its-own/models.yml", "", "churn: {grades: {JINHUA: {at_risk: 16, safe: 0}}}"),
+    ("value.yml", "high: 0.10", "high: 0.12"),
 ])  # fmt: skip
 def test_whatever_is_changed_needs_a_new_approval(conf, file, old, new):
     edit(conf / file, old, new)
@@ -75,6 +79,16 @@ def test_whatever_is_changed_needs_a_new_approval(conf, file, old, new):
     assert version != read(CONF).version
     assert refusal(conf).startswith(f"matrix set {version} is not approved; approve it: ...")
     assert "\n" not in refusal(conf) and f"diff {read(CONF).version} <conf folder>" in refusal(conf)
+
+
+@pytest.mark.parametrize(("file", "old", "new"), [
+    ("models/churn.yml", "as_of_months: 5", "as_of_months: 6"),
+    ("value.yml", "smallest_city: 50", "smallest_city: 60"),
+    ("sources/no-source-of-its-own/models.yml", "", "churn: null"),
+])  # fmt: skip
+def test_what_no_grade_begins_with_needs_none(conf, file, old, new):
+    edit(conf / file, old, new)
+    assert read(conf).version == read(CONF).version
 
 
 def test_a_set_that_was_changed_and_approved_decides(conf, capsys):
@@ -111,11 +125,41 @@ def test_without_a_sheet_nothing_is_approved(conf):
     assert "is not approved" in refusal(conf)
 
 
-def test_nobody_approves_what_is_their_own(conf, capsys):
+@pytest.mark.parametrize("name", ["li na", " Li  Na ", "LI\u3000NA", "Ｌｉ Ｎａ"])
+def test_nobody_approves_what_is_their_own(conf, capsys, name):
     before = (conf / "approvals.csv").read_bytes()
-    assert approve(conf, "--by", "li na") == 2
+    assert approve(conf, "--by", name) == 2
     assert "author and approver are two" in capsys.readouterr().err
     assert (conf / "approvals.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(("more", "told"), [
+    (["--by", "  "], "column 'approved_by': is empty"),
+    (["--author", ""], "column 'author': is empty"),
+    (["--on", "2999-01-01"], "--on 2999-01-01 lies ahead: today is"),
+])  # fmt: skip
+def test_what_would_be_refused_when_it_is_read_is_not_written(conf, capsys, more, told):
+    before = (conf / "approvals.csv").read_bytes()
+    assert approve(conf, *more) == 2
+    assert told in capsys.readouterr().err
+    assert (conf / "approvals.csv").read_bytes() == before
+
+
+def test_a_sheet_that_cannot_be_read_is_left_alone(tmp_path):
+    path = tmp_path / "approvals.csv"
+    path.write_text(HEADER + "v0,,yesterday,,a,b,2024-01-01,\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="'yesterday' is not a date"):
+        add_approval(path, Approval("v1", (), MARCH, None, "a", "b", MARCH))
+    assert path.read_text(encoding="utf-8") == HEADER + "v0,,yesterday,,a,b,2024-01-01,\n"
+
+
+def test_a_row_is_written_in_the_order_of_the_sheets_own_columns(tmp_path):
+    path = tmp_path / "approvals.csv"
+    path.write_bytes(b"comment,approved_by,author,set_version,valid_to,valid_from,cities,approved_on\r\nfirst,b,a,v0,,2024-01-01,,2024-01-01\r\n")
+    one = Approval("v1", ("A", "B"), date(2025, 1, 1), None, "Li Na", "Wang Wei", date(2025, 1, 1), "second")
+    add_approval(path, one)
+    assert load_approvals(path)[1] == one
+    assert path.read_bytes().splitlines(keepends=True)[2] == b"second,Wang Wei,Li Na,v1,,2025-01-01,A;B,2025-01-01\r\n"
 
 
 def test_a_set_with_an_error_cannot_be_approved(conf, capsys):
@@ -234,6 +278,43 @@ def test_what_changed_in_choosing_is_told_by_its_place_and_name(conf, capsys):
         "choosing: limit 'gifts' is gone; it said: most 300, unit offers, per policy, groups 4, 5, 6",
         "choosing: limit 'presents' is new: most 300, unit offers, per policy, groups 4, 5, 6",
     ]
+
+
+def test_what_changed_in_the_conditions_is_told_by_reason_and_whom_it_concerns(conf, capsys):
+    edit(conf / "decisions.yml", "requires: pay_type = 'prepaid'", "requires: \"pay_type IN ('prepaid', 'postpaid')\"")
+    edit(conf / "decisions.yml", "policies: [NEWSPAPER_SAMPLE, COLOUR_PRINTING_TRIAL]", "policies: [NEWSPAPER_SAMPLE], goals: [traffic]")
+    edit(conf / "decisions.yml", "  - {reason: terminal, policies: [MOBILE_INTERNET_TRIAL], requires: supports_wap}\n", "")
+    with (conf / "decisions.yml").open("a", encoding="utf-8") as file:
+        file.write("  - {reason: age, services: [vpn], requires: age_years >= 18}\n")
+    assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "decisions: condition 'terminal' for NEWSPAPER_SAMPLE, COLOUR_PRINTING_TRIAL: policies is NEWSPAPER_SAMPLE, before NEWSPAPER_SAMPLE, COLOUR_PRINTING_TRIAL",
+        "decisions: condition 'terminal' for NEWSPAPER_SAMPLE, COLOUR_PRINTING_TRIAL: goals is traffic, before -",
+        "decisions: condition 'terminal' for MOBILE_INTERNET_TRIAL is gone; it said: requires supports_wap",
+        "decisions: condition 'tariff' for BRAND_RENEWAL: requires is pay_type IN ('prepaid', 'postpaid'), before pay_type = 'prepaid'",
+        "decisions: condition 'age' for vpn is new: requires age_years >= 18",
+    ]
+
+
+def test_conditions_in_another_order_are_told(conf, capsys):
+    lines = (conf / "decisions.yml").read_text(encoding="utf-8").splitlines()
+    (conf / "decisions.yml").write_text("\n".join([*lines[:-2], lines[-1], lines[-2]]) + "\n", encoding="utf-8")
+    assert main(["diff", str(CONF), str(conf), "--env", "demo"]) == 0
+    assert capsys.readouterr().out == "decisions: the conditions stand in another order\n"
+
+
+def test_a_threshold_that_moves_is_told_and_stays_with_the_set(conf, capsys):
+    edit(conf / "models/churn.yml", "at_risk: 32", "at_risk: 16")
+    edit(conf / "value.yml", "high: 0.10", "high: 0.12")
+    one = read(conf)
+    again = decisions_of(one.files, NO_SOURCE)
+    assert again.version == one.version and again.problems == ()
+    assert differences(read(CONF), again) == [
+        "grades: models.churn.grades.default.at_risk is 16, before 32",
+        "grades: value.high is 0.12, before 0.1",
+    ]
+    earlier = decisions_of({name: text for name, text in one.files.items() if name != "grades.yml"}, NO_SOURCE)
+    assert differences(earlier, one) == ["grades: where they begin is part of the set now"]
 
 
 def test_a_set_that_differs_in_a_comment_alone_says_so(conf, capsys):

@@ -11,11 +11,12 @@ from pyspark.sql import types as T
 
 from crm_spark.config.decisions import read_matrix_files
 from crm_spark.decisions.__main__ import main
-from crm_spark.decisions.compile import compile_matrix, contradictions
+from crm_spark.decisions.compile import compile_matrix
 from crm_spark.decisions.dmn import dmn_of, feel_test, read_dmn
 from crm_spark.decisions.exchange import save
 from crm_spark.decisions.load import check_matrix
 from crm_spark.decisions.match import match
+from crm_spark.decisions.overlap import told_contradictions
 from crm_spark.decisions.unary import parse_cell
 from crm_spark.errors import ConfigError
 from crm_spark.frames import literal_frame
@@ -125,10 +126,10 @@ class TestHitPolicies:
 
     def test_rules_that_may_not_fire_together_are_told_by_name(self):
         boxes = ({"x": "[0..4]", "y": "[0..2]"}, {"x": "[1..3]", "y": "[5..6]"}, {"x": "[2..5]", "y": "[1..4]"}, {"x": "[6..7]", "y": "[0..3]"})
-        assert contradictions(table("UNIQUE", {"x": "number", "y": "number"}, *boxes)) == [
-            "table.yml: rules 'r1' and 'r3' fire together, which hit_policy UNIQUE forbids"
+        assert told_contradictions(table("UNIQUE", {"x": "number", "y": "number"}, *boxes)) == [
+            "table.yml: rules 'r1' and 'r3' fire together, which hit_policy UNIQUE forbids; for example x = 2, y = 1"
         ]
-        assert contradictions(table("RULE ORDER", {"x": "number", "y": "number"}, *boxes)) == []
+        assert told_contradictions(table("RULE ORDER", {"x": "number", "y": "number"}, *boxes)) == []
 
 
 class TestExchange:
@@ -140,6 +141,8 @@ class TestExchange:
             ("null, low", "string", 'null,"low"'),
             ("!= low", "string", 'not("low")'),
             ("[86..100)", "number", "[86..100)"),
+            ('< "b", ["d".."f")', "string", '<"b",["d".."f")'),
+            ("> .5", "number", ">.5"),
             ("!= 3", "number", "not(3)"),
             (">= 2025-01-31", "date", '>=date("2025-01-31")'),
             ("", "number", "-"),

@@ -1,9 +1,10 @@
 """A compiled matrix gives every customer what a reader of the table would: brute force, published cases, and the plan that runs."""
 
 import math
+import operator
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -52,7 +53,7 @@ def simple_cells(draw, column):
     """A literal, null, comparison or range: (text, predicate over a value that may be None)."""
     point = draw(st.sampled_from(POINTS[column]))
     at = comparable(column, point)
-    shapes = ["literal", "null"] if column in "sb" else ["literal", "null", "comparison", "range"]
+    shapes = ["literal", "null"] if column == "b" else ["literal", "null", "comparison", "range"]
     shape = draw(st.sampled_from(shapes))
     if shape == "null":
         return "null", lambda v: v is None
@@ -172,6 +173,36 @@ def test_decimals_are_compared_exactly_and_doubles_as_doubles(frame):
     near = D("0.1000000000000000000001")
     matched = match(frame("m decimal(38,22), x double", (D("0.1"), 0.1), (near, 0.1 + 0.2)), compiled).orderBy("m").collect()
     assert [[int(h["outputs"]["give"]) for h in row["hits"]] for row in matched] == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("most_branches", [50, 0], ids=["a tree", "a search"])
+def test_a_float_column_has_the_tenth_that_a_planner_writes(monkeypatch, frame, most_branches):
+    monkeypatch.setattr("crm_spark.decisions.atoms.MOST_BRANCHES", most_branches)
+    compiled = compile_matrix(table("RULE ORDER", {"f": "number"}, {"f": "= 0.1"}, {"f": "< 0.1"}, {"f": "(0.1..0.3]"}))
+    people = frame("n int, f float", (1, 0.1), (2, 0.3), (3, 0.0999), (4, 0.31))
+    matched = match(people, compiled).orderBy("n").collect()
+    assert [[int(hit["outputs"]["give"]) for hit in row["hits"]] for row in matched] == [[1], [3], [2], []]
+
+
+TINY = D(10) ** -37
+
+
+@pytest.mark.parametrize("most_branches", [50, 0], ids=["a tree", "a search"])
+@pytest.mark.parametrize("data_type", ["decimal(18,2)", "decimal(38,0)", "int", "bigint", "double"])
+def test_a_point_finer_or_larger_than_the_column_can_be_parts_it_all_the_same(monkeypatch, frame, data_type, most_branches):
+    """Points of 37 decimals beside one of 30 digits: each value is compared with each point as the exact numbers they are."""
+    monkeypatch.setattr("crm_spark.decisions.atoms.MOST_BRANCHES", most_branches)
+    with localcontext(prec=80):
+        points = [D(-(10**29)), D(2) - TINY, D(2), D(2) + TINY, D("2.5"), 3 - TINY, D(3), D(10**29)]
+        cells = [f"{sign} {point:f}" for point in points for sign in ("<", "<=", ">", ">=", "=")]
+        holds = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
+        values = [-(2**31), -1, 1, 2, 3, 2**31 - 1]
+        expected = [[holds[sign](D(v), D(point)) for sign, point in map(str.split, cells)] for v in values]
+    compiled = compile_matrix(table("RULE ORDER", {"v": "number"}, *({"v": cell} for cell in cells)))
+    convert = {"double": float, "int": int, "bigint": int}.get(data_type, D)
+    matched = match(frame(f"v {data_type}", *((convert(v),) for v in values)), compiled).orderBy("v").collect()
+    found = [{int(hit["outputs"]["give"]) for hit in row["hits"]} for row in matched]
+    assert found == [{n for n, fires_here in enumerate(row, 1) if fires_here} for row in expected]
 
 
 def test_without_a_hit_or_a_default_the_hits_are_empty(frame):

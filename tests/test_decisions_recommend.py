@@ -15,6 +15,7 @@ from crm_spark.config.decisions import DecisionSettings, DerivedSpec
 from crm_spark.config.settings import load_settings
 from crm_spark.decisions.compile import compile_all
 from crm_spark.decisions.inputs import available_columns, decision_input, with_derived
+from crm_spark.decisions.lint import Finding
 from crm_spark.decisions.recommend import decide, exclusions, recommendations, unreconciled
 from crm_spark.errors import ConfigError
 from crm_spark.frames import literal_frame
@@ -334,7 +335,7 @@ def test_what_is_available_is_judged_over_all_cities_whichever_are_run(spark):
 
     job = SimpleNamespace(
         config=load_settings(CONF, "demo"), month="2025-03", cities=("NINGBO",), log=logging.getLogger("test"), read=read, write=write,
-        cover=lambda kind, subject, *_: told.append(subject), spark=spark, run_id="r", append=lambda frame, _: kept.extend(frame.collect()),
+        cover=lambda kind, subject, *_: told.append(subject), spark=spark, run_id="r", append=lambda frame, _: kept.extend(frame.collect()), checked=set(),
     )  # fmt: skip
     for name in ("compile_matrices", "recommend"):
         load_job(name).run(job)
@@ -343,6 +344,17 @@ def test_what_is_available_is_judged_over_all_cities_whichever_are_run(spark):
     assert [row["user_id"] for row in written["recommendation"]] == ["a"]
     (history,) = kept
     assert history["skipped_rules"] == sorted(told) and written["recommendation"][0]["matrix_set"] == history["matrix_set"]
+
+
+@pytest.mark.parametrize("name", ["compile_matrices", "recommend", "choose"])
+def test_a_job_that_runs_alone_is_stopped_by_what_the_linter_calls_an_error(monkeypatch, caplog, name):
+    found = [Finding("error", "priority", ("low",), "never answers"), Finding("warning", "priority", ("core",), "is odd")]
+    monkeypatch.setattr("crm_spark.matrix_sets.lint", lambda matrices, day: found)
+    config = load_settings(CONF, "demo")
+    job = SimpleNamespace(config=config, month="2025-03", cities=None, log=logging.getLogger("test"), checked=set())  # it can read nothing
+    with pytest.raises(ConfigError, match=r"error: priority \(low\): never answers") as stopped:
+        load_job(name).run(job)
+    assert len(stopped.value.problems) == 1 and "warning: priority (core): is odd" in caplog.text
 
 
 def test_a_column_of_nan_alone_is_not_available(frame):

@@ -21,6 +21,8 @@ def test_a_dash_or_nothing_matches_anything(cell):
         ("12", "number", D(12)),
         ("-0.50", "number", D("-0.5")),
         ("+3", "number", D(3)),
+        (".5", "number", D("0.5")),
+        ("-.25", "number", D("-0.25")),
         ("0.1", "number", D("0.1")),
         ("mid-high", "string", "mid-high"),
         ('"mid-high"', "string", "mid-high"),
@@ -70,6 +72,8 @@ def test_numbers_are_exact():
         ("[1..2[", D(1), True, D(2), False),
         ("[ -2.5 .. 0.5 ]", D("-2.5"), True, D("0.5"), True),
         ("[5..5]", D(5), True, D(5), True),
+        ("[.5...75)", D("0.5"), True, D("0.75"), False),
+        ("> .5", D("0.5"), False, None, False),
     ],
 )
 def test_comparisons_and_ranges_are_intervals_whatever_the_brackets(cell, low, low_included, high, high_included):
@@ -79,6 +83,19 @@ def test_comparisons_and_ranges_are_intervals_whatever_the_brackets(cell, low, l
 def test_dates_have_ranges_too():
     assert parse_cell('[2025-01-01..date("2025-03-31"))', "date") == Between(date(2025, 1, 1), True, date(2025, 3, 31), False)
     assert parse_cell("< 2025-01-01", "date") == Between(None, False, date(2025, 1, 1), False)
+
+
+@pytest.mark.parametrize(
+    ("cell", "low", "low_included", "high", "high_included"),
+    [
+        ('< "b"', None, False, "b", False),
+        ('>="b"', "b", True, None, False),
+        ('["a".."f")', "a", True, "f", False),
+        (']"a, or so".."f"]', "a, or so", False, "f", True),
+    ],
+)
+def test_texts_in_quotes_have_an_order(cell, low, low_included, high, high_included):
+    assert parse_cell(cell, "string") == Between(low, low_included, high, high_included)
 
 
 def test_a_list_is_any_of_its_parts():
@@ -123,7 +140,8 @@ def test_the_points_of_a_cell_are_its_end_points():
         ("1,000", "number", "'000' is not a number"),
         ("007", "number", "'007' is not a number"),
         ("1e3", "number", "'1e3' is not a number"),
-        (".5", "number", "'.5' is not a number"),
+        (".", "number", "'.' is not a number"),
+        ("5.", "number", "'5.' is not a number"),
         ("nan", "number", "'nan' is not a number"),
         ("１２", "number", "'１２' is not a number"),
         ("abc", "number", "'abc' is not a number"),
@@ -136,16 +154,18 @@ def test_the_points_of_a_cell_are_its_end_points():
         ("<", "number", "a value is missing"),
         ("not(1", "number", "')' is missing"),
         ("not()", "number", "a value is missing"),
-        ("< high", "string", "'<' needs a number or a date"),
-        ("[a..b]", "string", "a range needs a number or a date"),
+        ("< high", "string", "a text that is compared stands in quotes"),
+        ("[a..b]", "string", "a text that is compared stands in quotes"),
+        ('["b".."a"]', "string", "starts at b, after its end a"),
+        ('< "b" > "a"', "string", "'> \"a\"' is left over"),
         ("a (b)", "string", "quote a text that holds a comma, bracket or quote"),
         ('a "b"', "string", "quote a text that holds a comma, bracket or quote"),
         ('"open', "string", "a value is missing"),
         ("high，mid-high", "string", "full-width sign ，"),
         ("“high”", "string", "full-width sign"),
         ("yes", "boolean", "'yes' is not true or false"),
-        ("> true", "boolean", "needs a number or a date"),
-        ("[true..false]", "boolean", "a range needs a number or a date"),
+        ("> true", "boolean", "needs a number, a date or a text"),
+        ("[true..false]", "boolean", "a range needs a number, a date or a text"),
         ("2025-02-30", "date", "not a day of the calendar"),
         ("2025-3-1", "date", "is not a date"),
         ("31.03.2025", "date", "is not a date"),

@@ -3,17 +3,20 @@
 import argparse
 import importlib.util
 import time
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from crm_spark import matrix_sets
 from crm_spark.config.env import CatalogConfig
 from crm_spark.decisions.lint import Finding
 from crm_spark.errors import ConfigError, CrmError, LockedError, NotPublishedError
 from crm_spark.forecast import Forecast
 from crm_spark.job import Job, carry_out, entry
 from crm_spark.locks import Locks
+from crm_spark.matrix_sets import linted
 from crm_spark.publication import publish
 from crm_spark.runs import finished_jobs, load_versions
 from crm_spark.tables.catalog import Catalog
@@ -35,7 +38,7 @@ def job(spark, tmp_path):
         locks = Locks(tmp_path / "locks")
         catalog = Catalog(spark, CatalogConfig("path", str(tmp_path / "tables")), locks)
         given = argparse.Namespace(**{"run_id": run_id, "dry_run": False, "fresh": False, **options})
-        config = SimpleNamespace(fingerprint="conf-1")
+        config = SimpleNamespace(fingerprint="conf-1", matrices=SimpleNamespace(version="v1"))
         return Job(name, month, cities, run_id, spark, catalog, config, locks, load_versions(catalog, run_id), given)
 
     return make
@@ -164,8 +167,7 @@ def run_month(monkeypatch, segment):
 
         return SimpleNamespace(run=run)
 
-    monkeypatch.setattr(module, "matrices_of", lambda config: config)
-    monkeypatch.setattr(module, "lint", lambda matrices, day: [])
+    monkeypatch.setattr(module, "linted", lambda job: None)
     monkeypatch.setattr(module, "in_force", lambda job, cities: ())
     monkeypatch.setattr(module, "ORDER", ("one", "two", "three"))
     monkeypatch.setattr(module, "_module", fake)
@@ -224,10 +226,30 @@ def test_a_job_counts_as_done_only_if_all_before_it_are(job, run_month):
 
 
 def test_what_the_linter_calls_an_error_stops_the_month_before_its_first_job(job, run_month, monkeypatch):
-    monkeypatch.setattr(run_month, "lint", lambda matrices, day: [Finding("error", "priority", ("again",), f"never answers by {day}")])
-    with pytest.raises(ConfigError, match=r"priority \(again\): never answers by 2025-03-31"):
+    monkeypatch.setattr(run_month, "linted", linted)
+    monkeypatch.setattr(matrix_sets, "matrices_of", lambda config: config)
+    monkeypatch.setattr(matrix_sets, "lint", lambda matrices, days: [Finding("error", "priority", ("again",), f"never answers by {days[-1]}")])
+    with pytest.raises(ConfigError, match=r"priority \(again\): never answers by 2025-04-30"):
         run_month.run(job(None, name="run_month"))
     assert run_month.calls == []
+
+
+def test_the_jobs_of_a_month_look_at_the_matrices_once_and_tell_warnings_once(job, run_month, monkeypatch, caplog):
+    looked = []
+
+    def lint(matrices, days):
+        looked.append(days[0])
+        return [Finding("warning", "priority", ("again",), "is odd")]
+
+    monkeypatch.setattr(run_month, "linted", linted)
+    monkeypatch.setattr(matrix_sets, "matrices_of", lambda config: config)
+    monkeypatch.setattr(matrix_sets, "lint", lint)
+    of_fixture = run_month._module
+    monkeypatch.setattr(run_month, "_module", lambda name: SimpleNamespace(run=lambda j: (linted(j), of_fixture(name).run(j))))
+    run_month.run(job(None, name="run_month"))
+    assert looked == [date(2025, 4, 1)] and sum("warning: priority (again): is odd" in message for message in caplog.messages) == 1
+    linted(job("alone", name="recommend"))
+    assert len(looked) == 2, "another process looks for itself"
 
 
 def test_a_dry_run_does_nothing(job, run_month):

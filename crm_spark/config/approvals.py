@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import date
@@ -29,7 +30,7 @@ class Approval:
     def __post_init__(self) -> None:
         if self.valid_to and self.valid_to < self.valid_from:
             raise ValueError(f"valid_to {self.valid_to} lies before valid_from {self.valid_from}")
-        if self.author.casefold() == self.approved_by.casefold():
+        if _as_heard(self.author) == _as_heard(self.approved_by):
             raise ValueError(f"'{self.author}' cannot approve what is their own: author and approver are two")
 
     def is_in_force(self, day: date) -> bool:
@@ -39,25 +40,38 @@ class Approval:
 
 def load_approvals(path: Path) -> tuple[Approval, ...]:
     """The approvals of a sheet, none without one; ConfigError names every wrong cell by row and column."""
-    if not path.exists():
-        return ()
-    sheet = read_sheet(path)
-    problems = sheet.header_problems(tuple(f.name for f in fields(Approval)))
+    return _read(read_sheet(path)) if path.exists() else ()
+
+
+def add_approval(path: Path, approval: Approval) -> None:
+    """Write one more row, in the order of the sheet's own columns; the rows that are there stay as they are.
+
+    ConfigError, and nothing is written, where the sheet could not be read then.
+    """
+    there = path.read_bytes().decode("utf-8-sig", errors="replace") if path.exists() else ""
+    header = read_sheet(path).header if there.strip() else COLUMNS
+    rows = [] if there.strip() else [header]
+    text = io.StringIO()
+    line_end = "\r\n" if "\r\n" in there else "\n"
+    csv.writer(text, lineterminator=line_end).writerows([*rows, [_cell(getattr(approval, column, "")) for column in header]])
+    whole = there + line_end * (bool(there) and not there.endswith("\n")) + text.getvalue()
+    _read(read_sheet(path, whole))
+    path.write_text(whole, encoding="utf-8", newline="")
+
+
+def _as_heard(name: str) -> str:
+    """A name whatever its capitals, blanks and width."""
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
+
+
+def _read(sheet: Sheet) -> tuple[Approval, ...]:
+    problems = sheet.header_problems(COLUMNS)
     if problems:
         raise ConfigError(problems)
     approvals = [approval for row in sheet.rows if (approval := _approval(sheet, row, problems))]
     if problems:
         raise ConfigError(problems)
     return tuple(approvals)
-
-
-def add_approval(path: Path, approval: Approval) -> None:
-    """Write one more row; the rows that are there stay as they are."""
-    there = path.read_bytes().decode("utf-8-sig") if path.exists() else ""
-    rows = [] if there.strip() else [[f.name for f in fields(Approval)]]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([*rows, [_cell(getattr(approval, f.name)) for f in fields(Approval)]])
-    path.write_text(there + "\n" * (bool(there) and not there.endswith("\n")) + text.getvalue(), encoding="utf-8", newline="")
 
 
 def _approval(sheet: Sheet, row: SheetRow, problems: list[str]) -> Approval | None:
@@ -85,6 +99,7 @@ def _last_day(cell: str) -> date | None:
     return day(cell) if cell else None
 
 
+COLUMNS = tuple(f.name for f in fields(Approval))
 _CONVERT: dict[str, Callable[[str], object]] = {
     "set_version": needed,
     "cities": listed,

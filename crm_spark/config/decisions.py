@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 
 from crm_spark.config.approvals import Approval, load_approvals
 from crm_spark.config.choosing import CHOOSING, Choosing, read_choosing
+from crm_spark.config.grades import GRADES, read_grades
 from crm_spark.config.policies import Goal, Policy, load_policies
 from crm_spark.config.sheet import Sheet, read_sheet
 from crm_spark.config.strict import load, merge, parse, read_yaml
@@ -124,8 +125,8 @@ class MatrixFiles:
 class MatrixConfig:
     """Everything planners wrote for one source: what could be read, ordered by name, and the problems of the rest.
 
-    `files` are the texts that decide, by their path below a configuration folder: written there, they give the same set again. `choosing` is
-    None where the set has none (those of before it had) or it cannot be read.
+    `files` are the texts that decide, by their path below a configuration folder: written there, they give the same set again; where grades
+    begin is one of them (`config.grades`). `choosing` is None where the set has none (those of before it had) or it cannot be read.
     """
 
     settings: DecisionSettings
@@ -157,6 +158,8 @@ def load_decisions(conf_dir: Path, source: str) -> MatrixConfig:
     names = sorted({p.stem for folder in folders for p in (folder / "matrices").glob("*.*") if p.suffix in (".csv", ".yml")})
     files = _files(folders, names)
     shared = "\0".join(text for name, text in files.items() if not name.startswith("matrices/") and not name.endswith(CHOOSING)).encode()
+    if (grades := _told(lambda: read_grades(conf_dir, source), problems)) is not None:
+        files[GRADES] = grades
     read = [_told(lambda n=name: _matrix(folders, n, shared), problems) for name in names]  # type: ignore[misc]
     if not names:
         problems.append(f"{conf_dir / 'matrices'}: no matrix there; one is <name>.csv with <name>.yml")

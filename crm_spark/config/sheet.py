@@ -38,9 +38,12 @@ class Sheet:
         return missing + [f"{self.path}:1: unknown column '{c}'{did_you_mean(c, known)}" for c in self.header if c not in known]
 
 
-def read_sheet(path: Path) -> Sheet:
-    """The sheet in a UTF-8 CSV file (BOM and CRLF are fine, blank lines are skipped); ConfigError names every ill-formed row."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+def read_sheet(path: Path, text: str | None = None) -> Sheet:
+    """The sheet in a UTF-8 CSV file (BOM and CRLF are fine, blank lines are skipped), or what it will be when `text` stands there.
+
+    ConfigError names every ill-formed row.
+    """
+    reader = csv.reader(io.StringIO(_text(path) if text is None else text, newline=""), strict=True)
     problems: list[str] = []
     rows: list[SheetRow] = []
     header: tuple[str, ...] = ()

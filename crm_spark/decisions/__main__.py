@@ -9,7 +9,8 @@
     python -m crm_spark.decisions export conf/matrices/retention.csv --to retention.dmn
 
 An imported table takes effect when it is approved and the next run reads it; its columns, policies and goals are checked then, as are
-those of any other. An approval is a row of approvals.csv: any change to a matrix, the policies, decisions.yml or choosing.yml needs a new one.
+those of any other. An approval is a row of approvals.csv: any change to a matrix, the policies, decisions.yml, choosing.yml or where a grade
+begins needs a new one.
 Exit codes: 0 done, 2 something is wrong with the arguments or a file.
 """
 
@@ -35,7 +36,7 @@ from crm_spark.errors import ConfigError, CrmError
 from crm_spark.job import asked_cities
 from crm_spark.locks import Locks
 from crm_spark.matrix_sets import recalled
-from crm_spark.months import is_month, last_day
+from crm_spark.months import contact_days, is_month
 from crm_spark.session import open_session
 from crm_spark.tables.catalog import Catalog
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _linted(options: argparse.Namespace) -> int:
     if not is_month(options.month):
         raise ConfigError(f"--month {options.month}: yyyy-MM is wanted, as in 2025-03")
-    findings = lint(matrices_of(load_settings(options.conf_dir, options.env)), last_day(options.month))
+    findings = lint(matrices_of(load_settings(options.conf_dir, options.env)), contact_days(options.month))
     errors = sum(f.severity == "error" for f in findings)
     sys.stdout.write("".join(f"{finding}\n" for finding in findings))
     sys.stdout.write(f"{errors} errors, {len(findings) - errors} warnings\n")
@@ -61,9 +62,11 @@ def _linted(options: argparse.Namespace) -> int:
 
 
 def _approved(options: argparse.Namespace) -> int:
-    """Add the row, unless the set has an error."""
+    """Add the row, unless the set has an error, or the day of the approval is still to come."""
+    if options.on and options.on > date.today():
+        raise ConfigError(f"--on {options.on} lies ahead: today is {date.today()}")
     config = load_settings(options.conf_dir, options.env)
-    refuse_errors(lint(matrices_of(config), options.since))
+    refuse_errors(lint(matrices_of(config), [options.since]))
     try:
         cities, day = asked_cities(options.city) or (), options.on or date.today()
         approval = Approval(config.matrices.version, cities, options.since, options.until, options.author, options.by, day, options.comment)

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import pairwise
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from crm_spark.config.decisions import Kind
-from crm_spark.decisions.hit_policy import answer, contradicts, in_order_of_answer
+from crm_spark.decisions.hit_policy import answer, in_order_of_answer
 from crm_spark.decisions.table import Matrix, MatrixSet, Rule
 from crm_spark.decisions.unary import Anything, Between, Equal, OneOf, Test, Value, points_of
 from crm_spark.errors import ConfigError
@@ -131,42 +131,22 @@ def has_grid(matrix: Matrix) -> bool:
     return _size(axes_of(matrix)) <= MOST_CELLS
 
 
-def hidden(matrix: Matrix) -> list[tuple[Rule, Rule]]:
-    """(rule, an earlier one that takes every customer of it), where one rule alone answers: of a matrix of any size."""
-    lines = {axis.column: _Line(axis.points) for axis in axes_of(matrix)}
-    rules = in_order_of_answer(matrix, matrix.rules)
-    masks = [[lines[c].mask(rule.tests.get(c, Anything())) for c in lines] for rule in rules]
-    found = []
-    for place, rule in enumerate(rules):
-        covering = (i for i in range(place) if all(mine & ~theirs == 0 for mine, theirs in zip(masks[place], masks[i], strict=True)))
-        if (first := next(covering, None)) is not None:
-            found.append((rule, rules[first]))
-    return found
-
-
-def contradictions(matrix: Matrix) -> list[str]:
-    """Pairs of rules that fire together although the hit policy forbids it, told one by one."""
-    if matrix.hit_policy not in ("UNIQUE", "ANY"):
-        return []
-    lines = {axis.column: _Line(axis.points) for axis in axes_of(matrix)}
-    masks = [[lines[c].mask(rule.tests.get(c, Anything())) for c in lines] for rule in matrix.rules]
-    return [
-        f"{matrix.path}: rules '{one.name}' and '{other.name}' fire together, which hit_policy {matrix.hit_policy} forbids"
-        for (one, here), (other, there) in combinations(zip(matrix.rules, masks, strict=True), 2)
-        if contradicts(matrix, one, other) and all(a & b for a, b in zip(here, there, strict=True))
-    ]
-
-
 def axes_of(matrix: Matrix) -> tuple[Axis, ...]:
     """The inputs that tell rules apart, in column order."""
     axes = (_axis(column, kind, [r.tests.get(column, Anything()) for r in matrix.rules]) for column, kind in matrix.inputs.items())
-    return tuple(axis for axis in axes if axis.classes > 1 or _is_refused_by_a_rule(axis, matrix))
+    return tuple(axis for axis in axes if axis.classes > 1 or not all(matched_atoms(axis, rule) for rule in matrix.rules))
 
 
-def _is_refused_by_a_rule(axis: Axis, matrix: Matrix) -> bool:
-    """True if a rule tests the input such that no value, nor NULL, meets it."""
-    line = _Line(axis.points)
-    return any(not _matched_classes(axis, rule, line) for rule in matrix.rules)
+def matched_atoms(axis: Axis, rule: Rule) -> int:
+    """The atoms of the axis that the rule's test matches, as bits in the order of `Axis.atoms`."""
+    return _in_order(_Line(axis.points), axis.kind, rule.tests.get(axis.column, Anything()))
+
+
+def _in_order(line: _Line, kind: Kind, test: Test) -> int:
+    """Of a boolean only the points are atoms, and NULL."""
+    mask = line.mask(test)
+    real = (*range(1, line.size, 2), line.size)
+    return sum((mask >> atom & 1) << place for place, atom in enumerate(real)) if kind == "boolean" else mask
 
 
 def _size(axes: Sequence[Axis]) -> int:
@@ -189,9 +169,9 @@ def _axis(column: str, kind: Kind, tests: Sequence[Test]) -> Axis:
     ends = frozenset[Value]().union(*map(points_of, tests)) if kind != "boolean" else frozenset[Value]((False, True))
     points = tuple(sorted(ends))
     line = _Line(points)
-    marks = [line.mask(test) for test in dict.fromkeys(tests)]
-    real = range(1, line.size, 2) if kind == "boolean" else range(line.size)
-    signatures = [tuple(mark >> atom & 1 for mark in marks) for atom in (*real, line.size)]
+    marks = [_in_order(line, kind, test) for test in dict.fromkeys(tests)]
+    size = len(points) + 1 if kind == "boolean" else line.size + 1
+    signatures = [tuple(mark >> atom & 1 for mark in marks) for atom in range(size)]
     numbers = {signature: number for number, signature in enumerate(dict.fromkeys(signatures))}
     return Axis(column, kind, points, tuple(numbers[s] for s in signatures))
 
@@ -257,6 +237,5 @@ def _painted(matrix: Matrix, axes: tuple[Axis, ...]) -> tuple[Numbers, list[tupl
 
 
 def _matched_classes(axis: Axis, rule: Rule, line: _Line) -> list[int]:
-    mask = line.mask(rule.tests.get(axis.column, Anything()))
-    real = range(1, line.size, 2) if axis.kind == "boolean" else range(line.size)
-    return sorted({axis.atoms[i] for i, atom in enumerate((*real, line.size)) if mask >> atom & 1})
+    mask = _in_order(line, axis.kind, rule.tests.get(axis.column, Anything()))
+    return sorted({number for atom, number in enumerate(axis.atoms) if mask >> atom & 1})

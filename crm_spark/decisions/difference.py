@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from difflib import SequenceMatcher
 
+import yaml
+
 from crm_spark.config.choosing import Choosing
-from crm_spark.config.decisions import MatrixConfig, MatrixFiles
+from crm_spark.config.decisions import Condition, DecisionSettings, MatrixConfig, MatrixFiles
+from crm_spark.config.grades import GRADES
 from crm_spark.config.sheet import SheetRow
 from crm_spark.decisions.table import COMMENT, RULE, WHY
 
@@ -15,9 +18,10 @@ Cells = Mapping[str, str]
 
 
 def differences(before: MatrixConfig, after: MatrixConfig) -> list[str]:
-    """A sentence for each change: matrices, their rules and cells, policies, what all share, how is chosen. Empty only if the sets are the same."""
-    shared = _values("decisions", asdict(before.settings), asdict(after.settings))
-    told = [*_matrices(before, after), *_policies(before, after), *shared, *_choosing(before.choosing, after.choosing)]
+    """A sentence for each change: matrices, their rules and cells, policies, what all share, how is chosen, where grades begin. Empty only for the same sets."""
+    shared = [*_shared(before.settings, after.settings), *_conditions(before.settings.conditions, after.settings.conditions)]
+    graded = _grades(before.files.get(GRADES), after.files.get(GRADES))
+    told = [*_matrices(before, after), *_policies(before, after), *shared, *_choosing(before.choosing, after.choosing), *graded]
     if not told and before.version != after.version:
         return ["nothing that decides: comments, blanks or line ends alone"]
     return told
@@ -93,6 +97,30 @@ def _policies(before: MatrixConfig, after: MatrixConfig) -> Iterator[str]:
         yield from _values(f"policies: {policy}", asdict(old[policy]), asdict(new[policy]))
 
 
+def _shared(before: DecisionSettings, after: DecisionSettings) -> Iterator[str]:
+    old, new = ({part: value for part, value in asdict(one).items() if part != "conditions"} for one in (before, after))
+    yield from _values("decisions", old, new)
+
+
+def _conditions(before: Sequence[Condition], after: Sequence[Condition]) -> Iterator[str]:
+    """Of those that differ, the ones of a reason are taken in their order for what became of one another."""
+    gone, come = ([one for one in ones if one not in others] for ones, others in ((before, after), (after, before)))
+    for old in gone:
+        new = next((one for one in come if one.reason == old.reason), None)
+        if new:
+            come.remove(new)
+            yield from _values(f"decisions: {_condition(old)}", asdict(old), asdict(new))
+        else:
+            yield f"decisions: {_condition(old)} is gone; it said: requires {old.requires}"
+    yield from (f"decisions: {_condition(new)} is new: requires {new.requires}" for new in come)
+    if before != after and sorted(map(repr, before)) == sorted(map(repr, after)):
+        yield "decisions: the conditions stand in another order"
+
+
+def _condition(one: Condition) -> str:
+    return f"condition '{one.reason}' for {', '.join((*one.policies, *one.goals, *one.services)) or 'nothing'}"
+
+
 def _choosing(before: Choosing | None, after: Choosing | None) -> Iterator[str]:
     if before and after:
         old, new = _limits(before), _limits(after)
@@ -104,6 +132,15 @@ def _choosing(before: Choosing | None, after: Choosing | None) -> Iterator[str]:
         yield "choosing: is part of the set now"
     elif before:
         yield "choosing: is gone"
+
+
+def _grades(before: str | None, after: str | None) -> Iterator[str]:
+    if before and after:
+        yield from _values("grades", yaml.safe_load(before), yaml.safe_load(after))
+    elif after:
+        yield "grades: where they begin is part of the set now"
+    elif before:
+        yield "grades: where they begin is no longer part of the set"
 
 
 def _named(choosing: Choosing) -> dict[str, object]:

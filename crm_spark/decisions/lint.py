@@ -6,45 +6,53 @@ at pairs of rules. Errors stop a run; warnings are told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Literal
 
 import numpy as np
 
-from crm_spark.decisions.compile import Axis, CompiledMatrix, compile_matrix, has_grid, hidden
-from crm_spark.decisions.hit_policy import answer
+from crm_spark.decisions.compile import Axis
+from crm_spark.decisions.example import possible_atoms
 from crm_spark.decisions.outputs import CANDIDATES
-from crm_spark.decisions.table import Matrix, MatrixSet, Rule
-from crm_spark.decisions.unary import points_of
+from crm_spark.decisions.overlap import contradictions, hidden
+from crm_spark.decisions.survey import Outcome, Survey, possible_classes, survey
+from crm_spark.decisions.table import MatrixSet, Rule
+from crm_spark.decisions.unary import Between, Equal, NoneOf, OneOf, Test, Value, points_of
 from crm_spark.errors import ConfigError
 
 Severity = Literal["error", "warning"]
-_SHARE, _PERCENT = ("_share",), ("_rate", "_rate_3q", "_rate_3q_min", "_score", "value")
+NOBODY = "no customer can fall in"
+POLICIES = "policies"  # the sheet, in a finding about it
+_SHARE, _PERCENT = ("_share",), ("_rate", "_rate_3q", "_rate_3q_min", "_rate_prior_3m", "_rate_mean_3m", "_score", "value")
 _ANSWERS_ONCE = ("UNIQUE", "ANY", "FIRST", "PRIORITY")
+_NAMED = 3  # rules of many that are named
+_BRACES = re.compile(r"\{[^{}]*\}|[{}]")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: in which table and rules, what, and an example customer that falls in (column: value or range)."""
+    """One thing found: in which table and rows, what, and an example customer that falls in (column: value or range); without one nobody can."""
 
     severity: Severity
     matrix: str
     rules: tuple[str, ...]
     told: str
-    example: str = ""
+    example: str | None = None
 
     def __str__(self) -> str:
         named = f" ({', '.join(self.rules)})" if self.rules else ""
-        return f"{self.severity}: {self.matrix}{named}: {self.told}{f'; for example {self.example}' if self.example else ''}"
+        return f"{self.severity}: {self.matrix}{named}: {self.told}; {NOBODY if self.example is None else f'for example {self.example}'}"
 
 
-def lint(matrices: MatrixSet, day: date) -> list[Finding]:
-    """Everything found in the tables of a source, errors first; `day` is the last day of the month that is decided."""
-    found = [f for matrix in matrices.matrices for f in _of_matrix(matrix, matrices, day)]
-    return sorted([*found, *_unreached_policies(matrices, day)], key=lambda f: f.severity)
+def lint(matrices: MatrixSet, days: Sequence[date]) -> list[Finding]:
+    """Everything found in the tables of a source, errors first; `days` are those on which is contacted."""
+    seen = [survey(matrix) for matrix in matrices.matrices]
+    found = [f for one in seen for f in _of_matrix(one, matrices, days)]
+    return sorted([*found, *_wordings(seen, matrices), *_unreached_policies(matrices, days)], key=lambda f: f.severity)
 
 
 def refuse_errors(findings: Sequence[Finding]) -> None:
@@ -54,125 +62,165 @@ def refuse_errors(findings: Sequence[Finding]) -> None:
         raise ConfigError(errors)
 
 
-def _of_matrix(matrix: Matrix, matrices: MatrixSet, day: date) -> Iterator[Finding]:
-    if has_grid(matrix):
-        whole = compile_matrix(replace(matrix, hit_policy="RULE ORDER"))
-        yield from _silent_rules(matrix, whole)
-        yield from _gaps(matrix, whole)
-    else:
-        yield from _of_large(matrix)
+def _of_matrix(seen: Survey, matrices: MatrixSet, days: Sequence[date]) -> Iterator[Finding]:
+    matrix = seen.matrix
+    forbidden = f"fire together, which hit_policy {matrix.hit_policy} forbids"
+    yield from (Finding("error", matrix.name, (one.name, other.name), forbidden, example) for one, other, example in contradictions(matrix))
+    yield from _never_fires(seen)
+    yield from (_silent_rules(seen) if seen.missed is not None else _of_large(seen))
+    yield from _gaps(seen)
+    for rule in (*matrix.rules, *filter(None, [matrix.default])):
+        yield from _policies(seen, rule, matrices, days)
+        yield from _units(seen, rule)
+
+
+def _never_fires(seen: Survey) -> Iterator[Finding]:
+    """Rules that no value meets, and those that only a value meets which is not among the allowed ones."""
+    matrix = seen.matrix
     for rule in matrix.rules:
-        yield from _policies(matrix, rule, matrices, day)
-        yield from _units(matrix, rule)
+        mine = seen.masks[rule.name]
+        unmet = [axis.column for axis, mask in zip(seen.axes, mine, strict=True) if axis.kind == "string" and not mask & possible_atoms(axis, matrix)]
+        if not all(mine):
+            yield Finding("error", matrix.name, (rule.name,), "never fires: no value meets its conditions")
+        elif unmet:
+            told = " and ".join(f"{column} is one of {', '.join(matrix.allowed[column])}" for column in unmet)
+            yield Finding("warning", matrix.name, (rule.name,), f"never fires as long as {told}, or without a value")
 
 
-def _of_large(matrix: Matrix) -> Iterator[Finding]:
+def _of_large(seen: Survey) -> Iterator[Finding]:
     """What can be told of a matrix without a grid; where all that fires answers there are neither gaps nor hidden rules."""
+    matrix = seen.matrix
     if matrix.hit_policy not in _ANSWERS_ONCE:
         return
-    yield Finding("warning", matrix.name, (), "has too many end points to look for gaps, and for rules that several others hide together")
+    last, others = matrix.rules[-1], len(matrix.rules) - 1
+    told = f"and {others:,} more have too many end points to look for gaps, and for rules that several others hide together"
+    yield Finding("warning", matrix.name, (last.name,), told, seen.of_rule(last))
     for rule, earlier in hidden(matrix):
-        yield Finding("error", matrix.name, (rule.name,), f"never answers: {earlier.name} comes before it wherever it fires")
+        told = f"never answers: {earlier.name} comes before it wherever it fires"
+        yield Finding("error", matrix.name, (rule.name,), told, seen.of_rule(rule))
 
 
-def _silent_rules(matrix: Matrix, whole: CompiledMatrix) -> Iterator[Finding]:
-    """Rules that never fire, and those that never answer, because the hit policy prefers others; what is added up hears every rule that fires."""
-    fired = {o: tuple(matrix.rules[i] for i in whole.outcomes[o]) for o in np.unique(whole.outcome_of).tolist()}
-    fires = {rule.name for rules in fired.values() for rule in rules}
-    yield from (Finding("error", matrix.name, (rule.name,), "never fires: no value meets its conditions") for rule in matrix.rules if rule.name not in fires)
+def _silent_rules(seen: Survey) -> Iterator[Finding]:
+    """Rules that fire and never answer, because the hit policy prefers others; what is added up hears every rule that fires."""
+    matrix = seen.matrix
     if matrix.aggregation != "LIST":
         return
-    answers = {o: answer(matrix, rules) for o, rules in fired.items()}
-    heard = {rule.name for rules in answers.values() for rule in rules}
-    for rule in matrix.rules:
-        if rule.name in fires - heard:
-            where = [o for o, rules in fired.items() if rule in rules]
-            preferred = tuple(dict.fromkeys(other.name for o in where for other in answers[o]))
-            cell = next(int(c) for c, o in zip(whole.cells, whole.outcome_of, strict=True) if o == where[0])
-            yield Finding("error", matrix.name, (rule.name,), f"never answers: {', '.join(preferred)} come before it wherever it fires", _shown(whole, cell))
+    heard, ever = ({rule.name for o in seen.outcomes if o.can_be or not possible for rule in o.answers} for possible in (True, False))
+    silent: dict[str, list[Outcome]] = {rule.name: [] for rule in matrix.rules if rule.name not in heard}
+    for outcome in seen.outcomes if silent else ():
+        for name in silent.keys() & {rule.name for rule in outcome.fired}:
+            silent[name].append(outcome)
+    for rule in (r for r in matrix.rules if r.name in silent):
+        fires = silent[rule.name]
+        where = [o for o in fires if o.can_be] or (fires if rule.name not in ever else [])
+        preferred = tuple(dict.fromkeys(other.name for o in where for other in o.answers))
+        if not preferred:
+            continue  # it never fires, or never beside a rule that answers: the hit policy forbids what fires together, which is told
+        if rule.name in ever:
+            told = f"never answers a customer as there can be: {', '.join(preferred)} come before it for each"
+            yield Finding("warning", matrix.name, (rule.name,), told, seen.of_cell(where[0].cell))
+        else:
+            told = f"never answers: {', '.join(preferred)} come before it wherever it fires"
+            yield Finding("error", matrix.name, (rule.name,), told, seen.of_cell(where[0].cell))
 
 
-def _gaps(matrix: Matrix, whole: CompiledMatrix) -> Iterator[Finding]:
-    """Customers whom no rule takes, where the table is to answer everybody with one rule and has no default."""
-    if matrix.default or matrix.hit_policy not in _ANSWERS_ONCE:
+def _gaps(seen: Survey) -> Iterator[Finding]:
+    """Customers whom no rule takes, where the table is to answer everybody with one rule and has no default; and the rules that miss them least."""
+    matrix = seen.matrix
+    if matrix.default or matrix.hit_policy not in _ANSWERS_ONCE or seen.missed is None or not seen.missed.any():
         return
-    missed = np.zeros(tuple(axis.classes for axis in whole.axes) or (1,), dtype=bool)
-    missed[np.ix_(*(_classes(axis, matrix) for axis in whole.axes)) if whole.axes else ...] = True
-    size = int(missed.sum())
-    missed.ravel()[whole.cells] = False
-    if missed.any():
-        told = f"{int(missed.sum()):,} of {size:,} kinds of customers meet no rule, and there is no default"
-        yield Finding("warning", matrix.name, (), told, _shown(whole, int(np.flatnonzero(missed)[0])))
+    size = int(np.prod([len(possible_classes(axis, matrix)) for axis in seen.axes], dtype=np.int64))
+    first = seen.classes(int(np.flatnonzero(seen.missed)[0]))
+    apart = {name: sum(not a & b for a, b in zip(masks, first, strict=True)) for name, masks in seen.masks.items()}
+    nearest = tuple(name for name, misses in apart.items() if misses == min(apart.values()))[:_NAMED]
+    told = f"{int(seen.missed.sum()):,} of {size:,} kinds of customers meet no rule, and there is no default; the rows named miss the example by least"
+    yield Finding("warning", matrix.name, nearest, told, seen.of_nobody())
 
 
-def _possible(axis: Axis, matrix: Matrix) -> list[int]:
-    """Atoms that a customer can be in: a text has one of its allowed values; a number lies not below 0 if no cell asks what does."""
-    atoms = range(len(axis.atoms))
-    if axis.kind == "number" and axis.points[0] == 0:
-        return [*atoms[1:]]
-    if axis.kind == "string" and set(matrix.allowed.get(axis.column, ())) == set(axis.points):
-        return [i for i in atoms if i % 2 or i == len(axis.atoms) - 1]
-    return [*atoms]
-
-
-def _classes(axis: Axis, matrix: Matrix) -> list[int]:
-    return sorted({axis.atoms[i] for i in _possible(axis, matrix)})
-
-
-def _policies(matrix: Matrix, rule: Rule, matrices: MatrixSet, day: date) -> Iterator[Finding]:
-    proposed = [p for p in rule.outputs.get(CANDIDATES, "").split(",") if p]
-    late = [p for p in proposed if matrices.policies[p].out_of_date(day, day)]
-    if late and len(late) == len(proposed):
-        yield Finding("error", matrix.name, (rule.name,), f"proposes nothing that is valid on {day}: {_when(late, matrices, day)}")
+def _policies(seen: Survey, rule: Rule, matrices: MatrixSet, days: Sequence[date]) -> Iterator[Finding]:
+    """Policies out of date, and (where the set was put together without reading it) unknown ones, of a rule or of the default."""
+    matrix, proposed = seen.matrix, _proposed(rule)
+    unknown = [p for p in proposed if p not in matrices.policies]
+    late = [p for p in proposed if p not in unknown and matrices.policies[p].out_of_date(days[0], days[-1])]
+    if not unknown and not late:
+        return
+    example = seen.of_rule(rule)
+    if unknown:
+        yield Finding("error", matrix.name, (rule.name,), f"proposes {', '.join(unknown)}, which the policies do not have", example)
+    elif len(late) == len(proposed) and example is not None:
+        yield Finding("error", matrix.name, (rule.name,), f"proposes nothing that is valid {_on(days)}: {_when(late, matrices, days)}", example)
     elif late:
-        yield Finding("warning", matrix.name, (rule.name,), f"proposes {_when(late, matrices, day)} (on {day})")
+        yield Finding("warning", matrix.name, (rule.name,), f"proposes {_when(late, matrices, days)} ({_on(days)})", example)
 
 
-def _when(policies: Sequence[str], matrices: MatrixSet, day: date) -> str:
-    return ", ".join(f"{p} {str(matrices.policies[p].out_of_date(day, day)).replace('_', ' ')}" for p in policies)
+def _proposed(rule: Rule) -> list[str]:
+    return [p for p in rule.outputs.get(CANDIDATES, "").split(",") if p]
 
 
-def _units(matrix: Matrix, rule: Rule) -> Iterator[Finding]:
+def _on(days: Sequence[date]) -> str:
+    return f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+
+
+def _when(policies: Sequence[str], matrices: MatrixSet, days: Sequence[date]) -> str:
+    return ", ".join(f"{p} {str(matrices.policies[p].out_of_date(days[0], days[-1])).replace('_', ' ')}" for p in policies)
+
+
+def _units(seen: Survey, rule: Rule) -> Iterator[Finding]:
     """End points that the column's unit makes unlikely: 86 where a share is 0.86, 0.86 where percent are meant."""
     for column, test in rule.tests.items():
-        points = [p for p in points_of(test) if isinstance(p, Decimal)]
-        beyond = [p for p in points if not 0 <= p <= 1]
+        beyond = sorted(p for p in points_of(test) if isinstance(p, Decimal) and not 0 <= p <= 1)
         if column.endswith(_SHARE) and beyond:
-            yield Finding("error", matrix.name, (rule.name,), f"{column} is a share between 0 and 1, the cell says {beyond[0]}")
-        if column.endswith(_PERCENT) and points and all(0 < p < 1 for p in points):
-            yield Finding("warning", matrix.name, (rule.name,), f"{column} goes from 0 to 100, the cell says {points[0]}: is a share meant?")
+            told = f"{column} is a share between 0 and 1, the cell says {beyond[0]}"
+            yield Finding("error", seen.matrix.name, (rule.name,), told, seen.meeting(rule, _up_to_one(seen, column)))
+        small = [p for part in _parts(test) for p in _as_a_share(part)]
+        if column.endswith(_PERCENT) and small:
+            told = f"{column} goes from 0 to 100, the cell says {small[0]} (is a share meant?)"
+            yield Finding("warning", seen.matrix.name, (rule.name,), told, seen.meeting(rule))
 
 
-def _unreached_policies(matrices: MatrixSet, day: date) -> Iterator[Finding]:
-    reached = {p for m in matrices.matrices for r in (*m.rules, *filter(None, [m.default])) for p in r.outputs.get(CANDIDATES, "").split(",")}
+def _parts(test: Test) -> Iterator[Test]:
+    """The literals, comparisons and ranges of a cell."""
+    if isinstance(test, (OneOf, NoneOf)):
+        for part in test.tests:
+            yield from _parts(part)
+    else:
+        yield test
+
+
+def _as_a_share(part: Test) -> list[Decimal]:
+    """End points within 0 and 1 of a part that has no other ones beyond: (0.86..1] is meant as a share, [0.5..100] is not."""
+    ends: tuple[Value | None, ...] = (part.value,) if isinstance(part, Equal) else (part.low, part.high) if isinstance(part, Between) else ()
+    points = [p for p in ends if isinstance(p, Decimal)]
+    return [p for p in points if 0 < p < 1] if all(0 <= p <= 1 for p in points) else []
+
+
+def _up_to_one(seen: Survey, column: str) -> dict[str, int]:
+    """The atoms of the column that hold a share, and NULL."""
+    return {axis.column: sum(1 << atom for atom in range(len(axis.atoms)) if _is_share(axis, atom)) for axis in seen.axes if axis.column == column}
+
+
+def _is_share(axis: Axis, atom: int) -> bool:
+    points = [p for p in axis.points if isinstance(p, Decimal)]
+    if atom == len(axis.atoms) - 1:
+        return True
+    if atom % 2:
+        return 0 <= points[atom // 2] <= 1
+    return (atom == 0 or points[atom // 2 - 1] < 1) and (atom == 2 * len(points) or points[atom // 2] > 0)
+
+
+def _wordings(seen: Sequence[Survey], matrices: MatrixSet) -> Iterator[Finding]:
+    """Braces in what clerk and message say word for word: nothing is filled in there."""
     for name, policy in sorted(matrices.policies.items()):
-        if name not in reached and not policy.out_of_date(day, day):
-            yield Finding("warning", policy.goal, (), f"no rule of any table proposes the policy {name}")
+        braces = sorted(set(_BRACES.findall(policy.wording)))
+        if braces:
+            offered = ((one, rule) for one in seen for rule in (*one.matrix.rules, *filter(None, [one.matrix.default])) if name in _proposed(rule))
+            example = next(filter(None, (one.of_rule(rule) for one, rule in offered)), None)
+            told = f"the wording says {', '.join(braces)}, and it is said word for word: nothing is filled in"
+            yield Finding("error", POLICIES, (name,), told, example)
 
 
-def _shown(compiled: CompiledMatrix, cell: int) -> str:
-    """A customer of a cell."""
-    places = np.unravel_index(cell, tuple(axis.classes for axis in compiled.axes)) if compiled.axes else ()
-    told = (f"{axis.column} {_atom(axis, int(place), compiled.matrix)}" for axis, place in zip(compiled.axes, places, strict=True))
-    return ", ".join(told) or "any customer"
-
-
-def _atom(axis: Axis, wanted: int, matrix: Matrix) -> str:
-    """How an atom of the class reads: one that a customer can be in, and a value rather than a range."""
-    of_class = [i for i, found in enumerate(axis.atoms) if found == wanted]
-    possible = [i for i in of_class if i in _possible(axis, matrix)] or of_class
-    null = len(axis.atoms) - 1
-    if axis.kind == "boolean":
-        return ("= false", "= true", "without a value")[possible[0]]
-    best = next((i for i in possible if i % 2 and i != null), possible[0])
-    return "without a value" if best == null else f"= {axis.points[best // 2]}" if best % 2 else _range(axis, best, matrix)
-
-
-def _range(axis: Axis, atom: int, matrix: Matrix) -> str:
-    if axis.kind == "string":
-        unnamed = [value for value in matrix.allowed.get(axis.column, ()) if value not in axis.points]
-        return f"= {unnamed[0]}" if unnamed else "anything else"
-    below, above = atom // 2 - 1, atom // 2
-    if below < 0:
-        return f"< {axis.points[above]}"
-    return f"> {axis.points[below]}" if above >= len(axis.points) else f"in ({axis.points[below]}..{axis.points[above]})"
+def _unreached_policies(matrices: MatrixSet, days: Sequence[date]) -> Iterator[Finding]:
+    reached = {p for m in matrices.matrices for r in (*m.rules, *filter(None, [m.default])) for p in _proposed(r)}
+    for name, policy in sorted(matrices.policies.items()):
+        if name not in reached and not policy.out_of_date(days[0], days[-1]):
+            yield Finding("warning", POLICIES, (name,), f"no rule of any table proposes it (goal {policy.goal})")

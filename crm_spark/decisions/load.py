@@ -14,9 +14,10 @@ from crm_spark.config.policies import Goal, Policy
 from crm_spark.config.settings import Settings
 from crm_spark.config.sheet import SheetRow
 from crm_spark.config.sources import extension_fields
-from crm_spark.decisions.compile import contradictions, size_problem
+from crm_spark.decisions.compile import size_problem
 from crm_spark.decisions.inputs import decision_columns
 from crm_spark.decisions.outputs import CANDIDATES, CLOSED, PROPOSING, read_outputs
+from crm_spark.decisions.overlap import told_contradictions
 from crm_spark.decisions.table import COMMENT, DEFAULT, PLACEHOLDER, RULE, WHY, Matrix, MatrixSet, Rule, kind_of
 from crm_spark.decisions.unary import Anything, CellError, Test, parse_cell, points_of
 from crm_spark.errors import ConfigError, did_you_mean
@@ -50,7 +51,7 @@ def check_matrices(config: MatrixConfig, columns: Mapping[str, T.DataType], grad
     problems = [*config.problems]
     matrices = tuple(_Reader(files, columns, grades, config.policies, problems).matrix() for files in config.matrices)
     if not problems:
-        problems += [*_set_problems(matrices), *filter(None, map(size_problem, matrices)), *chain(*map(contradictions, matrices))]
+        problems += [*_set_problems(matrices), *filter(None, map(size_problem, matrices)), *chain(*map(told_contradictions, matrices))]
     if problems:
         raise ConfigError(problems)
     return MatrixSet(matrices, config.policies, config.settings)
@@ -114,7 +115,7 @@ class _Reader:
         files, default = self.files, self._default()
         return Matrix(
             files.name, spec.goal, spec.hit_policy, inputs, spec.outputs, spec.derived, rules, default, files.version, files.path,
-            spec.output_values, spec.aggregation, {c: known for c in spec.inputs if (known := self._allowed(c))},
+            spec.output_values, spec.aggregation, {c: known for c in spec.inputs if (known := self._domain(c))},
         )  # fmt: skip
 
     def _input(self, column: str) -> InputSpec:
@@ -123,6 +124,10 @@ class _Reader:
 
     def _allowed(self, column: str) -> tuple[str, ...]:
         return self._input(column).allowed or tuple(self.grades.get(column, ()))
+
+    def _domain(self, column: str) -> tuple[str, ...]:
+        """What a customer can have there: any grade, also where cells may name only some."""
+        return tuple(self.grades.get(column, ())) or self._input(column).allowed
 
     def _rule(self, row: SheetRow) -> Rule:
         name = row.cells[RULE]

@@ -3,8 +3,8 @@
 `-` or nothing        anything, NULL too
 `high, mid-high`      one of a list; text may go bare, text with a comma or a bracket is quoted: `"migrant worker, mid-range"`
 `null`                NULL; `"null"` is the text
-`< 12` `>= 5` `!= 3`  a comparison
-`[86..100)`           a range; `]a..b[` means `(a..b)`
+`< 12` `>= .5` `!= 3` a comparison; of texts, which then stand in quotes, by the code points of their signs: `< "b"`
+`[86..100)`           a range; `]a..b[` means `(a..b)`; of texts too: `["a".."f")`
 `not(low, null)`      neither of these
 
 NULL (and NaN) matches only `-` and a listed `null`: never a comparison, a range, `!=` or `not(...)`. So `not(null)` is every
@@ -73,7 +73,7 @@ def parse_cell(text: str, kind: Kind) -> Test:
         return Anything()
     scanner = _Scanner(cell, kind)
     tests = scanner.tests()
-    scanner.end()
+    scanner.finish()
     return tests[0] if len(tests) == 1 else OneOf(tests)
 
 
@@ -98,7 +98,7 @@ _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _DATE = re.compile(r'date\s*\(\s*"([^"]*)"\s*\)', re.IGNORECASE)
 _BARE = re.compile(r'(?:(?!\.\.)[^,()\[\]"<>=])+')
 _BARE_TEXT = re.compile(r'[^,()\[\]"<>]+')
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)", re.ASCII)
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _FULL_WIDTH = "，；（）［］“”＜＞＝－"
 _MOST_DIGITS = 38  # of a Spark DECIMAL
@@ -118,7 +118,7 @@ class _Scanner:
             found.append(self._test())
         return tuple(found)
 
-    def end(self) -> None:
+    def finish(self) -> None:
         if rest := self._text[self._at :].strip():
             hint = "a range needs brackets, as in [1..5]" if rest.startswith("..") else "quote a text that holds a comma, bracket or quote"
             raise CellError(f"'{rest}' is left over; {hint}")
@@ -127,7 +127,8 @@ class _Scanner:
         if self._match(_NOT):
             return self._negation()
         if operator := self._match(_OPERATOR):
-            return _compared(operator.group(), self._value(), self._kind)
+            has_order = operator.group() not in ("=", "!=")
+            return _compared(operator.group(), self._end() if has_order else self._value(), self._kind)
         if opening := self._take("[", "(", "]"):
             return self._range(opening)
         return Equal(self._value())
@@ -139,16 +140,23 @@ class _Scanner:
         return NoneOf(tests)
 
     def _range(self, opening: str) -> Test:
-        if self._kind in ("string", "boolean"):
-            raise CellError(f"a range needs a number or a date, the column is {self._kind}; quote a text that begins with a bracket")
-        low = self._value()
+        if self._kind == "boolean":
+            raise CellError("a range needs a number, a date or a text, the column is boolean")
+        low = self._end()
         if not self._take(".."):
             raise CellError("'..' is missing in the range; write [1..5]")
-        high = self._value()
+        high = self._end()
         closing = self._take("]", ")", "[")
         if not closing:
             raise CellError("the range is not closed; end it with ] or )")
         return _interval(low, opening == "[", high, closing == "]")
+
+    def _end(self) -> Value | None:
+        """A value with an order; bare, a text could hold the dots of a range."""
+        self._skip_blanks()
+        if self._kind == "string" and self._text[self._at : self._at + 1] not in ('"', ""):
+            raise CellError("a text that is compared stands in quotes, as in < \"b\", and so does one that begins with a bracket")
+        return self._value()
 
     def _value(self) -> Value | None:
         if stated := self._match(_DATE):
@@ -184,8 +192,8 @@ def _compared(operator: str, value: Value | None, kind: Kind) -> Test:
         return Equal(value)
     if operator == "!=":
         return NoneOf((Equal(value),))
-    if kind in ("string", "boolean") or value is None:
-        what = "null has no order" if value is None else f"'{operator}' needs a number or a date, the column is {kind}"
+    if kind == "boolean" or value is None:
+        what = "null has no order" if value is None else f"'{operator}' needs a number, a date or a text, the column is {kind}"
         raise CellError(f"{what}; list the values, or not(...)")
     included = operator.endswith("=")
     return Between(None, False, value, included) if operator[0] == "<" else Between(value, included, None, False)
@@ -217,7 +225,7 @@ def _literal(token: str, kind: Kind, is_text: bool = False, is_date: bool = Fals
 
 
 _WANTED: dict[Kind, str] = {
-    "number": "a number (as in 12, -0.5; no thousands separator, no leading zero)",
+    "number": "a number (as in 12, -0.5, .5; no thousands separator, no leading zero)",
     "string": "a text",
     "boolean": "true or false",
     "date": "a date (yyyy-mm-dd)",
