@@ -107,11 +107,12 @@ def _candidate(job: Job) -> tuple[Settings, list[Change]]:
         matrices = decisions_of(files, source)
     if job.options.candidate:
         models, value = load_models(folder, source), load_value(folder, source)
+    there = replace(job.config, conf_dir=folder, matrices=matrices, models=models, value=replace(job.config.value, grades=value.grades))
     for change in job.options.threshold:
         models, value = with_threshold(models, value, change)
-    settings = replace(job.config, conf_dir=folder, matrices=matrices, models=models, value=replace(job.config.value, grades=value.grades))
+    settings = replace(there, models=models, value=replace(there.value, grades=value.grades))
     settings = replace(settings, choosing=choosing_of(matrices, input_names(settings)[0]))
-    return settings, [*differences(_set_published(job), matrices), *_grades_changed(job.config, settings)]
+    return settings, [*differences(_set_published(job), matrices), *_grades_moved(there, settings)]
 
 
 def _named(path: Path) -> tuple[str, str]:
@@ -122,7 +123,8 @@ def _named(path: Path) -> tuple[str, str]:
     return name, path.read_bytes().decode(errors="replace")
 
 
-def _grades_changed(before: Settings, after: Settings) -> Iterator[Change]:
+def _grades_moved(before: Settings, after: Settings) -> Iterator[Change]:
+    """What --threshold changes; where a candidate's grades begin elsewhere, its set says so."""
     for name, spec in after.models.items():
         if name in before.models and spec.grades != (old := before.models[name]).grades:
             yield f"models: {name} grades {_scales(spec)}, before {_scales(old)}"
