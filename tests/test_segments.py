@@ -134,6 +134,14 @@ def test_of_attributes_that_say_the_same_one_stands_for_all_and_the_others_are_t
     assert segment(rows, M, "who", twice).dropped == {}
 
 
+def test_the_number_of_groups_is_chosen_where_several_are_tried(spark, found):
+    several = replace(SPEC, groups=2, try_groups=(2, 4, 7))
+    chosen = segment(spark.createDataFrame(list(customers()), VIEW), M, "who", several)
+    assert len(chosen.groups) == 4 and [q.groups for q in chosen.evidence.qualities] == [2, 4, 7]
+    assert chosen.digest == found.digest and [q.groups for q in found.evidence.qualities] == [4]
+    assert len(found.evidence.points) == 40 and found.evidence.attributes == ("arpu", "minutes", "gb")
+
+
 def next_month(kinds):
     for kind, (arpu, minutes, mb) in kinds.items():
         for i in range(10):

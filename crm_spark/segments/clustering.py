@@ -7,13 +7,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from pyspark.ml.clustering import KMeans, KMeansModel
 from pyspark.ml.feature import VectorAssembler
+from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from crm_spark.columns import DIGITS
 from crm_spark.config.segments import SegmentationSpec
-from crm_spark.segments.attributes import KEY, Scale, standardised
+from crm_spark.segments.attributes import KEY, Scale, standardised, training_sample
+from crm_spark.segments.variables import Numbers
 
 CLUSTER = "cluster"
 STANDARDISED = "standardised"
@@ -59,6 +63,12 @@ def assigned(attributes: DataFrame, clusters: Clusters, spec: SegmentationSpec) 
     """Key, attributes and the number of the nearest centre, one row per row of `attributes`."""
     placed = clusters.model.transform(vectors(attributes, clusters.scales, spec))
     return placed.select(*KEY, *[f"`{a}`" for a in spec.expressions], CLUSTER)
+
+
+def judged_points(sample: DataFrame, rows: int, scales: Mapping[str, Scale], spec: SegmentationSpec) -> Numbers:
+    """About `spec.judged` of the `rows` customers that were sampled, as rows of standardised attributes, on the driver; they carry no key."""
+    few = training_sample(sample, rows, min(spec.judged, spec.sample))
+    return np.array([row[0] for row in vectors(few, scales, spec).select(vector_to_array(F.col(STANDARDISED))).collect()])
 
 
 def vectors(attributes: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> DataFrame:
