@@ -8,6 +8,7 @@ the second month on, score.segment_migration; a run in MLflow per segmentation s
     spark-submit jobs/segment_customers.py --env demo --month 2025-03
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import reduce
@@ -35,13 +36,19 @@ from crm_spark.threads import at_once
 REMEMBERED = 12  # months in which a number is not given to another group
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The job's own options."""
+    parser.add_argument("--try-groups", action="store_true", help="choose the number of groups anew where a segmentation tries several")
+
+
 def run(job: Job) -> None:
     """Write score.segment, score.segment_profile and score.segment_migration; tell what was skipped, dropped, or found no group to name."""
     view = _read_columns(job).persist()  # counted, sampled, fitted from several seeds, assigned
     specs = job.config.segmentations
     before = _read_profiles(job).persist()
     found_before = {name: former_groups(before, name) for name in specs}
-    results = dict(zip(specs, at_once(job.spark, lambda name: segment(view, job.month, name, specs[name], found_before[name]), specs), strict=True))
+    search = getattr(job.options, "try_groups", False)
+    results = dict(zip(specs, at_once(job.spark, lambda name: segment(view, job.month, name, specs[name], found_before[name], search), specs), strict=True))
     for name, result in results.items():
         _tell(job, name, result)
     ruled = _by_rules(job)
@@ -104,7 +111,8 @@ def _show(job: Job, found: Mapping[str, Segmentation], before: DataFrame) -> Non
 
 def _report(job: Job, name: str, result: Segmentation, moves: Sequence[Move]) -> Report:
     spec, found = job.config.segmentations[name], result.evidence
-    parameters = {"groups": len(result.groups), "tried": spec.tried, "attributes": len(found.attributes), "seed": spec.seed, "digest": result.digest}
+    tried = [q.groups for q in found.qualities]
+    parameters = {"groups": len(result.groups), "tried": tried, "attributes": len(found.attributes), "seed": spec.seed, "digest": result.digest}
     return Report(
         name=f"{name} {job.month}",
         description=spec.question,
@@ -173,7 +181,7 @@ def _tell_continued(job: Job, name: str, continued: Continued) -> None:
         job.cover("segment_number", name, "partial", "; ".join(told))
 
 
-main = entry(run)
+main = entry(run, arguments)
 
 if __name__ == "__main__":
     raise SystemExit(main())

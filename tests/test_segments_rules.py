@@ -12,6 +12,7 @@ import pytest
 from crm_spark.config.segments import SegmentationSpec, load_segments
 from crm_spark.errors import ConfigError
 from crm_spark.segments.former import kept_numbers
+from crm_spark.segments.merging import merged
 from crm_spark.segments.numbering import GroupMeans, canonical_order, ward_classes
 from crm_spark.segments.profile import Totals, profile
 from crm_spark.segments.selection import Quality, chosen_groups, qualities
@@ -86,6 +87,15 @@ def test_the_first_month_numbers_in_order_and_more_groups_than_before_get_furthe
     found = kept_numbers([(9.0,), (1.1,), (3.0,)], {1: (1.0,), 4: (3.2,)}, 6, 1.0)
     assert [(k.number, k.is_new) for k in found] == [(7, True), (1, False), (4, False)]
     assert found[0].distance == pytest.approx(5.8)
+
+
+def test_small_groups_are_merged_where_the_squares_grow_least_so_that_large_ones_stay_apart():
+    # squares grow by n m / (n + m) x distance^2: about 1 for the two at 0 and 1.4, 50 for the hundreds at 10 and 11; an empty one counts for nothing
+    centres = np.array([[0.0], [10.0], [1.4], [11.0], [7.0]])
+    assert sorted(merged(centres, [1, 100, 1, 100, 0], 3)[:, 0]) == pytest.approx([0.7, 10, 11])
+    assert sorted(merged(centres, [3, 100, 1, 100, 0], 3)[:, 0]) == pytest.approx([0.35, 10, 11])
+    assert sorted(merged(centres, [1, 100, 1, 100, 0], 2)[:, 0]) == pytest.approx([0.7, 10.5])
+    assert merged(centres, [1, 1, 1, 1, 1], 9).tolist() == centres.tolist()
 
 
 def clumps(centres, size=60, spread=0.3):
@@ -167,6 +177,7 @@ def test_a_source_that_changes_an_unknown_segmentation_is_told_the_nearest(conf)
         ("groups: 4", "groups: 4\nclasses: 5", "classes: 5, but there are 4 groups"),
         ("groups: 4", "groups: 4\ntry_groups: [1, 3]", "try_groups: 1, at least 2 is needed"),
         ("groups: 4", "groups: 4\ntry_groups: [5, 3]\nclasses: 4", "classes: 4, but there are 3 groups"),
+        ("groups: 4", "groups: 4\npreclusters: 4", "preclusters: 4, more than the 4 groups are needed"),
         ("groups: 4", "groups: 4\nclass_names: [{name: a, when: 'true'}]", "class_names: there are no classes"),
         ("[arpu_yuan, {sum", "[arpu_yuan, arpu_yuan, {sum", "attributes: 'arpu_yuan' stands 2 times"),
     ],

@@ -35,13 +35,15 @@ class SegmentationSpec:
     `profile` do not form the groups, but describe them. With `representatives`, of attributes that vary together only the one that
     stands best for them forms the groups; clusters of attributes are split while their second eigenvalue is above `split_above`.
     `order_by` is the attribute whose mean numbers the groups, highest
-    first. Without `classes` the groups are not merged further. Of `starts` fits, the tightest counts. From the second month on a group
+    first. Without `classes` the groups are not merged further. Of `starts` fits, the tightest counts. With `preclusters`
+    that many small groups are fitted, and merged to `groups` by Ward's method: what many starts would find by luck. From the second month on a group
     keeps the number of the former group it is matched with, unless their centres lie further apart than `new_beyond` times the median
     distance of the former centres to their nearest neighbours: then it is a new group.
 
-    With `try_groups` (several numbers) the number of groups is chosen among them instead of `groups`: on about `judged` customers each is
-    fitted, and fitted again to `resamples` bootstrap samples; of those as stable as the best within its standard error the one of the
-    month before stays, else the highest silhouette counts. Stability and silhouette are measured without `try_groups` as well.
+    With `try_groups` (several numbers) the number of groups is chosen among them instead of `groups` in the first month, and later when
+    asked: on about `judged` customers each is fitted, and fitted again to `resamples` bootstrap samples; of those as stable as the best
+    within its standard error the one of the month before stays, else the highest silhouette counts. Stability and silhouette of the
+    number that is used are measured every month.
     """
 
     question: str
@@ -57,6 +59,7 @@ class SegmentationSpec:
     sample: int = 20_000
     iterations: int = 40
     starts: int = 2
+    preclusters: int | None = None
     limit: float = 5.0
     representatives: bool = False
     split_above: float = 1.0
@@ -99,6 +102,8 @@ class SegmentationSpec:
         yield from (f"{key}: {n}, at least {least} is needed" for key, n, least in self._sizes() if n < least)
         if self.classes is not None and not 0 < self.classes <= self.tried[0]:
             yield f"classes: {self.classes}, but there are {self.tried[0]} groups"
+        if self.preclusters is not None and self.preclusters <= self.tried[-1]:
+            yield f"preclusters: {self.preclusters}, more than the {self.tried[-1]} groups are needed"
         if self.class_names and self.classes is None:
             yield "class_names: there are no classes"
 

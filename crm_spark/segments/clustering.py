@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from pyspark.ml.clustering import KMeans, KMeansModel
 from pyspark.ml.feature import VectorAssembler
-from pyspark.ml.functions import vector_to_array
+from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.columns import DIGITS
 from crm_spark.config.segments import SegmentationSpec
+from crm_spark.frames import literal_frame
 from crm_spark.segments.attributes import KEY, Scale, standardised, training_sample
+from crm_spark.segments.merging import merged
 from crm_spark.segments.variables import Numbers
 
 CLUSTER = "cluster"
@@ -49,12 +51,14 @@ class Clusters:
 
 
 def fit(sample: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> Clusters:
-    """KMeans from several seeds, of which the tightest counts.
+    """KMeans from several seeds, of which the tightest counts; of preclusters, what they are merged to.
 
     There may be fewer centres than groups if the sample has fewer distinct customers.
     """
     points = vectors(sample, scales, spec)
     model = min((_fitted(points, spec, start) for start in range(spec.starts)), key=_cost)
+    if spec.preclusters:
+        model = _merged(model, points, spec)
     centres = tuple(tuple(round(float(x), DIGITS) for x in centre) for centre in model.clusterCenters())
     return Clusters(dict(scales), centres, model)
 
@@ -80,8 +84,16 @@ def vectors(attributes: DataFrame, scales: Mapping[str, Scale], spec: Segmentati
 
 
 def _fitted(points: DataFrame, spec: SegmentationSpec, start: int) -> KMeansModel:
-    kmeans = KMeans(k=spec.groups, seed=spec.seed + start, initMode="k-means||", maxIter=spec.iterations)
+    kmeans = KMeans(k=spec.preclusters or spec.groups, seed=spec.seed + start, initMode="k-means||", maxIter=spec.iterations)
     return kmeans.setFeaturesCol(STANDARDISED).setPredictionCol(CLUSTER).fit(points)
+
+
+def _merged(model: KMeansModel, points: DataFrame, spec: SegmentationSpec) -> KMeansModel:
+    """The model that puts everyone to the nearest centre of the merged groups: fitted to these centres alone, which it then keeps."""
+    centres = merged(np.array(model.clusterCenters()).round(DIGITS), model.summary.clusterSizes, spec.groups)
+    rows = literal_frame(points.sparkSession, [(centre.tolist(),) for centre in centres], "centre array<double>").coalesce(1)
+    kmeans = KMeans(k=len(centres), seed=spec.seed, initMode="random", maxIter=1).setFeaturesCol(STANDARDISED).setPredictionCol(CLUSTER)
+    return kmeans.fit(rows.select(array_to_vector(F.col("centre")).alias(STANDARDISED)))
 
 
 def _cost(model: KMeansModel) -> float:

@@ -86,13 +86,16 @@ class Skipped:
     dropped: dict[str, str]
 
 
-def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec, former: Former | None = None) -> Segmentation | Skipped:
+def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec, former: Former | None = None, search: bool = False) -> Segmentation | Skipped:
     """Group the customers of the view of `month`, which must hold all cities; groups that were there before (`former`) keep their numbers.
+
+    Where several numbers of groups are tried, that of the month before stays without a search, unless `search` asks for one.
 
     Attributes without a value or without variance are dropped, and those for which another stands if the spec asks for representatives;
     with fewer than two left, or fewer than three customers a group, there is no segmentation. Held-out customers are placed, but shape no
     group. The same rows give the same numbers and names however they are partitioned.
     """
+    spec = spec if search else _as_before(spec, former)
     attributes = measured(view, name, spec)
     for kind, rules in (("names", spec.names), ("class_names", spec.class_names)):
         refuse_bad_conditions(view, list(spec.expressions), rules, f"segments/{name}.yml: {kind}")
@@ -106,6 +109,13 @@ def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec, form
     if len(usable(found)) < _MIN_ATTRIBUTES:
         return Skipped(f"{len(usable(found))} of {len(found)} attributes can form groups, at least {_MIN_ATTRIBUTES} are needed", unusable(found))
     return _segmented(attributes, (sample, rows), found, (month, name), spec, former)
+
+
+def _as_before(spec: SegmentationSpec, former: Former | None) -> SegmentationSpec:
+    """The number of groups of the month before, if it is one of those to be tried."""
+    if former is None or len(former.centres) not in spec.try_groups:
+        return spec
+    return replace(spec, groups=len(former.centres), try_groups=())
 
 
 def _may_shape() -> Column:
