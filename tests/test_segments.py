@@ -150,7 +150,7 @@ def test_the_number_of_groups_of_the_month_before_stays_unless_it_is_none_of_tho
 
 
 def test_preclusters_are_merged_to_the_groups_and_everyone_is_put_to_the_nearest(spark, members):
-    several = replace(SPEC, preclusters=12)
+    several = replace(SPEC, preclusters=12, starts=2)
     rows = [segment(spark.createDataFrame(list(customers()), VIEW).repartition(n, "arpu"), M, "who", several) for n in (1, 5)]
     assert rows[0].digest == rows[1].digest
     assert {r["user_id"]: r["group_number"] for r in rows[0].segments.collect()} == {user: r["group_number"] for user, r in members.items()}

@@ -34,11 +34,12 @@ class SegmentationSpec:
     a handful of odd customers is no group. `weights` (default 1) say how much a standardised attribute counts. Those in
     `profile` do not form the groups, but describe them. With `representatives`, of attributes that vary together only the one that
     stands best for them forms the groups; clusters of attributes are split while their second eigenvalue is above `split_above`.
-    `order_by` is the attribute whose mean numbers the groups, highest
-    first. Without `classes` the groups are not merged further. Of `starts` fits, the tightest counts. With `preclusters`
-    that many small groups are fitted, and merged to `groups` by Ward's method: what many starts would find by luck. From the second month on a group
-    keeps the number of the former group it is matched with, unless their centres lie further apart than `new_beyond` times the median
-    distance of the former centres to their nearest neighbours: then it is a new group.
+    `order_by` is the attribute whose mean numbers the groups, highest first. Without `classes` the groups are not merged further.
+
+    Of `starts` fits, the tightest counts. With `preclusters` each fit finds that many small groups, and those of all fits together are
+    merged to `groups` by Ward's method: less is left to luck. From the second month on a group keeps the number of the former group it is
+    matched with, unless their centres lie further apart than `new_beyond` times the median distance of the former centres to their nearest
+    neighbours: then it is a new group.
 
     With `try_groups` (several numbers) the number of groups is chosen among them instead of `groups` in the first month, and later when
     asked: on about `judged` customers each is fitted, and fitted again to `resamples` bootstrap samples; of those as stable as the best

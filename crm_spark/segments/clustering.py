@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,14 +51,13 @@ class Clusters:
 
 
 def fit(sample: DataFrame, scales: Mapping[str, Scale], spec: SegmentationSpec) -> Clusters:
-    """KMeans from several seeds, of which the tightest counts; of preclusters, what they are merged to.
+    """KMeans from several seeds, of which the tightest counts; the preclusters of all seeds together are merged to the groups (bagged clustering, Leisch 1999).
 
     There may be fewer centres than groups if the sample has fewer distinct customers.
     """
     points = vectors(sample, scales, spec)
-    model = min((_fitted(points, spec, start) for start in range(spec.starts)), key=_cost)
-    if spec.preclusters:
-        model = _merged(model, points, spec)
+    models = [_fitted(points, spec, start) for start in range(spec.starts)]
+    model = _merged(models, points, spec) if spec.preclusters else min(models, key=_cost)
     centres = tuple(tuple(round(float(x), DIGITS) for x in centre) for centre in model.clusterCenters())
     return Clusters(dict(scales), centres, model)
 
@@ -88,9 +87,10 @@ def _fitted(points: DataFrame, spec: SegmentationSpec, start: int) -> KMeansMode
     return kmeans.setFeaturesCol(STANDARDISED).setPredictionCol(CLUSTER).fit(points)
 
 
-def _merged(model: KMeansModel, points: DataFrame, spec: SegmentationSpec) -> KMeansModel:
+def _merged(models: Sequence[KMeansModel], points: DataFrame, spec: SegmentationSpec) -> KMeansModel:
     """The model that puts everyone to the nearest centre of the merged groups: fitted to these centres alone, which it then keeps."""
-    centres = merged(np.array(model.clusterCenters()).round(DIGITS), model.summary.clusterSizes, spec.groups)
+    small = np.concatenate([model.clusterCenters() for model in models]).round(DIGITS)
+    centres = merged(small, [size for model in models for size in model.summary.clusterSizes], spec.groups)
     rows = literal_frame(points.sparkSession, [(centre.tolist(),) for centre in centres], "centre array<double>").coalesce(1)
     kmeans = KMeans(k=len(centres), seed=spec.seed, initMode="random", maxIter=1).setFeaturesCol(STANDARDISED).setPredictionCol(CLUSTER)
     return kmeans.fit(rows.select(array_to_vector(F.col("centre")).alias(STANDARDISED)))
