@@ -47,6 +47,7 @@ class StubJob:
     cities: tuple[str, ...] | None = ("TINY",)
     month: str = M
     run_id: str = "r1"
+    options: object = field(default_factory=SimpleNamespace)
     config: object = field(default_factory=lambda: CONFIG)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
     written: dict = field(default_factory=dict)
