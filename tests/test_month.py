@@ -231,7 +231,9 @@ def test_segments_have_names_and_classes(month):
         .groupBy("segmentation")
         .agg(F.countDistinct("group_number").alias("groups"), F.countDistinct("class_number").alias("classes"))
     )
-    assert {r.segmentation: (r.groups, r.classes) for r in groups.collect()} == {"customer_group": (16, 7), "traffic_group": (23, 0)}
+    found = {r.segmentation: (r.groups, r.classes) for r in groups.collect()}
+    assert (found["customer_group"], found["traffic_group"]) == ((16, 7), (23, 0))
+    assert found.keys() == {"customer_group", "traffic_group", "life_stage", "strategic_group"}
 
 
 def test_the_summary_counts_what_the_tables_hold(month, tiny):

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from crm_spark.config.segments import NameRule, SegmentationSpec, load_segments
 from crm_spark.errors import ConfigError
 from crm_spark.segments.attributes import measured, training_sample
-from crm_spark.segments.former import former_groups
+from crm_spark.segments.former import Former, former_groups
 from crm_spark.segments.names import labels, refuse_bad_conditions, shared_names
 from crm_spark.segments.profile import Profile, profile_table
 from crm_spark.segments.segmentation import Segmentation, Skipped, segment
@@ -132,6 +132,28 @@ def test_of_attributes_that_say_the_same_one_stands_for_all_and_the_others_are_t
     for attribute, reason in told.items():
         assert " stands for it and what varies with it (" in reason and not reason.startswith(attribute)
     assert segment(rows, M, "who", twice).dropped == {}
+
+
+def test_the_number_of_groups_is_chosen_where_several_are_tried(spark, found):
+    several = replace(SPEC, groups=2, try_groups=(2, 4, 7))
+    chosen = segment(spark.createDataFrame(list(customers()), VIEW), M, "who", several)
+    assert len(chosen.groups) == 4 and [q.groups for q in chosen.evidence.qualities] == [2, 4, 7]
+    assert chosen.digest == found.digest and [q.groups for q in found.evidence.qualities] == [4]
+    assert len(found.evidence.points) == 40 and found.evidence.attributes == ("arpu", "minutes", "gb")
+
+
+@pytest.mark.parametrize(("before", "search", "judged", "groups"), [(2, False, [2], 2), (3, False, [2, 4, 7], 4), (2, True, [2, 4, 7], 4)])
+def test_the_number_of_groups_of_the_month_before_stays_unless_it_is_none_of_those_tried_or_a_search_is_asked_for(spark, before, search, judged, groups):
+    former = Former("2025-02", {number: {"arpu": float(number), "minutes": 1.0, "gb": 1.0} for number in range(1, before + 1)}, {}, before, 0)
+    result = segment(spark.createDataFrame(list(customers()), VIEW), M, "who", replace(SPEC, groups=3, try_groups=(2, 4, 7)), former, search)
+    assert ([q.groups for q in result.evidence.qualities], len(result.groups)) == (judged, groups)
+
+
+def test_preclusters_are_merged_to_the_groups_and_everyone_is_put_to_the_nearest(spark, members):
+    several = replace(SPEC, preclusters=12, starts=2)
+    rows = [segment(spark.createDataFrame(list(customers()), VIEW).repartition(n, "arpu"), M, "who", several) for n in (1, 5)]
+    assert rows[0].digest == rows[1].digest
+    assert {r["user_id"]: r["group_number"] for r in rows[0].segments.collect()} == {user: r["group_number"] for user, r in members.items()}
 
 
 def next_month(kinds):

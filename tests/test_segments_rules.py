@@ -6,13 +6,16 @@ from math import dist
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pytest
 
-from crm_spark.config.segments import load_segments
+from crm_spark.config.segments import SegmentationSpec, load_segments
 from crm_spark.errors import ConfigError
 from crm_spark.segments.former import kept_numbers
+from crm_spark.segments.merging import merged
 from crm_spark.segments.numbering import GroupMeans, canonical_order, ward_classes
 from crm_spark.segments.profile import Totals, profile
+from crm_spark.segments.selection import Quality, chosen_groups, qualities
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SPEC = """
@@ -86,6 +89,47 @@ def test_the_first_month_numbers_in_order_and_more_groups_than_before_get_furthe
     assert found[0].distance == pytest.approx(5.8)
 
 
+def test_small_groups_are_merged_where_the_squares_grow_least_so_that_large_ones_stay_apart():
+    # squares grow by n m / (n + m) x distance^2: about 1 for the two at 0 and 1.4, 50 for the hundreds at 10 and 11; an empty one counts for nothing
+    centres = np.array([[0.0], [10.0], [1.4], [11.0], [7.0]])
+    assert sorted(merged(centres, [1, 100, 1, 100, 0], 3)[:, 0]) == pytest.approx([0.7, 10, 11])
+    assert sorted(merged(centres, [3, 100, 1, 100, 0], 3)[:, 0]) == pytest.approx([0.35, 10, 11])
+    assert sorted(merged(centres, [1, 100, 1, 100, 0], 2)[:, 0]) == pytest.approx([0.7, 10.5])
+    assert merged(centres, [1, 1, 1, 1, 1], 9).tolist() == centres.tolist()
+
+
+def clumps(centres, size=60, spread=0.3):
+    """So many points about each centre."""
+    draws = np.random.default_rng(1)
+    return np.concatenate([centre + spread * draws.standard_normal((size, len(centre))) for centre in np.array(centres, dtype=float)])
+
+
+def test_of_several_numbers_of_groups_the_planted_one_is_most_stable_and_of_highest_silhouette():
+    spec = SegmentationSpec("?", ("a", "b"), "a", groups=4, seed=3, try_groups=(6, 2, 4, 3))
+    found = {q.groups: q for q in qualities(clumps([(0, 0), (0, 4), (4, 0), (5, 5)]), spec)}
+    assert list(found) == [2, 3, 4, 6]
+    assert found[4].stability == 1.0 and found[4].stability_error == 0.0 and found[4].silhouette > 0.8
+    assert found[6].stability < 0.95 and all(found[k].silhouette < found[4].silhouette for k in (2, 3, 6))
+    assert chosen_groups(list(found.values()), None) == 4
+
+
+def test_without_groups_in_the_data_no_number_of_groups_is_stable():
+    noise = np.random.default_rng(2).standard_normal((300, 6))
+    assert [q for q in qualities(noise, SegmentationSpec("?", ("a", "b"), "a", groups=8, seed=3)) if q.stability > 0.6] == []
+
+
+def test_points_that_are_too_few_for_a_number_of_groups_judge_only_the_others():
+    spec = SegmentationSpec("?", ("a", "b"), "a", groups=2, seed=3, try_groups=(2, 3))
+    assert [q.groups for q in qualities(clumps([(0, 0), (9, 9), (0, 9)], size=20, spread=0.0), spec)] == [2]
+
+
+def test_as_stable_as_the_best_the_number_of_the_month_before_stays_else_the_highest_silhouette_counts():
+    found = [Quality(3, 0.90, 0.01, 0.2), Quality(5, 0.95, 0.04, 0.3), Quality(6, 0.92, 0.01, 0.4), Quality(9, 0.80, 0.01, 0.9)]
+    assert chosen_groups(found, None) == 6
+    assert chosen_groups(found, 5) == 5
+    assert chosen_groups(found, 3) == 6 and chosen_groups(found, 9) == 6
+
+
 @pytest.fixture
 def conf(tmp_path):
     def write(spec: str = SPEC, over: str | None = None) -> Path:
@@ -131,6 +175,9 @@ def test_a_source_that_changes_an_unknown_segmentation_is_told_the_nearest(conf)
         ("groups: 4", "groups: 4\nroot: [arpu_yuan]", "'arpu_yuan' is in both log and root"),
         ("groups: 4", "groups: 4\nroot: [summ]", "root: 'summ' is no attribute (did you mean 'sum'?)"),
         ("groups: 4", "groups: 4\nclasses: 5", "classes: 5, but there are 4 groups"),
+        ("groups: 4", "groups: 4\ntry_groups: [1, 3]", "try_groups: 1, at least 2 is needed"),
+        ("groups: 4", "groups: 4\ntry_groups: [5, 3]\nclasses: 4", "classes: 4, but there are 3 groups"),
+        ("groups: 4", "groups: 4\npreclusters: 4", "preclusters: 4, more than the 4 groups are needed"),
         ("groups: 4", "groups: 4\nclass_names: [{name: a, when: 'true'}]", "class_names: there are no classes"),
         ("[arpu_yuan, {sum", "[arpu_yuan, arpu_yuan, {sum", "attributes: 'arpu_yuan' stands 2 times"),
     ],

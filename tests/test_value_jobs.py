@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mlflow import MlflowClient
 from pyspark.sql import functions as F
 
-from crm_spark.config.segments import SegmentationSpec
+from crm_spark.config.models import MlflowConfig
+from crm_spark.config.segments import RuleGroup, RuleSegmentation, SegmentationSpec
 from crm_spark.config.value import Criterion, Leaf, ValueConfig
 from crm_spark.frames import literal_frame
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -24,6 +26,12 @@ CONFIG = SimpleNamespace(
         grades={"high": 0.5, "low": 1.0},
         smallest_city=3,
     ),
+    env=SimpleNamespace(mlflow=None),
+    env_name="test",
+    fingerprint="none",
+    rule_segmentations={
+        "stage": RuleSegmentation("?", (RuleGroup("poor", "arpu_yuan < 20", "more use"), RuleGroup("risky", "grades['churn'] = 'at_risk'", "keep")), ("arpu_yuan",)),
+    },
     segmentations={
         "traffic_group": SegmentationSpec("?", ("arpu_yuan", "total_minutes", "peers"), "arpu_yuan", 2, seed=1, iterations=3, starts=1),
         "needs_more": SegmentationSpec("?", ("arpu_yuan", "total_minutes"), "arpu_yuan", 9, seed=1),
@@ -38,6 +46,8 @@ class StubJob:
     view: object
     cities: tuple[str, ...] | None = ("TINY",)
     month: str = M
+    run_id: str = "r1"
+    options: object = field(default_factory=SimpleNamespace)
     config: object = field(default_factory=lambda: CONFIG)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("test"))
     written: dict = field(default_factory=dict)
@@ -54,14 +64,26 @@ class StubJob:
         if table.full_name in self.written:
             wanted = [row for row in self.written[table.full_name][0] if row["month"] in (months or (self.month,))]
             return literal_frame(self.spark, wanted, table.struct)
+        if table is not CUSTOMER_VIEW:
+            return literal_frame(self.spark, [], table.struct)
         return self.view if all_cities or not self.cities else self.view.where(self.view["city"].isin(*self.cities))
 
     def write(self, frame, table, cities=None):
         kept = [row for row in self.written.get(table.full_name, ((),))[0] if row["month"] != self.month]
         self.written[table.full_name] = ([*kept, *table.conform(frame).collect()], cities)
 
+    def wrote(self, table, month):
+        return month in self.months_of(table)
+
     def cover(self, *told):
         self.told.append(told)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mlflow(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mlflow")
+    CONFIG.env.mlflow = MlflowConfig(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"), "test")
+    return MlflowClient(CONFIG.env.mlflow.tracking_uri)
 
 
 @pytest.fixture(scope="module")
@@ -97,22 +119,32 @@ def test_a_part_without_a_value_in_the_run_is_told_as_skipped(view):
     assert [t[:3] for t in told if t[1] == "direct"] == [("value_part", "direct", "used")]
 
 
-def test_the_second_month_of_a_city_keeps_the_numbers_and_tells_who_moved(view):
+def test_the_second_month_of_a_city_keeps_the_numbers_and_tells_and_shows_who_moved(view, mlflow):
     first = run("segment_customers", StubJob(view, cities=None))
     assert ("segment_migration", "all segmentations", "skipped", "no month before has groups") in first.told
     later = view.withColumn("month", F.lit("2025-04"))
     job = run("segment_customers", StubJob(later, month="2025-04", written=dict(first.written)))
     moved = job.written[SEGMENT_MIGRATION.full_name][0]
-    assert {(r["city"], r["group_before"], r["group_number"], r["customers"], r["share"]) for r in moved} == {("TINY", 1, 1, 1, 1.0), ("TINY", 2, 2, 1, 1.0)}
+    of_traffic = [r for r in moved if r["segmentation"] == "traffic_group"]
+    assert {(r["city"], r["group_before"], r["group_number"], r["customers"], r["share"]) for r in of_traffic} == {("TINY", 1, 1, 1, 1.0), ("TINY", 2, 2, 1, 1.0)}
+    runs = mlflow.search_runs([mlflow.get_experiment_by_name("test-segments").experiment_id], "tags.month = '2025-04'")
+    assert [r.data.tags["segmentation"] for r in runs] == ["traffic_group"]
+    assert {f.path for f in mlflow.list_artifacts(runs[0].info.run_id, "plots")} == {f"plots/{p}.png" for p in ("profile", "factors", "migration")}
+    assert {"profile.json", "quality.json"} <= {f.path for f in mlflow.list_artifacts(runs[0].info.run_id)}
+    assert [(m.step, 0 <= m.value <= 1) for m in mlflow.get_metric_history(runs[0].info.run_id, "stability")] == [(2, True)]
 
 
 def test_groups_of_one_city_are_those_of_all_and_the_profile_belongs_to_no_city(view):
     job = run("segment_customers", StubJob(view))
     rows, _ = job.written[SEGMENT.full_name]
-    assert {(r["user_id"], r["segmentation"], r["group_number"]) for r in rows} == {("t1", "traffic_group", 1), ("t2", "traffic_group", 2)}
+    assert {(r["user_id"], r["segmentation"], r["group_number"]) for r in rows} == {("t1", "traffic_group", 1), ("t2", "traffic_group", 2), ("t2", "stage", 1)}
     profile, cities = job.written[SEGMENT_PROFILE.full_name]
     assert cities == ("_ALL",) and {r["city"] for r in profile} == {"_ALL"}
-    assert sum({r["group_number"]: r["customers"] for r in profile}.values()) == 8
+    assert sum({r["group_number"]: r["customers"] for r in profile if r["segmentation"] == "traffic_group"}.values()) == 8
+    # ARPUs of 0, 10 and 15 yuan are below 20; of all eight 0 10 20 30 40 50 45 15 the mean is 26.25
+    stage = [(r["group_name"], r["customers"], r["group_mean"], r["overall_mean"], r["lever"]) for r in profile if r["segmentation"] == "stage"]
+    assert stage == [("poor", 3, pytest.approx(25 / 3, abs=1e-5), 26.25, "more use")]
     told = {t[1]: t[2:] for t in job.told}
     assert told["traffic_group"] == ("partial", "2 groups; left out peers: no value in this run")
+    assert ("segment_name", "stage", "partial", "no customer is in: risky") in job.told
     assert told["needs_more"] == ("skipped", "8 customers are too few for 9 groups")

@@ -12,7 +12,7 @@ from crm_spark.config.choosing import CHOOSING, Choosing
 from crm_spark.config.decisions import MatrixConfig, choosing_of, load_decisions
 from crm_spark.config.env import EnvConfig, load_env
 from crm_spark.config.models import ModelSpec, load_models
-from crm_spark.config.segments import SegmentationSpec, load_segments
+from crm_spark.config.segments import RuleSegmentation, SegmentationSpec, load_rule_segments, load_segments
 from crm_spark.config.sources import SourceConfig, load_source
 from crm_spark.config.value import ValueConfig, load_value
 from crm_spark.errors import ConfigError
@@ -31,6 +31,7 @@ class Settings:
     value: ValueConfig
     models: dict[str, ModelSpec]
     segmentations: dict[str, SegmentationSpec]
+    rule_segmentations: dict[str, RuleSegmentation]
     matrices: MatrixConfig
     choosing: Choosing
     fingerprint: str
@@ -54,12 +55,12 @@ def load_settings(conf_dir: Path, env_name: str) -> Settings:
             return None
 
     source, value, models = section(load_source), section(load_value), section(load_models)
-    segmentations, matrices = section(load_segments), load_decisions(conf_dir, env.source)
+    segmentations, rules, matrices = section(load_segments), section(load_rule_segments), load_decisions(conf_dir, env.source)
     known = {path.stem for path in (conf_dir / "models").glob("*.yml")}  # also those a source leaves out: their scores are null
     choosing = section(lambda folder, _: choosing_of(matrices, known, str(folder / CHOOSING)))
-    if not (source and value and choosing and models is not None and segmentations is not None):
+    if not (source and value and choosing and models is not None and segmentations is not None and rules is not None):
         raise ConfigError(list(dict.fromkeys([*problems, *matrices.problems])))
-    return Settings(env_name, conf_dir, env, source, value, models, segmentations, matrices, choosing, fingerprint(conf_dir))
+    return Settings(env_name, conf_dir, env, source, value, models, segmentations, rules, matrices, choosing, fingerprint(conf_dir))
 
 
 def fingerprint(conf_dir: Path) -> str:

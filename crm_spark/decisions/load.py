@@ -39,7 +39,7 @@ def input_names(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
     models = {*settings.models, *_stems(settings, "models")}
     segmentations = sorted({*settings.segmentations, *_stems(settings, "segments")})
     classes = (f"{name.removesuffix('_group')}_class" for name in segmentations)
-    return tuple(sorted(models)), (*segmentations, *classes)
+    return tuple(sorted(models)), (*segmentations, *classes, *sorted(_stems(settings, "segments/rules")))
 
 
 def check_matrices(config: MatrixConfig, columns: Mapping[str, T.DataType], grades: Mapping[str, Sequence[str]]) -> MatrixSet:

@@ -19,6 +19,7 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
 import mlflow
 import mlflow.spark
+import pandas as pd
 import pyspark
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
@@ -68,6 +69,19 @@ class Version:
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
     measures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run shows that made no model: metrics by step (a chart over the steps), tables and pictures by file name."""
+
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    parameters: Mapping[str, object]
+    metrics: Mapping[int, Mapping[str, float]]
+    tables: Mapping[str, pd.DataFrame]
+    pictures: Mapping[str, Figure]
 
 
 class Registry:
@@ -170,6 +184,19 @@ class Registry:
             self.promote(trained.spec.name, version, "gate", "passed its gate when it was trained")
         return version
 
+    def log_report(self, report: Report) -> str:
+        """Log what is no model (a segmentation) as a run of the experiment `<experiment>-segments`. Returns the run's id."""
+        with mlflow.start_run(experiment_id=self._experiment("-segments"), run_name=report.name, description=report.description) as run:
+            mlflow.set_tags(dict(report.tags))
+            mlflow.log_params(dict(report.parameters))
+            for step, metrics in report.metrics.items():
+                mlflow.log_metrics(dict(metrics), step=step)
+            for file, table in report.tables.items():
+                mlflow.log_table(table, file)
+            for file, figure in report.pictures.items():
+                mlflow.log_figure(figure, f"plots/{file}", save_kwargs={"dpi": _PICTURE_DPI})
+        return str(run.info.run_id)
+
     def text(self, model: str, version: str, file: str) -> str:
         """An artifact of the run that made a version."""
         run_id = self._client.get_model_version(self._name(model), version).run_id
@@ -254,14 +281,15 @@ class Registry:
                 return None
             raise
 
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(self._config.experiment)
+    def _experiment(self, suffix: str = "") -> str:
+        name = f"{self._config.experiment}{suffix}"
+        found = self._client.get_experiment_by_name(name)
         if found:
             return str(found.experiment_id)
         settings = load_experiment_settings(self._config)
         tags = {**settings.tags, "mlflow.note.content": settings.description}
         location = Path(self._config.artifacts).resolve().as_uri() if self._config.artifacts else None
-        return str(self._client.create_experiment(self._config.experiment, artifact_location=location, tags=tags))
+        return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
 
     def _name(self, model: str) -> str:
         return f"{self._config.model_prefix}{model}"

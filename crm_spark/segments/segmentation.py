@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -12,12 +12,14 @@ from crm_spark.columns import HOLD_OUT_BELOW
 from crm_spark.config.segments import SegmentationSpec
 from crm_spark.frames import literal_frame
 from crm_spark.segments.attributes import KEY, Scale, measured, scales, training_sample, unusable, usable
-from crm_spark.segments.clustering import CLUSTER, Centre, Clusters, assigned, fit
+from crm_spark.segments.clustering import CLUSTER, Centre, Clusters, assigned, fit, judged_points
 from crm_spark.segments.former import Former, Kept, class_centres, kept_numbers, shared_attributes
 from crm_spark.segments.names import labels, names, refuse_bad_conditions, unearned
 from crm_spark.segments.numbering import canonical_order, ward_classes
 from crm_spark.segments.profile import Profile, Totals, cluster_totals, group_means, profile
 from crm_spark.segments.representatives import redundant
+from crm_spark.segments.selection import Quality, chosen_groups, qualities
+from crm_spark.segments.variables import Numbers
 from crm_spark.tables.common import EVERYWHERE
 
 _ROWS_PER_GROUP = 3
@@ -26,7 +28,7 @@ _MIN_ATTRIBUTES = 2
 
 @dataclass(frozen=True)
 class Group:
-    """A group with its canonical number, class, name, label and profile; `cluster` is its number in the fit.
+    """A group with its canonical number, class, name, label and profile; `lever` says what is done with it (of rule segments); `cluster` is its number in the fit.
 
     Groups alike may share a name, which is what matrices read; the label tells them apart.
     """
@@ -38,6 +40,7 @@ class Group:
     label: str
     class_name: str | None
     profile: Profile
+    lever: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,17 @@ class Continued:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the groups can be judged by: about `judged` customers as rows of standardised attributes, the centres by number, and quality
+    per number of groups that was tried."""
+
+    attributes: tuple[str, ...]
+    points: Numbers
+    centres: dict[int, Centre]
+    qualities: tuple[Quality, ...]
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """What a segmentation found: rows of score.segment and score.segment_profile, and what has to be told."""
 
@@ -60,6 +74,7 @@ class Segmentation:
     unearned: tuple[str, ...]
     dropped: dict[str, str]
     digest: str
+    evidence: Evidence
     continued: Continued | None
 
 
@@ -71,26 +86,36 @@ class Skipped:
     dropped: dict[str, str]
 
 
-def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec, former: Former | None = None) -> Segmentation | Skipped:
+def segment(view: DataFrame, month: str, name: str, spec: SegmentationSpec, former: Former | None = None, search: bool = False) -> Segmentation | Skipped:
     """Group the customers of the view of `month`, which must hold all cities; groups that were there before (`former`) keep their numbers.
+
+    Where several numbers of groups are tried, that of the month before stays without a search, unless `search` asks for one.
 
     Attributes without a value or without variance are dropped, and those for which another stands if the spec asks for representatives;
     with fewer than two left, or fewer than three customers a group, there is no segmentation. Held-out customers are placed, but shape no
     group. The same rows give the same numbers and names however they are partitioned.
     """
+    spec = spec if search else _as_before(spec, former)
     attributes = measured(view, name, spec)
     for kind, rules in (("names", spec.names), ("class_names", spec.class_names)):
         refuse_bad_conditions(view, list(spec.expressions), rules, f"segments/{name}.yml: {kind}")
     rows = view.count()
-    if rows < spec.groups * _ROWS_PER_GROUP:
-        return Skipped(f"{rows} customers are too few for {spec.groups} groups", {})
+    if rows < spec.tried[-1] * _ROWS_PER_GROUP:
+        return Skipped(f"{rows} customers are too few for {spec.tried[-1]} groups", {})
     sample = training_sample(measured(view.where(_may_shape()), name, spec), rows, spec.sample)
     found = scales(sample, spec)
     if spec.representatives and usable(found):
         found |= redundant(sample, usable(found), spec)
     if len(usable(found)) < _MIN_ATTRIBUTES:
         return Skipped(f"{len(usable(found))} of {len(found)} attributes can form groups, at least {_MIN_ATTRIBUTES} are needed", unusable(found))
-    return _segmented(attributes, sample, found, (month, name), spec, former)
+    return _segmented(attributes, (sample, rows), found, (month, name), spec, former)
+
+
+def _as_before(spec: SegmentationSpec, former: Former | None) -> SegmentationSpec:
+    """The number of groups of the month before, if it is one of those to be tried."""
+    if former is None or len(former.centres) not in spec.try_groups:
+        return spec
+    return replace(spec, groups=len(former.centres), try_groups=())
 
 
 def _may_shape() -> Column:
@@ -99,12 +124,17 @@ def _may_shape() -> Column:
 
 def _segmented(
     attributes: DataFrame,
-    sample: DataFrame,
+    sampled: tuple[DataFrame, int],
     found: dict[str, Scale | str],
     of: tuple[str, str],
     spec: SegmentationSpec,
     former: Former | None,
 ) -> Segmentation:
+    sample, rows = sampled
+    points = judged_points(sample, rows, usable(found), spec)
+    judged = qualities(points, spec)
+    if spec.try_groups and judged:
+        spec = replace(spec, groups=chosen_groups(judged, len(former.centres) if former else None))
     clusters = fit(sample, usable(found), spec)
     placed = assigned(attributes, clusters, spec)
     totals = cluster_totals(placed, list(spec.expressions))
@@ -112,11 +142,12 @@ def _segmented(
     given = [*[g.name for g in groups], *[g.class_name for g in groups if g.class_name]]
     return Segmentation(
         _segment_rows(placed, groups, of[1]),
-        _profile_rows(attributes, groups, {g.number: clusters.entering(g.cluster, spec.weights) for g in groups}, *of),
+        profile_rows(attributes, groups, {g.number: clusters.entering(g.cluster, spec.weights) for g in groups}, *of),
         tuple(groups),
         tuple(unearned(given, (*spec.names, *spec.class_names))),
         unusable(found),
         clusters.digest,
+        Evidence(tuple(clusters.scales), points, {g.number: clusters.centres[g.cluster] for g in groups}, judged),
         continued,
     )
 
@@ -179,10 +210,10 @@ def _segment_rows(placed: DataFrame, groups: Sequence[Group], name: str) -> Data
     return placed.select(*KEY, CLUSTER).join(F.broadcast(found), on=CLUSTER, how="inner").drop(CLUSTER)
 
 
-def _profile_rows(attributes: DataFrame, groups: Sequence[Group], centres: Mapping[int, Mapping[str, float]], month: str, name: str) -> DataFrame:
+def profile_rows(attributes: DataFrame, groups: Sequence[Group], centres: Mapping[int, Mapping[str, float]], month: str, name: str) -> DataFrame:
     """Rows of score.segment_profile: one per group and attribute that has values."""
     rows = [
-        (EVERYWHERE, month, name, *_named(g), g.profile.customers, a, *_compared(g.profile, a), centres[g.number].get(a))
+        (EVERYWHERE, month, name, *_named(g), g.profile.customers, a, *_compared(g.profile, a), centres.get(g.number, {}).get(a), g.lever)
         for g in groups
         for a in g.profile.means
         if g.profile.overall[a] is not None
@@ -190,7 +221,7 @@ def _profile_rows(attributes: DataFrame, groups: Sequence[Group], centres: Mappi
     schema = (
         "city string, month string, segmentation string, group_number int, class_number int, group_name string, group_label string, "
         "class_name string, customers bigint, attribute string, group_mean double, overall_mean double, index double, distance double, "
-        "centre double"
+        "centre double, lever string"
     )
     return literal_frame(attributes.sparkSession, rows, schema)
 

@@ -62,7 +62,7 @@ SEGMENT = Table(
         CITY,
         MONTH,
         USER_ID,
-        text("segmentation", "customer_group (16 groups in 7 classes) or traffic_group (23)."),
+        text("segmentation", "Segmentation: a file of conf/segments (customer_group: 16 groups in 7 classes, traffic_group: 23) or of conf/segments/rules."),
         whole("group_number", "Number of the group, from 1; the same as in the month before if it is the same group."),
         whole("class_number", "Number of its class, likewise; null without classes."),
         text("group_name", "Name by profile conditions."),
@@ -91,6 +91,7 @@ SEGMENT_PROFILE = Table(
         number("index", "group mean / overall mean, 1 is average."),
         number("distance", "(group mean - overall mean) / standard deviation over all customers."),
         number("centre", "Where the group's centre lies, as the attribute enters the clustering (after log or root); null if it forms no group."),
+        text("lever", "What is done with the group, of rule segments; else null."),
     ),
     ("city", "month", "segmentation", "group_number", "attribute"),
 )

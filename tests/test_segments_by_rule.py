@@ -1,0 +1,117 @@
+"""Groups by conditions: life-cycle stages and strategic groups, shipped and small."""
+
+from pathlib import Path
+
+import pytest
+
+from crm_spark.config.segments import RuleGroup, RuleSegmentation, load_rule_segments, load_segments
+from crm_spark.errors import ConfigError
+from crm_spark.frames import literal_frame
+from crm_spark.segments.rules import rule_segmentation, scored_view
+from crm_spark.tables.mart import CUSTOMER_VIEW
+from crm_spark.tables.score import MODEL_SCORE, SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+M = "2025-03"
+SHIPPED = load_rule_segments(CONF, "none")
+QUIET = {"status": "active", "is_active": True, "tenure_months": 60, "arpu_yuan": 50.0, "arpu_prior_3m_yuan": 50.0, "total_minutes": 200.0,
+         "total_minutes_mean_3m": 200.0, "vpn_minutes": 0.0, "vpn_minutes_mean_3m": 0.0, "held_services": 5, "dou_mb_mean_3m": 10.0, "age_years": 50,
+         "bundle_none_or_ending": False}  # fmt: skip
+
+
+@pytest.fixture
+def customers(spark):
+    """Customers by their columns (those of QUIET unless told), value grades, and grades by model."""
+
+    def build(people, value_grades=None, grades=None):
+        keys = [{"city": "X", "month": M, "user_id": user} for user in people]
+        known = [{**QUIET, **own, **key} for own, key in zip(people.values(), keys, strict=True)]
+        text = [tuple(str(k[c]) if k.get(c) is not None else None for c in known[0]) for k in known]
+        rows = literal_frame(spark, text, ", ".join(f"{c} string" for c in known[0]))
+        types = {f.name: f.sql_type for f in CUSTOMER_VIEW.fields}
+        view = rows.selectExpr(*[f"cast({f'`{n}`' if n in rows.columns else 'null'} as {t}) as `{n}`" for n, t in types.items()])
+        values = [("X", M, user, None, None, None, None, None, grade) for user, grade in (value_grades or {}).items()]
+        scores = [("X", M, user, model, None, None, grade, "1") for user, models in (grades or {}).items() for model, grade in models.items()]
+        return scored_view(view, literal_frame(spark, values, VALUE_SCORE.struct), literal_frame(spark, scores, MODEL_SCORE.struct))
+
+    return build
+
+
+def named(found):
+    return {r["user_id"]: r["group_name"] for r in SEGMENT.conform(found.segments).collect()}
+
+
+def test_every_stage_of_life_is_reached_by_the_customer_it_is_meant_for(customers):
+    people = {
+        "new": {"tenure_months": 2},
+        "fresh": {"tenure_months": 10},
+        "rising": {"arpu_yuan": 80.0},
+        "steady": {},
+        "leaving": {},
+        "fading": {"arpu_yuan": 20.0, "total_minutes": 90.0},
+        "gone_quiet": {"is_active": False},
+        "of_unknown_use": {"is_active": None},
+        "suspended": {"is_active": None, "status": "suspended"},
+    }
+    found = rule_segmentation(customers(people, grades={"leaving": {"churn": "at_risk"}, "steady": {"churn": "safe"}}), M, "life_stage", SHIPPED["life_stage"])
+    assert {user: name[0] for user, name in named(found).items()} == {
+        "new": "A", "fresh": "B", "rising": "B", "steady": "C", "leaving": "D", "fading": "D", "gone_quiet": "E", "of_unknown_use": "C", "suspended": "E",
+    }  # fmt: skip
+    assert found.empty == ()
+
+
+def test_every_strategic_group_is_reached_by_the_customer_it_is_meant_for(customers):
+    people = {
+        "dear_and_leaving": {"arpu_yuan": 120.0},
+        "cheap_and_leaving": {},
+        "valuable_without_bundle": {"bundle_none_or_ending": True},
+        "colleagues_lost": {"vpn_minutes": 5.0, "vpn_minutes_mean_3m": 60.0},
+        "uses_less": {"total_minutes": 100.0},
+        "young": {"age_years": 20, "held_services": 1},
+        "quiet": {},
+    }
+    at_risk = {user: {"churn": "at_risk"} for user in ("dear_and_leaving", "cheap_and_leaving")}
+    found = rule_segmentation(customers(people, {"valuable_without_bundle": "high"}, at_risk), M, "strategic_group", SHIPPED["strategic_group"])
+    assert named(found) == {
+        "dear_and_leaving": "high revenue x high churn",
+        "cheap_and_leaving": "retention",
+        "valuable_without_bundle": "retention",
+        "colleagues_lost": "corporate-group warning",
+        "uses_less": "traffic stimulation",
+        "young": "new-service growth",
+        "quiet": "steady",
+    }
+
+
+RULES = (RuleGroup("old", "is_old", "thank"), RuleGroup("rich", "arpu_yuan > 90", "keep"), RuleGroup("nobody", "arpu_yuan < 0", "-"))
+SPEC = RuleSegmentation("?", RULES, ("arpu_yuan",), {"is_old": "age_years > 70"})
+
+
+def test_the_first_condition_counts_and_who_meets_none_is_in_no_group_but_counts_in_the_mean_of_all(customers):
+    people = {"a": {"age_years": 80, "arpu_yuan": 100.0}, "b": {"arpu_yuan": 92.0}, "c": {"arpu_yuan": 30.0}, "d": {"arpu_yuan": None, "age_years": None}}
+    found = rule_segmentation(customers(people), M, "who", SPEC)
+    assert named(found) == {"a": "old", "b": "rich"} and found.empty == ("nobody",)
+    rows = {r["group_number"]: r for r in SEGMENT_PROFILE.conform(found.profiles).collect()}
+    assert {n: (r["customers"], r["group_mean"], r["lever"]) for n, r in rows.items()} == {1: (1, 100.0, "thank"), 2: (1, 92.0, "keep")}
+    assert rows[1]["overall_mean"] == pytest.approx((100 + 92 + 30) / 3) and rows[1]["centre"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [({"derive": {"is_old": "aeg > 1"}}, "derive.is_old: .*aeg"), ({"profile": ("arpu",)}, "profile.arpu: .*arpu"), ({"derive": {}}, "groups.old: .*is_old")],
+)
+def test_what_is_no_sql_over_the_columns_names_file_and_place(customers, change, place):
+    parts = {"question": "?", "groups": SPEC.groups, "profile": SPEC.profile, "derive": SPEC.derive, **change}
+    with pytest.raises(ConfigError, match=rf"segments/rules/who\.yml: {place}"):
+        rule_segmentation(customers({"a": {}}), M, "who", RuleSegmentation(**parts))
+
+
+def test_names_stand_once_and_a_source_may_leave_a_segmentation_out(tmp_path):
+    with pytest.raises(ValueError, match="groups: 'a' stands 2 times"):
+        RuleSegmentation("?", (RuleGroup("a", "true", "-"),), ("arpu_yuan",), otherwise="a")
+    for folder in ("segments/rules", "sources/op"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "segments/rules/who.yml").write_text("{question: '?', profile: [arpu_yuan], groups: [{name: a, when: 'true', lever: none}]}")
+    (tmp_path / "sources/op/segments.yml").write_text("who: null")
+    assert load_rule_segments(tmp_path, "op") == {} == load_segments(tmp_path, "op")
+    assert load_rule_segments(tmp_path, "other")["who"].names == ("a",)
