@@ -66,6 +66,9 @@ bench-duckdb: setup ## the same, and in DuckDB: its seconds, and that its rows a
 bench-quality: setup ## the champion search on raw real tables against gradient boosting of other libraries (long): make bench-quality ARGS="--splits 2"
 	@$(BIN)/python -m crm_spark.bench.quality --out $(CRM_SPARK_VAR)/bench $(ARGS)
 
+bench-models: setup ## one fit against the bare MLlib estimator, and the scores of nine models for 1,000,000 customers in one pass: make bench-models SIZES="1e5 1e6"
+	@$(BIN)/python -m crm_spark.bench.models --sizes $(or $(SIZES),1e6) --out $(CRM_SPARK_VAR)/bench
+
 ##@ Check
 test: setup ## the test suite (10 to 20 minutes on 2 cores)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -104,4 +107,4 @@ $(VENV)/.done: setup.py .ci/setup .ci/fetch_jars.py crm_spark/session.py
 clean: ## remove what runs left (var/) and what was built; the environment stays
 	@rm -rf var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse metastore_db
 
-.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-capacity bench-month bench-day bench-match bench-skew bench-duckdb bench-quality test test-slow permuted lint-matrices lint type docs wheel setup clean
+.PHONY: help demo real province mlflow-ui cluster-demo cluster-proof bench bench-capacity bench-month bench-day bench-match bench-models bench-skew bench-duckdb bench-quality test test-slow permuted lint-matrices lint type docs wheel setup clean

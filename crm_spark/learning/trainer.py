@@ -183,7 +183,7 @@ def _partitions(counts: Mapping[tuple[str, bool], Count]) -> int:
 
 
 def _fit_candidate(prepared: Prepared, algorithm: Algorithm, point: Point) -> Candidate:
-    model = _fit(prepared, algorithm.name, point, (TRAIN,))
+    model = fit_point(prepared, algorithm.name, point, (TRAIN,))
     scored = model.transform(prepared.frame.where(F.col("part") == VALIDATION))
     table = m.score_tables(scored, "part").get(VALIDATION)
     if not (table and table.has_both_classes):
@@ -192,10 +192,11 @@ def _fit_candidate(prepared: Prepared, algorithm: Algorithm, point: Point) -> Ca
 
 
 def _refitted(prepared: Prepared, chosen: Candidate) -> TreeModel:
-    return _fit(prepared, chosen.algorithm, chosen.point, (TRAIN, VALIDATION))
+    return fit_point(prepared, chosen.algorithm, chosen.point, (TRAIN, VALIDATION))
 
 
-def _fit(prepared: Prepared, algorithm: str, point: Point, parts: Sequence[str]) -> TreeModel:
+def fit_point(prepared: Prepared, algorithm: str, point: Point, parts: Sequence[str]) -> TreeModel:
+    """One algorithm at one point of its grid, fitted on some parts."""
     settings = {**point, "maxBins": _bins(prepared, point)}
     estimator = _CLASSIFIERS[algorithm](featuresCol="features", labelCol="label", seed=prepared.spec.seed, **settings)
     model: TreeModel = estimator.fit(_part(prepared, parts))
