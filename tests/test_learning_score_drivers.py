@@ -3,9 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from pyspark.sql import functions as F
 
-from crm_spark.learning.score_drivers import effects_of, score_drivers_of_json, words_of
+from crm_spark.learning.score_drivers import effects_of, score_drivers_of_json, with_drivers, words_of
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.learning.trees import trees_of
 from tests.learning_support import SPEC
@@ -36,12 +35,14 @@ def test_each_step_is_credited_to_what_was_asked_there(by_hand):
 
 
 def test_the_greatest_come_first_in_words_and_what_adds_nothing_is_not_told(spark, by_hand):
-    told = spark.range(3).select(by_hand.told(F.array(F.col("id").cast("double"))).alias("told")).collect()
-    assert [row["told"] for row in told] == [
+    rows = spark.range(6).selectExpr("id % 3 AS id", "IF(id < 3, 'known', 'other') AS model", "array(CAST(id % 3 AS int)) AS leaves")
+    told = with_drivers(rows, {"known": by_hand}).orderBy("model", "id").collect()
+    assert [row["drivers"] for row in told] == [
         ["raised by minutes", "raised by plan"],
         ["lowered by minutes", "raised by plan"],
         ["lowered by plan"],
-    ]
+        None, None, None,
+    ]  # fmt: skip
 
 
 def test_names_are_read_as_words():

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from crm_spark.columns import rounded
 from crm_spark.config.models import ModelSpec
 from crm_spark.learning.measures import probability
-from crm_spark.learning.score_drivers import ScoreDrivers, leaves_of, with_leaves
+from crm_spark.learning.score_drivers import DRIVERS, LEAVES, ScoreDrivers, leaves_of, with_drivers, with_leaves
 from crm_spark.tables.score import MODEL_SCORE
 
 
@@ -30,12 +30,14 @@ class Scorer:
 def model_scores(view: DataFrame, scorers: Sequence[Scorer]) -> DataFrame:
     """Rows of `score.model_score`: one per customer and model whose population the customer belongs to. At least one scorer is wanted.
 
-    The pipelines are chained, so that the view is read once; each adds a probability and its drivers, null outside its population.
+    The pipelines are chained, so that the view is read once; each adds a probability and the leaves it ended in, null outside its population.
     """
     wide = reduce(_with_probability, scorers, view)
     rows = F.explode(F.array(*map(_score_row, scorers))).alias("row")
     scored = wide.select("city", "month", "user_id", rows).where(F.col("row.probability").isNotNull())
-    return scored.select("city", "month", "user_id", "row.*").select(*MODEL_SCORE.columns)
+    flat, known = scored.select("city", "month", "user_id", "row.*"), {s.spec.name: s.drivers for s in scorers if s.drivers}
+    told = with_drivers(flat, known) if known else flat.withColumn(DRIVERS, F.lit(None).cast("array<string>"))
+    return told.select(*MODEL_SCORE.columns)
 
 
 def score_of(chance: Column) -> Column:
@@ -61,11 +63,12 @@ def regraded(index: DataFrame, specs: Iterable[ModelSpec]) -> DataFrame:
 
 
 def _with_probability(frame: DataFrame, scorer: Scorer) -> DataFrame:
-    found, told = scorer.pipeline.transform(frame), F.lit(None).cast("array<string>")
+    of_population = F.expr(scorer.spec.population)
+    found, leaves = scorer.pipeline.transform(frame), F.lit(None).cast("array<int>")
     if scorer.drivers:
-        found, told = with_leaves(scorer.pipeline, frame), scorer.drivers.told(leaves_of(scorer.pipeline.stages[-1]))  # type: ignore[arg-type]
-    added = {_column(scorer): rounded(probability()), _drivers(scorer): told}
-    return found.select(*frame.columns, *(F.when(F.expr(scorer.spec.population), column).alias(name) for name, column in added.items()))
+        found, leaves = with_leaves(scorer.pipeline, frame), leaves_of(scorer.pipeline.stages[-1])  # type: ignore[arg-type]
+    added = {_column(scorer): rounded(probability()), _leaves(scorer): leaves}
+    return found.select(*frame.columns, *(F.when(of_population, column).alias(name) for name, column in added.items()))
 
 
 def _score_row(scorer: Scorer) -> Column:
@@ -74,7 +77,7 @@ def _score_row(scorer: Scorer) -> Column:
     return F.struct(
         F.lit(scorer.spec.name).alias("model"), found.alias("probability"), score.alias("score"),
         grade(score, scorer.spec).alias("grade"), F.lit(scorer.version).alias("model_version"),
-        F.col(_drivers(scorer)).alias("drivers"),
+        F.col(_leaves(scorer)).alias(LEAVES),
     )  # fmt: skip
 
 
@@ -82,8 +85,8 @@ def _column(scorer: Scorer) -> str:
     return f"probability_of_{scorer.spec.name}"
 
 
-def _drivers(scorer: Scorer) -> str:
-    return f"drivers_of_{scorer.spec.name}"
+def _leaves(scorer: Scorer) -> str:
+    return f"leaves_of_{scorer.spec.name}"
 
 
 def _grade(score: Column, thresholds: Mapping[str, float]) -> Column:
