@@ -25,11 +25,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from crm_spark.config.env import load_env
@@ -40,12 +42,14 @@ from crm_spark.errors import ConfigError, CrmError, did_you_mean
 from crm_spark.learning import life
 from crm_spark.learning.drivers import explainer_of_json
 from crm_spark.learning.files import read_table
+from crm_spark.learning.gate import missed
 from crm_spark.learning.recorded import EXPLAINER, SPEC, as_trained
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scored import scored_table
-from crm_spark.learning.search import fit_table
-from crm_spark.learning.trainer import gate_failures
+from crm_spark.learning.search import Fitted, auc_on_the_same_rows, fit_table
+from crm_spark.learning.trainer import CHAMPION_AUC, Trained, with_costs
 from crm_spark.session import open_session
+from crm_spark.workload import peak_memory
 
 LOG = logging.getLogger("crm_spark")
 _MISSED_GATE = 3
@@ -64,17 +68,45 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    spec, spark = load(TableSpec, options.spec), _session(options)
+    start = time.monotonic()
+    spec, spark, registry = load(TableSpec, options.spec), _session(options), _registry(options.out)
     spec = replace(spec, budget_minutes=options.budget_minutes or spec.budget_minutes)
     fitted = fit_table(read_table(spark, options.table), spec, LOG.info)
-    trained = as_trained(fitted)
-    failures = gate_failures(trained.metrics, spec.gate)
-    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: yaml.safe_dump(asdict(spec), allow_unicode=True)}
-    version = _registry(options.out).record(trained, spark, {}, failures, {"table": options.table}, texts)
+    trained = with_costs(_compared(registry, fitted), time.monotonic() - start, peak_memory(spark))
+    failures = missed(trained)
+    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(spec)}
+    version = registry.record(trained, spark, {}, failures, {"table": options.table}, texts)
     drivers = [f"{name} {share:.0%}" for name, share in list(fitted.importances.items())[:5]]
     LOG.info("%s version %s: %s", spec.name, version, "champion" if not failures else f"challenger, it missed its gate: {'; '.join(failures)}")
     LOG.info("what it looks at most: %s", ", ".join(drivers))
     return _MISSED_GATE if failures else 0
+
+
+def _compared(registry: Registry, fitted: Fitted) -> Trained:
+    """With the champion's AUC on the same rows, if there is a champion that never saw them."""
+    spec, trained = fitted.spec, as_trained(fitted)
+    champion, _ = life.champion(registry, spec.name)
+    if champion is None:
+        return trained
+    reason = _incomparable(spec, registry.find_text(spec.name, champion.version, SPEC))
+    if not reason:
+        try:
+            return replace(trained, metrics={**trained.metrics, CHAMPION_AUC: auc_on_the_same_rows(fitted, champion.pipeline)})
+        except PySparkException as error:
+            reason = f"it fails on this table: {str(error).strip().splitlines()[0]}"
+    LOG.warning("%s: not compared with champion version %s: %s", spec.name, champion.version, reason)
+    return trained
+
+
+def _incomparable(spec: TableSpec, recorded: str | None) -> str | None:
+    """Why a champion that was made by another spec cannot be judged on the same rows."""
+    known, mine = yaml.safe_load(recorded or "{}"), yaml.safe_load(_spec_text(spec))
+    other = [name for name in ("label", "key", "hold_out") if known.get(name) != mine[name]]
+    return f"it has another {' and '.join(other)}, so it may have learnt from the rows that judge" if other else None
+
+
+def _spec_text(spec: TableSpec) -> str:
+    return yaml.safe_dump(asdict(spec), allow_unicode=True)
 
 
 def _score(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ def as_trained(fitted: Fitted) -> Trained:
     label = Label(spec.label.column, outcome=spec.label.column)
     model = ModelSpec(
         spec.name, spec.question, "true", label, Windows(1, 0, 1), (Algorithm("gbt"),), {"default": dict(spec.grades)}, spec.gate,
-        max_rows=spec.max_rows, refit=True, seed=spec.seed,
+        groups=spec.groups, max_rows=spec.max_rows, refit=True, seed=spec.seed,
     )  # fmt: skip
     split = Split("key", f"by salted hash of {', '.join(spec.key) or 'the row'}: {spec.hold_out.share:.0%} held out", (_ONCE,), (_ONCE,), 0)
     learnt, chose = fitted.sizes[TRAIN], fitted.sizes[VALIDATION]
@@ -31,7 +31,7 @@ def as_trained(fitted: Fitted) -> Trained:
     metrics = {**fitted.metrics, "validation_auc": fitted.validation}
     rules = {"tree": tree_rules(fitted.readable, [f.words for f in fitted.features], {})} if fitted.readable else {}
     candidates = tuple(map(_candidate, fitted.tried))
-    return Trained(prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules)
+    return Trained(prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules, fitted.groups)
 
 
 def _candidate(tried: Tried) -> Candidate:
