@@ -32,14 +32,16 @@ from pathlib import Path
 
 import yaml
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from crm_spark.config.env import load_env
-from crm_spark.config.models import MlflowConfig
+from crm_spark.config.models import MlflowConfig, Retrain
 from crm_spark.config.strict import load
 from crm_spark.config.table_models import TableSpec
 from crm_spark.errors import ConfigError, CrmError, did_you_mean
 from crm_spark.learning import life
+from crm_spark.learning.drift import REFERENCE, reference_of_json, reference_of_scores, retrain_reason, score_counts, score_shift
 from crm_spark.learning.drivers import explainer_of_json
 from crm_spark.learning.files import read_table
 from crm_spark.learning.gate import missed
@@ -47,6 +49,7 @@ from crm_spark.learning.recorded import EXPLAINER, SPEC, as_trained
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scored import scored_table
 from crm_spark.learning.search import Fitted, auc_on_the_same_rows, fit_table
+from crm_spark.learning.split import Count
 from crm_spark.learning.trainer import CHAMPION_AUC, Trained, with_costs
 from crm_spark.session import open_session
 from crm_spark.workload import peak_memory
@@ -74,7 +77,8 @@ def _fit(options: argparse.Namespace) -> int:
     fitted = fit_table(read_table(spark, options.table), spec, LOG.info)
     trained = with_costs(_compared(registry, fitted), time.monotonic() - start, peak_memory(spark))
     failures = missed(trained)
-    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(spec)}
+    known = reference_of_scores(fitted.hold_out, Count.of(trained.prepared.counts.values()))
+    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(spec), REFERENCE: known.as_json()}
     version = registry.record(trained, spark, {}, failures, {"table": options.table}, texts)
     drivers = [f"{name} {share:.0%}" for name, share in list(fitted.importances.items())[:5]]
     LOG.info("%s version %s: %s", spec.name, version, "champion" if not failures else f"challenger, it missed its gate: {'; '.join(failures)}")
@@ -121,7 +125,20 @@ def _score(options: argparse.Namespace) -> int:
     kind = "parquet" if options.to.endswith(".parquet") else "delta"
     scores.write.format(kind).mode("overwrite").save(options.to)
     LOG.info("wrote %s: scores of %s version %s", options.to, spec.name, champion.version)
+    _tell_drift(spark.read.format(kind).load(options.to), spec.name, registry.find_text(spec.name, champion.version, REFERENCE))
     return 0
+
+
+def _tell_drift(scores: DataFrame, model: str, recorded: str | None) -> None:
+    """How far the scores have moved from those of the hold-out; of a version that has a reference."""
+    known = reference_of_json(recorded) if recorded else None
+    found = score_counts(scores.select(F.lit(model).alias("model"), "score"), {model: known.score}) if known else {}
+    if not known or model not in found:
+        return
+    shift = score_shift(known, *found[model])
+    LOG.info("%s: mean score %.1f, in the hold-out %.1f; PSI %.3f, by chance %.3f", model, shift.mean, shift.reference_mean, shift.psi, shift.by_chance)
+    if reason := retrain_reason([shift], Retrain()):
+        LOG.warning("%s should be fitted again: %s", model, reason)
 
 
 def _models(options: argparse.Namespace) -> int:
