@@ -54,14 +54,15 @@ def model_card(trained: Trained, versions: InputVersions, failures: Sequence[str
     return f"<!doctype html><html><meta charset='utf-8'><title>{escape(spec.name)}</title><style>{_STYLE}</style>{head}{body}</html>\n"
 
 
-def summary(trained: Trained) -> str:
-    """The result in one sentence, for lists of versions."""
+def summary(trained: Trained, failures: Sequence[str]) -> str:
+    """The result in a sentence or two, for lists of versions."""
     found = trained.metrics
     measured = (
         f"hold-out AUC {found['test_auc']:.3f}, lift at 10 % {found['test_lift_10']:.2f}, "
         f"calibration error {found['test_calibration_error']:.3f} on {found['test_customers']:,.0f} customers"
     )
-    return f"{trained.spec.question} {trained.chosen.algorithm}, {measured}; {trained.prepared.split.reason}."
+    gate = f"Missed its gate: {'; '.join(failures)}." if failures else "Passed its gate."
+    return f"{trained.spec.question} {trained.chosen.algorithm}, {measured}; {trained.prepared.split.reason}. {gate}"
 
 
 def versions_told(months: Mapping[str, Sequence[int]]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 
 from crm_spark.learning import measures as m
 from crm_spark.learning.groups import MONTH, Group, of_kind
@@ -14,6 +15,7 @@ from crm_spark.learning.groups import MONTH, Group, of_kind
 _BLUE, _GREEN, _GREY = "#1b6ca8", "#57a773", "#9aa5b1"
 SHOWN_IMPORTANCES = 20
 _SHOWN_GROUPS = 20  # of each kind
+_CHINESE = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Serif CJK SC", "Noto Serif CJK JP", "WenQuanYi Micro Hei", "Microsoft YaHei", "SimHei", "PingFang SC")
 
 
 def figures(name: str, table: m.ScoreTable, importances: Mapping[str, float], groups: Sequence[Group], least: int) -> dict[str, Figure]:
@@ -87,7 +89,7 @@ def _by_group(title: str, groups: Sequence[Group], with_kind: bool) -> Figure:
     ranks, tells = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(groups))[::-1]
     ranks.errorbar([g.auc for g in groups], places, xerr=[2 * (g.auc_error or 0.0) for g in groups], fmt="o", color=_BLUE, markersize=4)
-    ranks.set_yticks(places, [f"{g.by} {g.level}" if with_kind else g.level for g in groups], fontsize=8)
+    ranks.set_yticks(places, [f"{g.by} {g.level}" if with_kind else g.level for g in groups], fontsize=8, fontfamily=_fonts())
     _label(ranks, "AUC, two standard errors", "AUC", "")
     tells.hlines(places, [100 * g.told for g in groups], [100 * g.rate for g in groups], color=_GREY)
     tells.plot([100 * g.told for g in groups], places, "o", color=_BLUE, markersize=4, label="mean probability")
@@ -96,6 +98,12 @@ def _by_group(title: str, groups: Sequence[Group], with_kind: bool) -> Figure:
     _label(tells, "Told and found", "% of customers", "")
     figure.suptitle(title)
     return figure
+
+
+def _fonts() -> list[str]:
+    """Names may be Chinese: the usual letters, and behind them those of a Chinese font that is there."""
+    there = set(get_font_names())
+    return ["DejaVu Sans", *[f for f in _CHINESE if f in there][:1]]
 
 
 def _label(axes: Axes, title: str, x: str, y: str) -> None:

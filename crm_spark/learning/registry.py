@@ -22,6 +22,8 @@ import mlflow.spark
 import pyspark
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -45,6 +47,7 @@ _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such m
 _PROMOTED = "promoted_version"  # tag of a model: the alias may be moved by anybody, in the browser too
 _MODEL_DATA = "sparkml"  # where MLflow's flavour keeps Spark's own files
 _PICTURE_DPI = 110
+_KIND = "custom_model_development"  # or the browser opens the pages for language models
 
 
 @dataclass(frozen=True)
@@ -152,18 +155,20 @@ class Registry:
 
         A new champion ends the challenge of an earlier version. No artifact holds a customer. `texts` are artifacts of the caller's own.
         """
-        name = self._name(trained.spec.name)
-        with mlflow.start_run(experiment_id=self._experiment(), run_name=trained.spec.name, description=summary(trained)) as run:
+        name, told = self._name(trained.spec.name), summary(trained, failures)
+        with mlflow.start_run(experiment_id=self._experiment(), run_name=trained.spec.name, description=told) as run:
             mlflow.set_tags({**tags, "model": trained.spec.name, "gate": "missed" if failures else "passed"})
             mlflow.log_params(_parameters(trained, versions))
+            _log_inputs(versions)
             mlflow.log_metrics(dict(trained.metrics) | _by_month(trained) | _by_kind(trained) | _validations(trained))
             _log_artifacts(trained, versions, failures)
             for file, text in (texts or {}).items():
                 mlflow.log_text(text, file)
             version = self._log_model(trained, name, run.info.run_id)
-        self._client.update_model_version(name, version, summary(trained))
-        told = {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id, "gate": f"missed: {'; '.join(failures)}" if failures else "passed"}
-        for tag, value in told.items():
+        self._client.update_model_version(name, version, told)
+        self._client.update_registered_model(name, trained.spec.question)
+        kept = {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id, "gate": f"missed: {'; '.join(failures)}" if failures else "passed"}
+        for tag, value in kept.items():
             self._client.set_model_version_tag(name, version, tag, value)
         if failures:
             self._client.set_registered_model_alias(name, CHALLENGER, version)
@@ -260,7 +265,7 @@ class Registry:
         if found:
             return str(found.experiment_id)
         settings = load_experiment_settings(self._config)
-        tags = {**settings.tags, "mlflow.note.content": settings.description}
+        tags = {**settings.tags, "mlflow.note.content": settings.description, "mlflow.experimentKind": _KIND}
         location = Path(self._config.artifacts).resolve().as_uri() if self._config.artifacts else None
         return str(self._client.create_experiment(self._config.experiment, artifact_location=location, tags=tags))
 
@@ -308,13 +313,23 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def _log_inputs(versions: InputVersions) -> None:
+    """The tables it learnt from, among the run's datasets; the parameters tell the versions month by month."""
+    for table, months in versions.items():
+        newest = max(version for found in months.values() for version in found) if any(months.values()) else None
+        if newest is not None:
+            source = DeltaDatasetSource(path=table, delta_table_version=newest)
+            mlflow.log_input(MetaDataset(source, name=table, digest=f"version {newest}"), context="training")  # type: ignore[abstract]
+
+
 def _parameters(trained: Trained, versions: InputVersions) -> dict[str, object]:
-    spec, prepared = trained.spec, trained.prepared
+    spec, prepared, w = trained.spec, trained.prepared, trained.spec.windows
     return {
         "question": spec.question,
         "population": " ".join(spec.population.split()),
         "label": spec.label.name,
         "window": spec.window_id,
+        "windows": "delivered with the label" if spec.label.outcome else f"observation {w.observation}, gap {w.gap}, performance {w.performance} months",
         "split": prepared.split.reason,
         "algorithm": trained.chosen.algorithm,
         **trained.chosen.point,
@@ -381,7 +396,9 @@ def _figures(trained: Trained) -> dict[str, Figure]:
 
 def _png(figure: Figure) -> bytes:
     stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=_PICTURE_DPI)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of a name that no font here can write, the picture has a box
+        figure.savefig(stream, format="png", dpi=_PICTURE_DPI)
     return stream.getvalue()
 
 
