@@ -106,6 +106,8 @@ class TestRegistry:
         ({"label": Label("left", value="bool_or(p.minuts > 1)")}, r"leaves\.yml: label\.value: .*minuts"),
         ({"label": Label("left", value="p.minutes > 1")}, r"leaves\.yml: label\.value: "),  # no aggregate
         ({"features": Features(add={"x": "minutes +"})}, r"leaves\.yml: features\.add\.x: "),
+        ({"groups": {"plan": "plam"}}, r"leaves\.yml: groups\.plan: .*plam"),
+        ({"groups": {"one": "user_id"}}, r"leaves\.yml: groups\.one: 'user_id' names one customer"),
         ({"features": Features(exclude=("minuts",))}, r"leaves\.yml: features: .*no column 'minuts' \(did you mean 'minutes'"),
     ],
 )
