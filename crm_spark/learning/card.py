@@ -127,8 +127,8 @@ def _months(trained: Trained) -> str:
     if not found:
         return "<p>The table knows no months.</p>"
     judged = trained.prepared.split.test_months
-    rows = [(f"{g.level}{'' if g.level in judged else ' (learnt from in other customers)'}", *_measured(g, trained.spec)) for g in found]
-    return "<p>All of these customers are held out: it has never seen them.</p>" + _table(("as-of month", *_MEASURED), rows)
+    rows = [(f"{g.level}{'' if g.level in judged else ' (learnt from)'}", *_measured(g, trained.spec)) for g in found]
+    return "<p>All of these customers are held out: in months that it learnt from, it learnt from others.</p>" + _table(("as-of month", *_MEASURED), rows)
 
 
 def _groups(trained: Trained) -> str:
@@ -164,7 +164,7 @@ def _measured(group: Group, spec: ModelSpec) -> tuple[str, ...]:
     known = (f"{group.customers:,.0f}", f"{group.rate:.1%}")
     if group.auc is None or group.is_small(spec.gate.stability.least):
         return (*known, "too small to judge", "", "", "")
-    return (*known, f"{group.told:.1%}", f"{group.chosen:.1%}", f"{group.found:.1%}", f"{group.auc:.3f} ± {group.auc_error:.3f}")
+    return (*known, f"{group.told:.1%}", f"{group.chosen:.1%}", f"{group.found:.1%}", f"{group.auc:.3f}\u00a0±\u00a0{group.auc_error:.3f}")
 
 
 def _making(trained: Trained, versions: InputVersions) -> str:

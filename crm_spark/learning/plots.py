@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import get_font_names
+from matplotlib.font_manager import findSystemFonts, fontManager, get_font_names
 
 from crm_spark.learning import measures as m
 from crm_spark.learning.groups import MONTH, Group, of_kind
@@ -100,10 +102,13 @@ def _by_group(title: str, groups: Sequence[Group], with_kind: bool) -> Figure:
     return figure
 
 
+@cache
 def _fonts() -> list[str]:
-    """Names may be Chinese: the usual letters, and behind them those of a Chinese font that is there."""
-    there = set(get_font_names())
-    return ["DejaVu Sans", *[f for f in _CHINESE if f in there][:1]]
+    """Names may be Chinese: the usual letters, and behind them those of a Chinese font that is there (matplotlib's own list may be older)."""
+    for path in findSystemFonts():
+        if "CJK-Regular" in Path(path).name:
+            fontManager.addfont(path)
+    return ["DejaVu Sans", *[f for f in _CHINESE if f in get_font_names()][:1]]
 
 
 def _label(axes: Axes, title: str, x: str, y: str) -> None:
