@@ -9,6 +9,7 @@ from crm_spark.config.models import Gate, ModelSpec, Stability, Windows
 from crm_spark.errors import ConfigError
 from crm_spark.learning.card import model_card
 from crm_spark.learning.checks import refuse_bad_groups
+from crm_spark.learning.files import delta_version
 from crm_spark.learning.gate import gate_failures
 from crm_spark.learning.groups import Group, as_csv, of_kind, unstable
 from tests.learning_support import SPEC, fitted
@@ -132,3 +133,11 @@ def test_the_file_of_groups_has_a_line_for_each(learnt):
     head, *lines = as_csv(learnt.groups).splitlines()
     assert head == "by,level,customers,positives,told,chosen,found,auc,auc_error,rate"
     assert len(lines) == len(learnt.groups) == 1 + 2 + 3 + 1  # a month, cities, plans, the odd
+
+
+def test_a_delta_table_has_a_version_and_other_files_have_none(spark, tmp_path):
+    delta, parquet = str(tmp_path / "delta"), str(tmp_path / "parquet")
+    for _ in range(2):
+        spark.range(2).write.format("delta").mode("append").save(delta)
+    spark.range(2).write.parquet(parquet)
+    assert (delta_version(spark, delta), delta_version(spark, parquet)) == (1, None)

@@ -43,9 +43,9 @@ from crm_spark.errors import ConfigError, CrmError, did_you_mean
 from crm_spark.learning import life
 from crm_spark.learning.drift import REFERENCE, reference_of_json, reference_of_scores, retrain_reason, score_counts, score_shift
 from crm_spark.learning.drivers import explainer_of_json
-from crm_spark.learning.files import read_table
+from crm_spark.learning.files import delta_version, read_table
 from crm_spark.learning.gate import missed
-from crm_spark.learning.recorded import EXPLAINER, SPEC, as_trained
+from crm_spark.learning.recorded import EXPLAINER, ONCE, SPEC, as_trained
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scored import scored_table
 from crm_spark.learning.search import Fitted, auc_on_the_same_rows, fit_table
@@ -79,7 +79,9 @@ def _fit(options: argparse.Namespace) -> int:
     failures = missed(trained)
     known = reference_of_scores(fitted.hold_out, Count.of(trained.prepared.counts.values()))
     texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(spec), REFERENCE: known.as_json()}
-    version = registry.record(trained, spark, {}, failures, {"table": options.table}, texts)
+    read = delta_version(spark, options.table)
+    versions = {Path(options.table).name: {ONCE: [read]}} if read is not None else {}
+    version = registry.record(trained, spark, versions, failures, {"table": options.table}, texts)
     drivers = [f"{name} {share:.0%}" for name, share in list(fitted.importances.items())[:5]]
     LOG.info("%s version %s: %s", spec.name, version, "champion" if not failures else f"challenger, it missed its gate: {'; '.join(failures)}")
     LOG.info("what it looks at most: %s", ", ".join(drivers))
