@@ -47,7 +47,6 @@ _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such m
 _PROMOTED = "promoted_version"  # tag of a model: the alias may be moved by anybody, in the browser too
 _MODEL_DATA = "sparkml"  # where MLflow's flavour keeps Spark's own files
 _PICTURE_DPI = 110
-_KIND = "custom_model_development"  # or the browser opens the pages for language models
 
 
 @dataclass(frozen=True)
@@ -265,7 +264,7 @@ class Registry:
         if found:
             return str(found.experiment_id)
         settings = load_experiment_settings(self._config)
-        tags = {**settings.tags, "mlflow.note.content": settings.description, "mlflow.experimentKind": _KIND}
+        tags = {**settings.tags, "mlflow.note.content": settings.description}
         location = Path(self._config.artifacts).resolve().as_uri() if self._config.artifacts else None
         return str(self._client.create_experiment(self._config.experiment, artifact_location=location, tags=tags))
 
