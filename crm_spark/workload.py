@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
 _DESCRIPTION = "spark.job.description"
+_KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,19 @@ def work_so_far(spark: SparkSession) -> Work | None:
     each = [_of(executors.apply(i)) for i in range(executors.size())]
     work = Work(**{f.name: sum(getattr(one, f.name) for one in each) for f in fields(Work)})
     return replace(work, task_seconds=_local_task_seconds(context)) if context.isLocal() else work
+
+
+def peak_memory(spark: SparkSession) -> dict[str, float]:
+    """The most memory that was in use at once since the session began, MiB: `java` (heap and beside it, of the executor that used most, in local
+    mode the one process) and `python` (this process); without `java` over Spark Connect."""
+    own = {"python": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB}
+    if is_remote():
+        return own
+    context: Any = spark.sparkContext._jsc.sc()
+    executors = context.statusStore().executorList(False)
+    found = [executors.apply(i).peakMemoryMetrics() for i in range(executors.size())]
+    used = [sum(one.get().getMetricValue(kind) for kind in ("JVMHeapMemory", "JVMOffHeapMemory")) for one in found if one.isDefined()]
+    return own | ({"java": max(used) / _KIB**2} if used else {})
 
 
 def _local_task_seconds(context: Any) -> float:

@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.config.models import ModelSpec, Train
+from crm_spark.config.models import SEGMENT_COLUMN, ModelSpec, Train
 from crm_spark.config.sources import extension_fields
 from crm_spark.customer.view import customer_view_table
 from crm_spark.frames import literal_frame
@@ -28,16 +28,19 @@ from crm_spark.job import Job, entry, one_line
 from crm_spark.learning import life
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.drift import REFERENCE, SCORE, Reference, reference
+from crm_spark.learning.gate import missed
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.score_drivers import SCORE_DRIVERS
-from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, against_champion, gate_failures, needed_columns, prepare, train
+from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, against_champion, needed_columns, prepare, train, with_costs
 from crm_spark.learning.windows import label_months, sample_of_customers, training_rows
+from crm_spark.tables.common import KEY
 from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import MODEL_DRIFT
+from crm_spark.tables.score import SEGMENT
 from crm_spark.threads import at_once
-from crm_spark.workload import described
+from crm_spark.workload import described, peak_memory
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,11 +89,11 @@ def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording:
             share = _sampled_share(job, spec, months)
             rows = _rows(job, spec, months, share)
             trained, known = _trained(spec, needed_columns(spec, rows))
-            trained = _compared(job, registry, trained, rows)
+            trained = with_costs(_compared(job, registry, trained, rows), time.monotonic() - start, peak_memory(job.spark))
     except UntrainableError as error:
         job.cover("training", spec.name, "skipped", str(error))
         return
-    failures = gate_failures(trained.metrics, spec.gate)
+    failures = missed(trained)
     versions = {table.name: _versions(job, table, months) for table in (CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS)}
     tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint, "sampled_share": f"{share:.4f}"}
     with recording:
@@ -118,7 +121,16 @@ def _view(job: Job, months: tuple[str, ...]) -> DataFrame:
 
 def _rows(job: Job, spec: ModelSpec, months: tuple[str, ...], share: float) -> DataFrame:
     labels = job.read(CUSTOMER_VIEW_LABELS, months, optional=True, all_cities=True)
-    return training_rows(spec, sample_of_customers(_view(job, months), share), labels, job.month)
+    return _with_segments(job, training_rows(spec, sample_of_customers(_view(job, months), share), labels, job.month), months)
+
+
+def _with_segments(job: Job, rows: DataFrame, months: tuple[str, ...]) -> DataFrame:
+    """With the customers' groups of the first segmentation, as of the months that have been grouped; a column less where none has."""
+    segmentation, grouped = next(iter(job.config.segmentations), None), [m for m in months if m in job.months_of(SEGMENT)]
+    if not segmentation or not grouped:
+        return rows
+    segments = job.read(SEGMENT, grouped, optional=True, all_cities=True).where(F.col("segmentation") == segmentation)
+    return rows.join(segments.select(*KEY, F.col("group_name").alias(SEGMENT_COLUMN)), on=list(KEY), how="left")
 
 
 def _compared(job: Job, registry: Registry, trained: Trained, rows: DataFrame) -> Trained:

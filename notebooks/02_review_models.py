@@ -1,26 +1,27 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # Review the models
-# MAGIC Champions and challengers of an environment: what each asks, how good it is on the hold-out, what it looks at, whom it scores.
+# MAGIC Champions and challengers of an environment: what each asks, how good it is on the hold-out, challenger beside champion, by month and group, what it looks at, whom it scores.
 # MAGIC The full record of a version (plots, rules, model card) is in MLflow: `make mlflow-ui`; see mlflow/README.md.
 
 # COMMAND ----------
+
+from io import StringIO
 
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from pyspark.sql import functions as F
 
-from crm_spark.learning.registry import CHALLENGER, CHAMPION
+from crm_spark.learning.registry import CHALLENGER, CHAMPION, Registry
 from crm_spark.notebook import picture, published, show
 from crm_spark.tables.ops import COVERAGE
 from crm_spark.tables.score import MODEL_SCORE
 
 job = published("review_models")
 store = job.config.env.mlflow
-registry_uri = store.registry_uri or store.tracking_uri
-mlflow.set_tracking_uri(store.tracking_uri)  # artifacts are found by it, not by the client
-client = mlflow.MlflowClient(store.tracking_uri, registry_uri)
+registry = Registry(store)
+client = mlflow.MlflowClient(store.tracking_uri, store.registry_uri or store.tracking_uri)
 print(f"models of {job.config.env_name}, scores of {job.month}")
 
 # COMMAND ----------
@@ -30,21 +31,87 @@ print(f"models of {job.config.env_name}, scores of {job.month}")
 
 # COMMAND ----------
 
+MEASURES = ("test_auc", "test_pr_auc", "test_lift_10", "test_ks", "test_calibration_error", "test_base_rate", "test_customers", "champion_auc_same_rows")
 
-def version_row(model, alias):
-    """One line of the comparison; None where the model has no such alias."""
-    try:
-        version = client.get_model_version_by_alias(f"{store.model_prefix}{model}", alias)
-    except mlflow.exceptions.MlflowException:
+
+def under(model, number, role):
+    """A version and what its run tells; None without a number."""
+    if number is None:
         return None
+    version = client.get_model_version(f"{store.model_prefix}{model}", number)
     run = client.get_run(version.run_id)
-    shown = ("test_auc", "test_lift_10", "test_ks", "test_calibration_error", "test_base_rate", "test_customers")
-    return {"model": model, "alias": alias, "version": version.version, **{m: run.data.metrics.get(m) for m in shown}, "run_id": version.run_id}
+    return {"model": model, "role": role, "version": number, "gate": version.tags.get("gate"), "tags": version.tags, "run": run.data}
 
 
-found = [row for model in job.config.models for alias in (CHAMPION, CHALLENGER) if (row := version_row(model, alias))]
-versions = pd.DataFrame(found, columns=["model", "alias", "version", "test_auc", "test_lift_10", "test_ks", "test_calibration_error", "test_base_rate", "test_customers", "run_id"])
-show(versions.drop(columns="run_id").round(4), rows=30)
+def former(champion):
+    """The version that was champion before."""
+    return under(champion["model"], champion["tags"].get("former_champion"), "former champion") if champion else None
+
+
+champions = {model: under(model, registry.champion_version(model), CHAMPION) for model in job.config.models}
+challengers = {model: under(model, registry.alias(model, CHALLENGER), CHALLENGER) for model in job.config.models}
+found = [one for model in job.config.models for one in (champions[model], challengers[model]) if one]
+rows = [{**{c: one[c] for c in ("model", "role", "version")}, **{m: one["run"].metrics.get(m) for m in MEASURES}, "gate": one["gate"]} for one in found]
+show(pd.DataFrame(rows, columns=["model", "role", "version", *MEASURES, "gate"]).round(4), rows=30)
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## The challenger beside the champion
+# MAGIC Each measure of both, and the difference; without a challenger the champion stands beside the one before it. Measures of two versions are of the customers that judged
+# MAGIC each of them, which may be of other months: on the very same customers are `test_auc` and `champion_auc_same_rows` of the newer one, and by these the gate compares.
+
+# COMMAND ----------
+
+
+def beside(newer, older):
+    """Measures of two versions side by side; what is better has a plus."""
+    sides = {f"{one['role']} {one['version']}": [one["run"].metrics.get(m) for m in MEASURES] for one in (older, newer)}
+    table = pd.DataFrame({"measure": MEASURES, **sides})
+    table["difference"] = pd.to_numeric(table.iloc[:, 2]) - pd.to_numeric(table.iloc[:, 1])
+    return table
+
+
+pairs = [(challengers[m], champions[m]) if challengers[m] else (champions[m], former(champions[m])) for m in job.config.models]
+pairs = [(newer, older) for newer, older in pairs if newer and older]
+for newer, older in pairs:
+    print(f"{newer['model']}: {newer['role']} version {newer['version']} beside {older['role']} version {older['version']}; its gate: {newer['gate']}")
+    show(beside(newer, older).round(4), rows=len(MEASURES))
+if not pairs:
+    print("no model has had a second version yet: nothing to compare")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## By month and by group
+# MAGIC `rate` have the label, `told` is the mean probability, `chosen` are in the tenth with the highest scores, `found` are those of them with the label. Groups with fewer customers
+# MAGIC with the label, or without it, than the gate's `stability.least` are too small to judge. Where there are two versions both are shown.
+
+# COMMAND ----------
+
+
+def groups_of(one):
+    """The measures of a version by month and group; empty of a version that was trained before they were kept."""
+    text = registry.find_text(one["model"], one["version"], "groups.csv")
+    return pd.read_csv(StringIO(text)).round(4) if text else pd.DataFrame(columns=["by", "level"])
+
+
+older_of = {newer["model"]: older for newer, older in pairs}
+for model in job.config.models:
+    newer = challengers[model] or champions[model]
+    if not newer:
+        continue
+    table, least = groups_of(newer), job.config.models[model].gate.stability.least
+    if table.empty:
+        print(f"{model} version {newer['version']} was trained before groups were kept")
+        continue
+    table["judged"] = table[["positives"]].assign(others=table["customers"] - table["positives"]).min(axis=1).ge(least).map({True: "", False: "too small"})
+    shown = table[["by", "level", "customers", "rate", "told", "chosen", "found", "auc", "judged"]]
+    if model in older_of and not (before := groups_of(older_of[model])).empty:
+        columns = {"told": f"told_by_{older_of[model]['version']}", "auc": f"auc_of_{older_of[model]['version']}"}
+        shown = shown.merge(before[["by", "level", *columns]].rename(columns=columns), on=["by", "level"], how="left")
+    print(model, newer["role"], "version", newer["version"])
+    show(shown, rows=80)
 
 # COMMAND ----------
 
@@ -59,14 +126,13 @@ show(told.select("subject", "kind", "status", "reason").distinct().orderBy("subj
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC ## What the champions look at
+# MAGIC ## What they look at
 
 # COMMAND ----------
 
-for row in (r for r in found if r["alias"] == CHAMPION):
-    text = mlflow.artifacts.load_text(f"runs:/{row['run_id']}/features/importance.csv")
-    top = pd.DataFrame([line.split(",") for line in text.splitlines()[1:11]], columns=["feature", "share"])
-    print(row["model"], "version", row["version"])
+for one in found:
+    top = pd.read_csv(StringIO(registry.text(one["model"], one["version"], "features/importance.csv"))).head(10)
+    print(one["model"], one["role"], "version", one["version"])
     show(top, rows=10)
 
 # COMMAND ----------

@@ -22,6 +22,7 @@ SPEC = ModelSpec(
     grades={"default": {"high": 50.0, "low": 0.0}, "B": {"high": 1.0, "low": 0.0}},
     gate=Gate(0.7, 1.2, 0.3),
     features=Features(exclude=("offer",), add={"double_minutes": "2 * minutes"}),
+    groups={"city": "city", "plan": "plan", "odd": "IF(pmod(split_bucket, 2) = 1, 'odd', NULL)"},
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crm_spark.config.env import load_env
-from crm_spark.config.models import Algorithm, MlflowConfig, ModelSpec, Selection, load_experiment_settings, load_models
+from crm_spark.config.models import Algorithm, MlflowConfig, ModelSpec, Selection, Stability, load_experiment_settings, load_models
 from crm_spark.config.strict import parse
 from crm_spark.errors import ConfigError
 from crm_spark.learning.trainer import Candidate, choose
@@ -172,3 +172,11 @@ def test_a_spec_without_the_default_scale_or_with_no_algorithm_is_refused():
     raw = {"name": "x", "question": "?", "population": "true", "label": {"name": "l", "outcome": "l"}, "grades": {"default": {"a": 0}}}
     raw |= {"windows": {"observation": 1, "gap": 0, "performance": 1}, "gate": {"auc": 0.6, "lift_at_10": 1.1, "calibration_error": 0.1}}
     assert "at least one" in problems(lambda: parse(ModelSpec, raw | {"algorithms": []}, "x.yml"))
+
+
+def test_the_gate_of_a_spec_says_how_far_a_group_may_be_off(conf):
+    text = MINIMAL.replace("calibration_error: 0.1}", "calibration_error: 0.1, stability: {by: [town], auc: 0.2, least: 30}}") + "groups: {town: city}\n"
+    spec = conf(it=text)["it"]
+    assert spec.groups == {"town": "city"} and spec.gate.stability == Stability(by=("town",), auc=0.2, rate=0.1, least=30)
+    with pytest.raises(ConfigError, match=r"gate\.stability\.by: 'town' is not in groups"):
+        conf(it=text.replace("groups: {town: city}", "groups: {city: city}"))

@@ -27,10 +27,13 @@ from crm_spark.learning.drift import (
     psi_noise,
     reference,
     reference_of_json,
+    reference_of_scores,
     retrain_reason,
     score_counts,
+    score_shift,
     shifts,
 )  # fmt: skip
+from crm_spark.learning.measures import score_table
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.learning.split import Count
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
@@ -222,6 +225,25 @@ class TestJobs:
         champions = SimpleNamespace(champion_version={"leaves": "1", "stays": "4", "new": None}.get)
         wanted = [name for name in ("leaves", "stays", "new") if training._is_wanted(job, champions, replace(SPEC, name=name), "drifted", asked)]
         assert wanted == ["stays", "new"]
+
+
+def test_the_scores_of_a_hold_out_are_a_reference_in_tenths_and_each_score_is_on_one_side_of_an_edge(frame):
+    scores = [i % 40 / 40 for i in range(400)]
+    table = score_table(np.array(sorted(set(scores))), np.full(40, 10.0), np.full(40, 2.0))
+    known = reference_of_scores(table, Count(1000, 200))
+    assert known.score.shares == pytest.approx((0.0, *[0.1] * 10)) and not {100 * s for s in scores} & set(known.score.edges)
+    rows = frame("model string, score double", *[("m", 100 * s + 0.0004) for s in scores])  # what rounding took away
+    customers, mean = score_counts(rows, {"m": known.score})["m"]
+    same = score_shift(known, customers, mean)
+    assert same.psi == pytest.approx(0, abs=1e-9) and (same.mean, same.reference_mean) == pytest.approx((48.75, 48.75), abs=1e-3)
+    assert retrain_reason([same], Retrain()) is None and (known.label_rate, known.customers) == (0.2, 400)
+    halved = score_shift(known, *score_counts(rows.withColumn("score", F.col("score") / 2), {"m": known.score})["m"])
+    assert "its score has PSI" in retrain_reason([halved], Retrain())
+
+
+def test_one_score_for_everybody_is_a_reference_too():
+    known = reference_of_scores(score_table(np.array([0.3]), np.array([50]), np.array([10])), Count(50, 10))
+    assert known.score.shares == (0.0, 1.0, 0.0) and known.mean_score == pytest.approx(30)
 
 
 def test_a_reference_is_plain_numbers_and_names():

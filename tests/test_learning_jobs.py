@@ -41,6 +41,24 @@ def test_a_model_that_cannot_be_learnt_is_told_and_the_next_one_has_its_turn(job
     assert "by 2025-03" in run.told[0][3]
 
 
+def test_customers_have_the_segment_of_their_own_month_where_there_was_one(frame):
+    """Of the first segmentation alone; in a month before there were groups, and of who was in none, it is not told."""
+    keys = "city string, month string, user_id string"
+    rows = frame(keys, ("A", "2025-01", "u1"), ("A", "2025-01", "u2"), ("A", "2024-12", "u1"))
+    groups = frame(keys + ", segmentation string, group_name string", ("A", "2025-01", "u1", "first", "gold"), ("A", "2025-01", "u1", "second", "other"))
+    asked = []
+
+    def read(table, months, **_):
+        asked.append((table.name, months))
+        return groups
+
+    job = SimpleNamespace(read=read, months_of=lambda _: ("2025-01", "2025-02"), config=SimpleNamespace(segmentations={"first": None, "second": None}))
+    found = load_job("train_models")._with_segments(job, rows, ("2024-12", "2025-01"))
+    assert {(r["month"], r["user_id"], r["segment"]) for r in found.collect()} == {("2025-01", "u1", "gold"), ("2025-01", "u2", None), ("2024-12", "u1", None)}
+    assert asked == [("segment", ["2025-01"])]
+    assert load_job("train_models")._with_segments(job, rows, ("2024-12",)) is rows
+
+
 def test_a_misspelt_column_stops_the_job_before_any_data_is_read(job):
     churn = replace(load_models(CONF, "province")["churn"], population="statuss = 'active'")
     with pytest.raises(ConfigError, match=r"models/churn\.yml: population: .*statuss"):

@@ -14,8 +14,9 @@ from crm_spark.config.models import Algorithm, Features, Gate, MlflowConfig
 from crm_spark.errors import ConfigError, RefusedModelError
 from crm_spark.learning import life
 from crm_spark.learning.__main__ import main
+from crm_spark.learning.gate import gate_failures
 from crm_spark.learning.registry import CHALLENGER, CHAMPION, SHADOW, Registry
-from crm_spark.learning.trainer import CHAMPION_AUC, against_champion, gate_failures
+from crm_spark.learning.trainer import CHAMPION_AUC, against_champion
 from tests.learning_support import SPEC, fitted
 from tests.tiny import load_job
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from crm_spark.config.models import Gate
+from crm_spark.learning.gate import gate_failures
 from crm_spark.learning.measures import auc_error, calibration, calibration_error, calibration_noise, gain, lift, measures, score_table
-from crm_spark.learning.trainer import gate_failures
 
 RANKS_OF_POSITIVES = (1, 2, 3, 5, 7, 12, 21, 34, 51, 81)
 

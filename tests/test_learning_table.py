@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ from crm_spark.learning.drivers import explainer_of_json
 from crm_spark.learning.recorded import EXPLAINER, as_trained
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scored import scored_table
-from crm_spark.learning.search import fit_table
+from crm_spark.learning.search import auc_on_the_same_rows, fit_table
 from crm_spark.learning.table import LABEL, PART, in_parts, labelled, profiled
 from crm_spark.learning.trainer import UntrainableError
 
 ROWS = 900
-SPEC = TableSpec("untidy", "Will it?", TableLabel("Has left?"), key=("id",), boosting_rounds=8, algorithms=("gbt", "logistic"))
+SPEC = TableSpec("untidy", "Will it?", TableLabel("Has left?"), key=("id",), boosting_rounds=8, algorithms=("gbt", "logistic"), groups={"plan": "plan"})
 SCHEMA = (
     "id string, `Has left?` string, minutes string, `change.of minutes` double, fee string, joined string, town string, plan string, "
     "empty double, constant int, `minutes again` string, person string, X1 boolean, tags array<string>, wild double"
@@ -90,16 +91,40 @@ def test_labels_of_the_held_out_turned_round_change_nothing_but_the_measures(tab
 
 @pytest.mark.slow
 def test_drivers_add_up_to_the_score_of_the_pipeline_for_rows_never_seen(table, fitted):
-    strange = table.limit(50).withColumns({"town": F.lit("never seen"), "minutes": F.lit(None).cast("string"), "wild": F.lit(math.nan)})
-    rows = scored_table(table.limit(100).union(strange), SPEC, fitted.pipeline, fitted.explainer).collect()
-    assert len(rows) == 150
-    for row in rows:
-        assert 1 / (1 + math.exp(-row["log_odds"])) == pytest.approx(row["probability"], abs=1e-9)
-        assert row["base"] + sum(d["effect"] for d in row["drivers"]) + row["rest"] == pytest.approx(row["log_odds"], abs=1e-9)
-        assert len(row["drivers"]) == 3
-        sizes = [abs(d["effect"]) for d in row["drivers"]]
-        assert sizes == sorted(sizes, reverse=True)
-        assert row["grade"] == ("likely" if row["score"] >= 50 else "unlikely")
+    """The pipeline's own trees and lines on one side, what each driver adds on the other."""
+    known = table.where("pmod(xxhash64(id), 9) = 0")
+    strange = known.withColumns({"town": F.lit("never seen"), "minutes": F.lit(None).cast("string"), "wild": F.lit(math.nan)})
+    for rows in (known, strange):
+        pipeline_says = {r["id"]: float(r["probability"][1]) for r in fitted.pipeline.transform(rows).select("id", "probability").collect()}
+        told = scored_table(rows, SPEC, fitted.pipeline, fitted.explainer).collect()
+        assert len(told) == len(pipeline_says) > 50
+        for row in told:
+            p = pipeline_says[row["id"]]
+            assert row["base"] + sum(d["effect"] for d in row["drivers"]) + row["rest"] == pytest.approx(math.log(p / (1 - p)), abs=1e-9)
+            assert (row["probability"], row["score"]) == pytest.approx((p, 100 * p), abs=1e-12)
+            assert len(row["drivers"]) == 3
+            sizes = [abs(d["effect"]) for d in row["drivers"]]
+            assert sizes == sorted(sizes, reverse=True)
+            assert row["grade"] == ("likely" if row["score"] >= 50 else "unlikely")
+
+
+@pytest.mark.slow
+def test_its_groups_are_judged_one_by_one(table, fitted):
+    held = labelled(table, SPEC).where("_bucket < 300").select("id", "plan", LABEL)
+    scored = fitted.pipeline.transform(table).select("id", "probability").join(held, "id").collect()
+    for plan in ("a", "b"):
+        mine = [r for r in scored if r["plan"] == plan]
+        (group,) = [g for g in fitted.groups if (g.by, g.level) == ("plan", plan)]
+        assert (group.customers, group.positives) == (len(mine), sum(r[LABEL] for r in mine))
+        assert group.told == pytest.approx(np.mean([r["probability"][1] for r in mine]), abs=1e-4)
+    assert len(fitted.groups) == 2  # a missing plan is no group
+
+
+@pytest.mark.slow
+def test_a_newcomer_is_judged_beside_the_champion_on_the_rows_that_neither_learnt_from(table, fitted):
+    assert auc_on_the_same_rows(fitted, fitted.pipeline) == fitted.metrics["test_auc"]
+    worse = fit_table(table, replace(SPEC, exclude=("minutes", "change.of minutes"), algorithms=("tree",)), lambda _: None)
+    assert auc_on_the_same_rows(worse, fitted.pipeline) == fitted.metrics["test_auc"] > worse.metrics["test_auc"]
 
 
 @pytest.mark.slow

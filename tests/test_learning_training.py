@@ -75,6 +75,15 @@ class TestRegistry:
         assert (run.params["gate_auc"], run.params["gate_lift_at_10"]) == ("0.7", "1.2")
         assert run.metrics["validation_auc_1_gbt"] == learnt.candidates[0].validation
         assert {"validation_auc_2_tree", "test_auc"} <= set(run.metrics)
+        assert (run.metrics["customers_2025-01_hold_out"], run.metrics["auc_2025-01_hold_out"]) == (180, pytest.approx(learnt.metrics["test_auc"], abs=1e-3))
+        assert (run.params["windows"], run.params["gate_stability_by"]) == ("observation 1, gap 0, performance 1 months", "city")
+        inputs = store._client.get_run(store._client.get_model_version("leaves", "2").run_id).inputs.dataset_inputs
+        assert {(i.dataset.name, i.dataset.digest) for i in inputs} == {("customer_view", "version 4"), ("customer_view_labels", "version 7")}
+        assert store.text("leaves", "2", "groups.csv").startswith("by,level,customers,")
+        pictures = {a.path for a in store._client.list_artifacts(store._client.get_model_version("leaves", "2").run_id, "plots")}
+        assert pictures == {f"plots/{n}.png" for n in ("calibration", "importance", "months", "ranking")}  # its groups are small
+        assert store._client.get_model_version("leaves", "1").description.endswith("Missed its gate: AUC is too low.")
+        assert store._client.get_registered_model("leaves").description == SPEC.question
 
         (third, second, first) = store.versions("leaves")
         assert [v.tags["gate"] for v in (third, second, first)] == ["missed: AUC is too low", "passed", "missed: AUC is too low"]
@@ -97,6 +106,8 @@ class TestRegistry:
         ({"label": Label("left", value="bool_or(p.minuts > 1)")}, r"leaves\.yml: label\.value: .*minuts"),
         ({"label": Label("left", value="p.minutes > 1")}, r"leaves\.yml: label\.value: "),  # no aggregate
         ({"features": Features(add={"x": "minutes +"})}, r"leaves\.yml: features\.add\.x: "),
+        ({"groups": {"plan": "plam"}}, r"leaves\.yml: groups\.plan: .*plam"),
+        ({"groups": {"one": "user_id"}}, r"leaves\.yml: groups\.one: 'user_id' names one customer"),
         ({"features": Features(exclude=("minuts",))}, r"leaves\.yml: features: .*no column 'minuts' \(did you mean 'minutes'"),
     ],
 )

@@ -22,6 +22,18 @@ GRID_PARAMETERS: Mapping[str, type] = {
 }  # fmt: skip
 _ONLY: Mapping[str, AlgorithmName] = {"maxIter": "gbt", "stepSize": "gbt", "numTrees": "forest"}
 DELIVERED = "delivered"  # window id of a label that the operator delivers
+SEGMENT_COLUMN = "segment"  # beside the view's columns in a training row: the customer's group as of the month, null before there were groups
+GROUPS: Mapping[str, str] = {
+    "city": "city",
+    "segment": SEGMENT_COLUMN,
+    "brand": "brand",
+    "gender": "gender",
+    "age_band": (
+        "CASE WHEN age_years < 25 THEN '0-24' WHEN age_years < 35 THEN '25-34' WHEN age_years < 45 THEN '35-44' "
+        "WHEN age_years < 55 THEN '45-54' WHEN age_years < 65 THEN '55-64' WHEN age_years >= 65 THEN '65 and over' END"
+    ),
+}
+_WATCHED = ("city", "segment", "brand")  # by the gate, unless the spec says otherwise
 
 
 @dataclass(frozen=True)
@@ -133,20 +145,52 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Stability:
+    """How far a group of customers may be off before a model misses its gate.
+
+    `by` names those of the spec's `groups` that are looked at; None: city, segment and brand, as far as there are such. The AUC of a
+    group may be below that of all by at most `auc`, and its mean probability beside its share with the label by at most `rate`; three
+    standard errors are allowed for chance. A group with fewer than `least` customers with the label, or without it, is too small to judge.
+    """
+
+    by: tuple[str, ...] | None = None
+    auc: float = 0.1
+    rate: float = 0.1
+    least: int = 50
+
+    def __post_init__(self) -> None:
+        if min(self.auc, self.rate) < 0 or self.least < 2:
+            raise ValueError("auc and rate are at least 0, least is at least 2")
+
+    def watched(self, groups: Mapping[str, str]) -> tuple[str, ...]:
+        """The names of the groups that are looked at."""
+        return tuple(name for name in _WATCHED if name in groups) if self.by is None else self.by
+
+
+@dataclass(frozen=True)
 class Gate:
     """What the hold-out must show before a model may become champion.
 
-    Its AUC may be below the present champion's, on the same customers, by at most `below_champion`.
+    Its AUC may be below the present champion's, on the same customers, by at most `below_champion`; no group of customers may be further
+    off than `stability` says.
     """
 
     auc: float
     lift_at_10: float
     calibration_error: float
     below_champion: float = 0.005
+    stability: Stability = field(default_factory=Stability)
 
     def __post_init__(self) -> None:
         if self.below_champion < 0:
             raise ValueError("below_champion is at least 0")
+
+
+def refuse_unknown_groups(gate: Gate, groups: Mapping[str, str]) -> None:
+    """ValueError for a group that the gate looks at and the spec does not have."""
+    unknown = [name for name in gate.stability.by or () if name not in groups]
+    if unknown:
+        raise ValueError(f"gate.stability.by: '{unknown[0]}' is not in groups{did_you_mean(unknown[0], groups)}")
 
 
 @dataclass(frozen=True)
@@ -172,6 +216,7 @@ class ModelSpec:
     `as_of_months` are the newest months whose label is known. With fewer than `time_split_positives` customers with the label no
     later month can be judged. `refit`: what validation has chosen is fitted once more, on the validation customers too. Of a population
     of more than `max_rows` rows (customers times as-of months) a sample of customers of about that many learns, chooses and judges.
+    `groups` (name: SQL over the view's row, of few values) are judged one by one: is it as good, and as right, for each?
     """
 
     name: str
@@ -185,6 +230,7 @@ class ModelSpec:
     features: Features = field(default_factory=Features)
     selection: Selection = field(default_factory=Selection)
     retrain: Retrain = field(default_factory=Retrain)
+    groups: dict[str, str] = field(default_factory=lambda: dict(GROUPS))
     default_grades: str = "default"
     as_of_months: int = 4
     minimum_positives: int = 50
@@ -204,6 +250,7 @@ class ModelSpec:
             _check_thresholds(scale, thresholds)
         if len({frozenset(t) for t in self.grades.values()}) > 1:
             raise ValueError("grades: every city must have the same grade names")
+        refuse_unknown_groups(self.gate, self.groups)
 
     @property
     def window_id(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from crm_spark.config.models import Gate
+from crm_spark.config.models import Gate, refuse_unknown_groups
 
 TableAlgorithm = Literal["gbt", "forest", "logistic", "tree"]
 ALGORITHMS: tuple[TableAlgorithm, ...] = ("gbt", "forest", "logistic", "tree")
@@ -39,6 +39,7 @@ class TableSpec:
     `key` names what a row belongs to: its rows stay in one part, and it is never a feature; without one, equal rows stay together.
     Of more than `max_rows` rows a sample by key learns, with the rarer class kept whole where it is rare, and probabilities are
     corrected for that. `negatives_kept` is the share of customers without the label that somebody else's sampling has left in the table.
+    `groups` (name: SQL over the table's row, of few values, as `{city: City}`) are judged one by one.
     """
 
     name: str
@@ -54,9 +55,11 @@ class TableSpec:
     hold_out: HoldOut = field(default_factory=HoldOut)
     gate: Gate = field(default_factory=lambda: Gate(auc=0.6, lift_at_10=1.2, calibration_error=0.05))
     grades: dict[str, float] = field(default_factory=lambda: {"likely": 50.0, "unlikely": 0.0})
+    groups: dict[str, str] = field(default_factory=dict)
     seed: int = 17
 
     def __post_init__(self) -> None:
+        refuse_unknown_groups(self.gate, self.groups)
         if not self.algorithms:
             raise ValueError("algorithms: at least one is wanted")
         if self.budget_minutes <= 0 or self.max_rows < 100 or self.boosting_rounds < 1 or not 0 < self.negatives_kept <= 1:

@@ -25,27 +25,34 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
-from pyspark.sql import SparkSession
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from crm_spark.config.env import load_env
-from crm_spark.config.models import MlflowConfig
+from crm_spark.config.models import MlflowConfig, Retrain
 from crm_spark.config.strict import load
 from crm_spark.config.table_models import TableSpec
 from crm_spark.errors import ConfigError, CrmError, did_you_mean
 from crm_spark.learning import life
+from crm_spark.learning.drift import REFERENCE, reference_of_json, reference_of_scores, retrain_reason, score_counts, score_shift
 from crm_spark.learning.drivers import explainer_of_json
-from crm_spark.learning.files import read_table
-from crm_spark.learning.recorded import EXPLAINER, SPEC, as_trained
+from crm_spark.learning.files import delta_version, read_table
+from crm_spark.learning.gate import missed
+from crm_spark.learning.recorded import EXPLAINER, ONCE, SPEC, as_trained
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scored import scored_table
-from crm_spark.learning.search import fit_table
-from crm_spark.learning.trainer import gate_failures
+from crm_spark.learning.search import Fitted, auc_on_the_same_rows, fit_table
+from crm_spark.learning.split import Count
+from crm_spark.learning.trainer import CHAMPION_AUC, Trained, with_costs
 from crm_spark.session import open_session
+from crm_spark.workload import peak_memory
 
 LOG = logging.getLogger("crm_spark")
 _MISSED_GATE = 3
@@ -64,17 +71,48 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    spec, spark = load(TableSpec, options.spec), _session(options)
+    start = time.monotonic()
+    spec, spark, registry = load(TableSpec, options.spec), _session(options), _registry(options.out)
     spec = replace(spec, budget_minutes=options.budget_minutes or spec.budget_minutes)
     fitted = fit_table(read_table(spark, options.table), spec, LOG.info)
-    trained = as_trained(fitted)
-    failures = gate_failures(trained.metrics, spec.gate)
-    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: yaml.safe_dump(asdict(spec), allow_unicode=True)}
-    version = _registry(options.out).record(trained, spark, {}, failures, {"table": options.table}, texts)
+    trained = with_costs(_compared(registry, fitted), time.monotonic() - start, peak_memory(spark))
+    failures = missed(trained)
+    known = reference_of_scores(fitted.hold_out, Count.of(trained.prepared.counts.values()))
+    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(spec), REFERENCE: known.as_json()}
+    read = delta_version(spark, options.table)
+    versions = {Path(options.table).name: {ONCE: [read]}} if read is not None else {}
+    version = registry.record(trained, spark, versions, failures, {"table": options.table}, texts)
     drivers = [f"{name} {share:.0%}" for name, share in list(fitted.importances.items())[:5]]
     LOG.info("%s version %s: %s", spec.name, version, "champion" if not failures else f"challenger, it missed its gate: {'; '.join(failures)}")
     LOG.info("what it looks at most: %s", ", ".join(drivers))
     return _MISSED_GATE if failures else 0
+
+
+def _compared(registry: Registry, fitted: Fitted) -> Trained:
+    """With the champion's AUC on the same rows, if there is a champion that never saw them."""
+    spec, trained = fitted.spec, as_trained(fitted)
+    champion, _ = life.champion(registry, spec.name)
+    if champion is None:
+        return trained
+    reason = _incomparable(spec, registry.find_text(spec.name, champion.version, SPEC))
+    if not reason:
+        try:
+            return replace(trained, metrics={**trained.metrics, CHAMPION_AUC: auc_on_the_same_rows(fitted, champion.pipeline)})
+        except PySparkException as error:
+            reason = f"it fails on this table: {str(error).strip().splitlines()[0]}"
+    LOG.warning("%s: not compared with champion version %s: %s", spec.name, champion.version, reason)
+    return trained
+
+
+def _incomparable(spec: TableSpec, recorded: str | None) -> str | None:
+    """Why a champion that was made by another spec cannot be judged on the same rows."""
+    known, mine = yaml.safe_load(recorded or "{}"), yaml.safe_load(_spec_text(spec))
+    other = [name for name in ("label", "key", "hold_out") if known.get(name) != mine[name]]
+    return f"it has another {' and '.join(other)}, so it may have learnt from the rows that judge" if other else None
+
+
+def _spec_text(spec: TableSpec) -> str:
+    return yaml.safe_dump(asdict(spec), allow_unicode=True)
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -89,7 +127,20 @@ def _score(options: argparse.Namespace) -> int:
     kind = "parquet" if options.to.endswith(".parquet") else "delta"
     scores.write.format(kind).mode("overwrite").save(options.to)
     LOG.info("wrote %s: scores of %s version %s", options.to, spec.name, champion.version)
+    _tell_drift(spark.read.format(kind).load(options.to), spec.name, registry.find_text(spec.name, champion.version, REFERENCE))
     return 0
+
+
+def _tell_drift(scores: DataFrame, model: str, recorded: str | None) -> None:
+    """How far the scores have moved from those of the hold-out; of a version that has a reference."""
+    known = reference_of_json(recorded) if recorded else None
+    found = score_counts(scores.select(F.lit(model).alias("model"), "score"), {model: known.score}) if known else {}
+    if not known or model not in found:
+        return
+    shift = score_shift(known, *found[model])
+    LOG.info("%s: mean score %.1f, in the hold-out %.1f; PSI %.3f, by chance %.3f", model, shift.mean, shift.reference_mean, shift.psi, shift.by_chance)
+    if reason := retrain_reason([shift], Retrain()):
+        LOG.warning("%s should be fitted again: %s", model, reason)
 
 
 def _models(options: argparse.Namespace) -> int:

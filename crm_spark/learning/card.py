@@ -6,7 +6,8 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from crm_spark.config.models import ModelSpec
+from crm_spark.config.models import SEGMENT_COLUMN, ModelSpec
+from crm_spark.learning.groups import MONTH, SHOWN, Group, of_kind
 from crm_spark.learning.measures import calibration
 from crm_spark.learning.trainer import CHAMPION_AUC, Candidate, Trained
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -29,6 +30,11 @@ _MEASURES = {
     CHAMPION_AUC: "AUC of the champion before it, on the same customers",
     "earlier_month_auc": "AUC on held-out customers of the months it learnt from",
 }
+_COSTS = {
+    "cost_seconds": "Seconds from reading to this judgement",
+    "cost_peak_java_mib": "Most memory of a Spark process up to then, MiB (other models beside it included)",
+    "cost_peak_python_mib": "Most memory of the job's Python process up to then, MiB",
+}
 
 
 def model_card(trained: Trained, versions: InputVersions, failures: Sequence[str], pictures: Mapping[str, bytes]) -> str:
@@ -39,6 +45,8 @@ def model_card(trained: Trained, versions: InputVersions, failures: Sequence[str
         ("What it looks at", _drivers(trained.importances)),
         ("How scores are graded", _grades(spec)),
         ("Who it was learnt from", _population(trained)),
+        ("Is it stable over the months?", _months(trained)),
+        ("Is it as good, and as fair, for every segment, city, gender and age?", _groups(trained)),
         ("How it was made", _making(trained, versions)),
     )
     body = "".join(f"<h2>{title}</h2>{content}" for title, content in sections)
@@ -46,14 +54,15 @@ def model_card(trained: Trained, versions: InputVersions, failures: Sequence[str
     return f"<!doctype html><html><meta charset='utf-8'><title>{escape(spec.name)}</title><style>{_STYLE}</style>{head}{body}</html>\n"
 
 
-def summary(trained: Trained) -> str:
-    """The result in one sentence, for lists of versions."""
+def summary(trained: Trained, failures: Sequence[str]) -> str:
+    """The result in a sentence or two, for lists of versions."""
     found = trained.metrics
     measured = (
         f"hold-out AUC {found['test_auc']:.3f}, lift at 10 % {found['test_lift_10']:.2f}, "
         f"calibration error {found['test_calibration_error']:.3f} on {found['test_customers']:,.0f} customers"
     )
-    return f"{trained.spec.question} {trained.chosen.algorithm}, {measured}; {trained.prepared.split.reason}."
+    gate = f"Missed its gate: {'; '.join(failures)}." if failures else "Passed its gate."
+    return f"{trained.spec.question} {trained.chosen.algorithm}, {measured}; {trained.prepared.split.reason}. {gate}"
 
 
 def versions_told(months: Mapping[str, Sequence[int]]) -> str:
@@ -113,6 +122,51 @@ def _population(trained: Trained) -> str:
     )
 
 
+def _months(trained: Trained) -> str:
+    found = of_kind(trained.groups, MONTH)
+    if not found:
+        return "<p>The table knows no months.</p>"
+    judged = trained.prepared.split.test_months
+    rows = [(f"{g.level}{'' if g.level in judged else ' (learnt from)'}", *_measured(g, trained.spec)) for g in found]
+    return "<p>All of these customers are held out: in months that it learnt from, it learnt from others.</p>" + _table(("as-of month", *_MEASURED), rows)
+
+
+def _groups(trained: Trained) -> str:
+    spec = trained.spec
+    if not spec.groups:
+        return "<p>No <code>groups</code> are named in its spec.</p>"
+    least = spec.gate.stability.least
+    note = (
+        "<p>Right for a group means that the mean probability is the share that has the label. <i>In the top tenth</i> is the share of the group among the "
+        "tenth of all customers with the highest scores, whom a campaign would take; <i>found</i> is the same of those with the label. A group with fewer than "
+        f"{least} customers with the label, or without it, is too small to judge.</p>"
+    )
+    return note + "".join(f"<h3>By {escape(name)}{_watched(spec, name)}</h3>{_kind(trained, name)}" for name in spec.groups)
+
+
+def _kind(trained: Trained, name: str) -> str:
+    found, known = of_kind(trained.groups, name), sum(g.by == name for g in trained.groups)
+    if not found:
+        why = "customers were not grouped yet as of these months" if trained.spec.groups[name] == SEGMENT_COLUMN else "no customer has a value"
+        return f"<p>Not told: {why}.</p>"
+    more = f"<p>{known - SHOWN} smaller groups are in groups.csv.</p>" if known > SHOWN else ""
+    return _table((name, *_MEASURED), [(g.level, *_measured(g, trained.spec)) for g in found]) + more
+
+
+def _watched(spec: ModelSpec, name: str) -> str:
+    return " (watched by the gate)" if name in spec.gate.stability.watched(spec.groups) else ""
+
+
+_MEASURED = ("customers", "have the label", "mean probability", "in the top tenth", "found", "AUC")
+
+
+def _measured(group: Group, spec: ModelSpec) -> tuple[str, ...]:
+    known = (f"{group.customers:,.0f}", f"{group.rate:.1%}")
+    if group.auc is None or group.is_small(spec.gate.stability.least):
+        return (*known, "too small to judge", "", "", "")
+    return (*known, f"{group.told:.1%}", f"{group.chosen:.1%}", f"{group.found:.1%}", f"{group.auc:.3f}\u00a0±\u00a0{group.auc_error:.3f}")
+
+
 def _making(trained: Trained, versions: InputVersions) -> str:
     features = trained.prepared.features
     candidates = [(c.algorithm, _settings(c.point), _validation(c)) for c in trained.candidates]
@@ -121,6 +175,7 @@ def _making(trained: Trained, versions: InputVersions) -> str:
     return (
         f"<p>Chosen: {told}, {len(features.dropped)} columns left out. Versions read, by as-of month: {read or 'not recorded'}.</p>"
         + _table(("candidate", "settings", "AUC on validation"), candidates)
+        + _table(("cost", ""), [(text, f"{trained.metrics[name]:,.0f}") for name, text in _COSTS.items() if name in trained.metrics])
     )
 
 

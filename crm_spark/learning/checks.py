@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
-from crm_spark.config.models import ModelSpec
+from crm_spark.config.models import SEGMENT_COLUMN, ModelSpec
 from crm_spark.errors import ConfigError
 from crm_spark.learning.features import candidate_features
+from crm_spark.learning.groups import refused_groups
 from crm_spark.learning.windows import build_labels
 
 _SOME_MONTH = "2000-01"  # no row is read
@@ -26,11 +28,25 @@ def refuse_bad_expressions(view: DataFrame, specs: Mapping[str, ModelSpec], wher
         raise ConfigError(problems)
 
 
+def refuse_bad_groups(table: DataFrame, groups: Mapping[str, str], keys: Sequence[str], where: str) -> None:
+    """ConfigError for groups that are no SQL over the columns of a table, or made of its keys."""
+    problems = [f"{where}: groups.{name}: {told}" for name, told in _refused_groups(table, groups, keys).items()]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _refused_groups(rows: DataFrame, groups: Mapping[str, str], keys: Sequence[str] = ()) -> dict[str, str]:
+    analysed = {name: _refusal(partial(rows.selectExpr, sql)) for name, sql in groups.items()}
+    return {name: told for name, told in analysed.items() if told} | refused_groups(groups, keys)
+
+
 def _problems(view: DataFrame, spec: ModelSpec) -> Iterator[str]:
     if told := _refusal(partial(view.where, spec.population)):
         yield f"population: {told}"
     elif spec.label.value and (told := _refusal(partial(build_labels, spec, view, [_SOME_MONTH]))):
         yield f"label.value: {told}"
+    grouped = view.withColumn(SEGMENT_COLUMN, F.lit(None).cast("string"))
+    yield from (f"groups.{name}: {told}" for name, told in _refused_groups(grouped, spec.groups).items())
     wrong = {name: _refusal(partial(view.selectExpr, sql)) for name, sql in spec.features.add.items()}
     yield from (f"features.add.{name}: {told}" for name, told in wrong.items() if told)
     if not any(wrong.values()):

@@ -24,7 +24,7 @@ from scipy.stats import chi2
 from crm_spark.columns import HOLD_OUT_BELOW
 from crm_spark.config.models import Retrain
 from crm_spark.learning.features import MISSING
-from crm_spark.learning.measures import probability
+from crm_spark.learning.measures import ScoreTable, probability
 from crm_spark.learning.scoring import Scorer, score_of
 from crm_spark.learning.split import Count, tally
 from crm_spark.learning.trainer import Trained
@@ -158,6 +158,25 @@ def reference(trained: Trained, rows: DataFrame) -> Reference | None:
     return Reference(months, held, features, replace(score, shares=_shares(scored)), mean, labels.customers, labels.rate)
 
 
+def reference_of_scores(hold_out: ScoreTable, labels: Count) -> Reference:
+    """The reference of a version of a table: the scores of its hold-out, in tenths; features are not looked at. `labels` are of all labelled rows.
+
+    An edge lies between two scores, so that a score is on the same side of it whether it is rounded or not.
+    """
+    score, customers = 100 * hold_out.score[::-1], hold_out.customers[::-1]
+    share = np.cumsum(customers) / hold_out.total
+    places = sorted({int(np.searchsorted(share, q)) for q in _QUANTILES} - {len(score) - 1})
+    edges = tuple(float((score[i] + score[i + 1]) / 2) for i in places) or (float(score[0]),)
+    counts = np.bincount(np.searchsorted(edges, score) + 1, weights=customers, minlength=len(edges) + 2)
+    bins = Bins(edges, (), tuple(map(float, counts / hold_out.total)))
+    return Reference((), round(hold_out.total), {}, bins, float(score @ customers) / hold_out.total, labels.customers, labels.rate)
+
+
+def score_shift(known: Reference, customers: Sequence[int], mean: float) -> Shift:
+    """The shift of a score by customers per bin of it and its mean."""
+    return replace(_shift(SCORE, SCORE, known.score, customers, known), mean=mean, reference_mean=known.mean_score)
+
+
 Asked = tuple[PipelineModel, str, Mapping[str, Bins]]  # features are counted of those customers of the population (SQL), by its first stage
 
 
@@ -212,10 +231,8 @@ def shifts(view: DataFrame, scores: DataFrame, watched: Mapping[str, Watched]) -
     for (name, one), counts in zip(watched.items(), counted, strict=True):
         if name not in scored:
             continue
-        customers, mean = scored[name]
-        of_score = replace(_shift(SCORE, SCORE, one.reference.score, customers, one.reference), mean=mean, reference_mean=one.reference.mean_score)
-        features = one.reference.features
-        found[name] = [of_score, *[replace(_shift(FEATURE, n, b, counts[n], one.reference), weight=b.weight) for n, b in features.items() if sum(counts[n])]]
+        moved = [replace(_shift(FEATURE, n, b, counts[n], one.reference), weight=b.weight) for n, b in one.reference.features.items() if sum(counts[n])]
+        found[name] = [score_shift(one.reference, *scored[name]), *moved]
     return found
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from crm_spark.config.models import Features
+from crm_spark.config.models import SEGMENT_COLUMN, Features
 from crm_spark.errors import ConfigError, did_you_mean
 from crm_spark.learning.expressions import mentioned
 from crm_spark.learning.windows import LABEL_VALUE
@@ -22,8 +22,9 @@ MISSING_TEXT = "(missing)"
 MAX_LEVELS = 12  # trees fit texts of more levels to chance: halls and handsets took a third of the gain and lost AUC on validation
 MAX_CITIES = 64
 LEVELS_PRECISION = 0.05  # near exact for a few dozen levels; a finer sketch is far slower
-# Keys carry label signal by their order, and the bucket decides who is held out: none of them is ever a feature.
-NEVER = frozenset({"user_id", "person_id", "household_id", "number_id", "peer_id", "month", "split_bucket", LABEL_VALUE})
+KEYS = frozenset({"user_id", "person_id", "household_id", "number_id", "peer_id"})
+# Keys carry label signal by their order, the bucket decides who is held out, and segments are known for some months only: none of them is ever a feature.
+NEVER = KEYS | {"month", "split_bucket", LABEL_VALUE, SEGMENT_COLUMN}
 Stage = Transformer | Estimator[StringIndexerModel]
 
 

@@ -84,7 +84,7 @@ def measures(table: ScoreTable) -> dict[str, float]:
     label, score, weight = weighted_labels(table)
     false_share, true_share, _ = roc_curve(label, score, sample_weight=weight)
     return {
-        "auc": float(roc_auc_score(label, score, sample_weight=weight)),
+        "auc": auc(table),
         "pr_auc": float(average_precision_score(label, score, sample_weight=weight)),
         "lift_10": lift(table, 0.1),
         "ks": float(np.max(np.abs(true_share - false_share))),
@@ -96,14 +96,19 @@ def measures(table: ScoreTable) -> dict[str, float]:
     }
 
 
+def auc(table: ScoreTable) -> float:
+    """Area under the ROC curve. Both classes must be there."""
+    label, score, weight = weighted_labels(table)
+    return float(roc_auc_score(label, score, sample_weight=weight))
+
+
 def auc_error(table: ScoreTable) -> float:
     """Standard error of the AUC by the number of customers of each class. Source: Hanley and McNeil, Radiology 143 (1982)."""
-    label, score, weight = weighted_labels(table)
-    auc = float(roc_auc_score(label, score, sample_weight=weight))
+    area = auc(table)
     positives, negatives = float(table.positives.sum()), table.total - float(table.positives.sum())
-    two_positives, two_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    spread = (positives - 1) * (two_positives - auc**2) + (negatives - 1) * (two_negatives - auc**2)
-    return math.sqrt((auc * (1 - auc) + spread) / (positives * negatives))
+    two_positives, two_negatives = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = (positives - 1) * (two_positives - area**2) + (negatives - 1) * (two_negatives - area**2)
+    return math.sqrt((area * (1 - area) + spread) / (positives * negatives))
 
 
 def weighted_labels(table: ScoreTable) -> tuple[Numbers, Numbers, Numbers]:

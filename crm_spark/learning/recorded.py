@@ -12,7 +12,7 @@ from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION, Count, Split
 from crm_spark.learning.trainer import Candidate, Prepared, Trained
 
 EXPLAINER, SPEC = "explainer.json", "table_spec.json"
-_ONCE = "once"  # stands for the as-of month
+ONCE = "once"  # stands for the as-of month
 
 
 def as_trained(fitted: Fitted) -> Trained:
@@ -21,17 +21,17 @@ def as_trained(fitted: Fitted) -> Trained:
     label = Label(spec.label.column, outcome=spec.label.column)
     model = ModelSpec(
         spec.name, spec.question, "true", label, Windows(1, 0, 1), (Algorithm("gbt"),), {"default": dict(spec.grades)}, spec.gate,
-        max_rows=spec.max_rows, refit=True, seed=spec.seed,
+        groups=spec.groups, max_rows=spec.max_rows, refit=True, seed=spec.seed,
     )  # fmt: skip
-    split = Split("key", f"by salted hash of {', '.join(spec.key) or 'the row'}: {spec.hold_out.share:.0%} held out", (_ONCE,), (_ONCE,), 0)
+    split = Split("key", f"by salted hash of {', '.join(spec.key) or 'the row'}: {spec.hold_out.share:.0%} held out", (ONCE,), (ONCE,), 0)
     learnt, chose = fitted.sizes[TRAIN], fitted.sizes[VALIDATION]
-    counts = {(_ONCE, False): Count(learnt[0] + chose[0], learnt[1] + chose[1]), (_ONCE, True): Count(*fitted.sizes[HOLD_OUT])}
+    counts = {(ONCE, False): Count(learnt[0] + chose[0], learnt[1] + chose[1]), (ONCE, True): Count(*fitted.sizes[HOLD_OUT])}
     features = FeatureSet({f.words: f.sql for f in fitted.features}, {}, fitted.columns.dropped)
     prepared = Prepared(model, fitted.rows, (), features, fitted.inputs, split, counts)
     metrics = {**fitted.metrics, "validation_auc": fitted.validation}
     rules = {"tree": tree_rules(fitted.readable, [f.words for f in fitted.features], {})} if fitted.readable else {}
     candidates = tuple(map(_candidate, fitted.tried))
-    return Trained(prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules)
+    return Trained(prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules, fitted.groups)
 
 
 def _candidate(tried: Tried) -> Candidate:

@@ -23,6 +23,8 @@ import pandas as pd
 import pyspark
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -34,6 +36,7 @@ from pyspark.sql import types as T
 from crm_spark.config.models import MlflowConfig, load_experiment_settings
 from crm_spark.errors import RefusedModelError
 from crm_spark.learning.card import InputVersions, model_card, summary, versions_told
+from crm_spark.learning.groups import MONTH, as_csv
 from crm_spark.learning.plots import figures
 from crm_spark.learning.rules import model_digest
 from crm_spark.learning.trainer import Trained
@@ -165,18 +168,20 @@ class Registry:
 
         A new champion ends the challenge of an earlier version. No artifact holds a customer. `texts` are artifacts of the caller's own.
         """
-        name = self._name(trained.spec.name)
-        with mlflow.start_run(experiment_id=self._experiment(), run_name=trained.spec.name, description=summary(trained)) as run:
+        name, told = self._name(trained.spec.name), summary(trained, failures)
+        with mlflow.start_run(experiment_id=self._experiment(), run_name=trained.spec.name, description=told) as run:
             mlflow.set_tags({**tags, "model": trained.spec.name, "gate": "missed" if failures else "passed"})
             mlflow.log_params(_parameters(trained, versions))
-            mlflow.log_metrics(dict(trained.metrics) | _base_rates(trained) | _validations(trained))
+            _log_inputs(versions)
+            mlflow.log_metrics(dict(trained.metrics) | _by_month(trained) | _by_kind(trained) | _validations(trained))
             _log_artifacts(trained, versions, failures)
             for file, text in (texts or {}).items():
                 mlflow.log_text(text, file)
             version = self._log_model(trained, name, run.info.run_id)
-        self._client.update_model_version(name, version, summary(trained))
-        told = {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id, "gate": f"missed: {'; '.join(failures)}" if failures else "passed"}
-        for tag, value in told.items():
+        self._client.update_model_version(name, version, told)
+        self._client.update_registered_model(name, trained.spec.question)
+        kept = {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id, "gate": f"missed: {'; '.join(failures)}" if failures else "passed"}
+        for tag, value in kept.items():
             self._client.set_model_version_tag(name, version, tag, value)
         if failures:
             self._client.set_registered_model_alias(name, CHALLENGER, version)
@@ -335,20 +340,31 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def _log_inputs(versions: InputVersions) -> None:
+    """The tables it learnt from, among the run's datasets; the parameters tell the versions month by month."""
+    for table, months in versions.items():
+        newest = max(version for found in months.values() for version in found) if any(months.values()) else None
+        if newest is not None:
+            source = DeltaDatasetSource(path=table, delta_table_version=newest)
+            mlflow.log_input(MetaDataset(source, name=table, digest=f"version {newest}"), context="training")  # type: ignore[abstract]
+
+
 def _parameters(trained: Trained, versions: InputVersions) -> dict[str, object]:
-    spec, prepared = trained.spec, trained.prepared
+    spec, prepared, w = trained.spec, trained.prepared, trained.spec.windows
     return {
         "question": spec.question,
         "population": " ".join(spec.population.split()),
         "label": spec.label.name,
         "window": spec.window_id,
+        "windows": "delivered with the label" if spec.label.outcome else f"observation {w.observation}, gap {w.gap}, performance {w.performance} months",
         "split": prepared.split.reason,
         "algorithm": trained.chosen.algorithm,
         **trained.chosen.point,
         "seed": spec.seed,
         "refit": spec.refit,
         "features": len(prepared.features.names),
-        **{f"gate_{bar}": value for bar, value in asdict(spec.gate).items()},
+        **{f"gate_{bar}": value for bar, value in asdict(spec.gate).items() if bar != "stability"},
+        **{f"gate_stability_{bar}": value for bar, value in (asdict(spec.gate.stability) | {"by": ", ".join(spec.gate.stability.watched(spec.groups))}).items()},
         **{f"{table}_versions": versions_told(months) for table, months in versions.items()},
     }
 
@@ -359,18 +375,37 @@ def _validations(trained: Trained) -> dict[str, float]:
     return {name: value for name, value in found if value is not None}
 
 
-def _base_rates(trained: Trained) -> dict[str, float]:
-    return {f"base_rate_{month}{'_hold_out' if held else ''}": c.rate for (month, held), c in trained.prepared.counts.items()}
+def _by_month(trained: Trained) -> dict[str, float]:
+    """Customers and share with the label per as-of month, of those who are learnt from and of the held-out; the AUC on these."""
+    found: dict[str, float] = {}
+    for (month, held), count in trained.prepared.counts.items():
+        whose = "_hold_out" if held else ""
+        found |= {f"customers_{month}{whose}": float(count.customers), f"base_rate_{month}{whose}": count.rate}
+    return found | {f"auc_{g.level}_hold_out": g.auc for g in trained.groups if g.by == MONTH and g.auc is not None}
+
+
+def _by_kind(trained: Trained) -> dict[str, float]:
+    """The worst that groups of one kind are off, without those too small to judge: lowest AUC, widest distance of told and found, lowest over highest
+    share in the top tenth."""
+    found: dict[str, float] = {}
+    for kind in trained.spec.groups:
+        mine = [g for g in trained.groups if g.by == kind and g.auc is not None and not g.is_small(trained.spec.gate.stability.least)]
+        if mine:
+            shares = [g.chosen for g in mine]
+            found |= {f"by_{kind}_lowest_auc": min(g.auc for g in mine if g.auc is not None), f"by_{kind}_widest_gap": max(abs(g.told - g.rate) for g in mine)}
+            found |= {f"by_{kind}_top_tenth_ratio": min(shares) / max(shares)} if max(shares) else {}
+    return found
 
 
 def _log_artifacts(trained: Trained, versions: InputVersions, failures: Sequence[str]) -> None:
     """Everything a reviewer reads, logged in one go."""
-    pictures = {name: _png(figure) for name, figure in figures(trained.spec.name, trained.hold_out, trained.importances).items()}
+    pictures = {name: _png(figure) for name, figure in _figures(trained).items()}
     texts = {
         "model_card.html": model_card(trained, versions, failures, pictures),
         "features/importance.csv": "feature,share\n" + "".join(f"{n},{s:.6f}\n" for n, s in trained.importances.items()),
         "features/used.json": json.dumps({**trained.prepared.features.categorical, **trained.prepared.features.numeric}, indent=1),
         "features/left_out.json": json.dumps(dict(sorted(trained.prepared.features.dropped.items())), indent=1),
+        "groups.csv": as_csv(trained.groups),
         "spec.json": json.dumps(asdict(trained.spec), indent=1, ensure_ascii=False),
         **{f"rules/{algorithm}.txt": rules for algorithm, rules in trained.rules.items()},
     }
@@ -382,9 +417,15 @@ def _log_artifacts(trained: Trained, versions: InputVersions, failures: Sequence
         mlflow.log_artifacts(folder)
 
 
+def _figures(trained: Trained) -> dict[str, Figure]:
+    return figures(trained.spec.name, trained.hold_out, trained.importances, trained.groups, trained.spec.gate.stability.least)
+
+
 def _png(figure: Figure) -> bytes:
     stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=_PICTURE_DPI)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of a name that no font here can write, the picture has a box
+        figure.savefig(stream, format="png", dpi=_PICTURE_DPI)
     return stream.getvalue()
 
 

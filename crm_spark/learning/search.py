@@ -17,8 +17,10 @@ from pyspark.sql import types as T
 
 from crm_spark.config.table_models import TableSpec
 from crm_spark.frames import literal_frame
+from crm_spark.learning import groups as g
 from crm_spark.learning import measures as m
 from crm_spark.learning.calibrate import SURE, Calibration, calibration_of, sampling_shift
+from crm_spark.learning.checks import refuse_bad_groups
 from crm_spark.learning.derive import Feature, derived_features, own_features
 from crm_spark.learning.drivers import Explainer, explainer, importances
 from crm_spark.learning.encode import RAREST, Encoding, encodings, filled_statement, indexer, learning_statement, scoring_statement
@@ -66,6 +68,7 @@ class Fitted:
     calibration: Calibration
     metrics: Mapping[str, float]
     hold_out: m.ScoreTable
+    groups: tuple[g.Group, ...]
     sizes: Mapping[str, tuple[int, int]]
     explainer: Explainer
     importances: Mapping[str, float]
@@ -108,7 +111,8 @@ class _Budget:
 def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
     """The champion for a raw table. UntrainableError where there is nothing to learn; ConfigError for a spec that does not fit the table."""
     budget = _Budget(spec.budget_minutes, tell)
-    rows = labelled(table, spec)
+    refuse_bad_groups(table, spec.groups, spec.key, spec.name)
+    rows = labelled(table, spec).withColumn(g.MEMBER_OF, g.member_of(spec.groups))
     parted = in_parts(rows, spec.hold_out, _VALIDATION)
     sizes = _sizes(parted)
     positives = sizes[TRAIN][1] + sizes[VALIDATION][1]
@@ -122,9 +126,15 @@ def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
         return _searched(spec, sample, sizes, shares, budget)
 
 
+def auc_on_the_same_rows(fitted: Fitted, champion: PipelineModel) -> float:
+    """AUC of another champion of the same table on the rows that judged this one."""
+    scored = champion.transform(fitted.rows.where(F.col(PART) == HOLD_OUT)).select(LABEL, F.lit(_RANKED).alias("group"), F.col(RAW).alias("p"))
+    return m.auc(_tables(scored, "group")[_RANKED])
+
+
 def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int, int]], shares: tuple[float, float, float], budget: _Budget) -> Fitted:
     learnt = sample.where(F.col(PART) != HOLD_OUT)
-    columns = profiled(learnt, spec, learnt.count())
+    columns = profiled(learnt.drop(g.MEMBER_OF), spec, learnt.count())
     if not columns.sources:
         raise UntrainableError("no column of the table varies in training")
     budget.tell(f"{len(columns.numbers)} numbers and {len(columns.texts)} texts can be learnt from, {len(columns.dropped)} columns cannot")
@@ -148,11 +158,11 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
         stages = [*preparation, *vectors, *[s for member in final for s in member.stages], *_combined(final, calibration, shift, sample)]
     pipeline = PipelineModel(stages=stages)
     scored = pipeline.transform(sample.where(F.col(PART) == HOLD_OUT))
-    metrics, hold_out = _judged(scored, spec.negatives_kept)
+    metrics, hold_out, groups = _judged(scored, spec.negatives_kept)
     budget.tell(f"hold-out: AUC {metrics['test_auc']:.4f}, lift at 10 % {metrics['test_lift_10']:.2f}, calibration error {metrics['test_calibration_error']:.4f}")
     return Fitted(
         spec=spec, pipeline=pipeline, members=tuple(final), features=tuple(features), columns=columns, tried=(*tried, *more),
-        validation=validation, calibration=calibration, metrics=metrics, hold_out=hold_out, sizes=sizes, explainer=explained,
+        validation=validation, calibration=calibration, metrics=metrics, hold_out=hold_out, groups=groups, sizes=sizes, explainer=explained,
         importances=drivers, rows=sample,
         readable=next((t.model for t in more if isinstance(t.model, DecisionTreeRegressionModel)), None),
         inputs=sample.select(*[quoted(s.column) for s in columns.sources]).schema,
@@ -160,6 +170,7 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
 
 
 _OWN = (KEY, PART, FOLD, LABEL)
+_RANKED, _TOLD = "ranked", "told"
 
 
 def _sizes(parted: DataFrame) -> dict[str, tuple[int, int]]:
@@ -313,18 +324,23 @@ def _combined(final: Sequence[Member], calibration: Calibration, shift: float, s
     return [*stages, SQLTransformer(statement=shifted), SQLTransformer(statement=scores), VectorAssembler(inputCols=["_not", SCORE], outputCol="probability")]
 
 
-def _judged(scored: DataFrame, negatives_kept: float) -> tuple[dict[str, float], m.ScoreTable]:
-    """Measures of the hold-out, as if no negatives had been left out: ranked by the raw score, calibrated by the score."""
-    both = scored.select(LABEL, F.explode(F.array(_named("raw", RAW), _named("calibrated", SCORE))).alias("mean"))
-    found = _tables(both.select(LABEL, "mean.*"), "group")
-    tables = {n: m.score_table(t.score, t.positives + (t.customers - t.positives) / negatives_kept, t.positives) for n, t in found.items()}
-    ranked, calibrated = m.measures(tables["raw"]), m.measures(tables["calibrated"])
-    told = ("calibration_error", "calibration_noise")
-    return m.with_prefix("test", ranked | {name: calibrated[name] for name in told}), tables["calibrated"]
+def _judged(scored: DataFrame, negatives_kept: float) -> tuple[dict[str, float], m.ScoreTable, tuple[g.Group, ...]]:
+    """Measures of the hold-out and of its groups, as if no negatives had been left out: ranked by the raw score, calibrated by the score."""
+    both = F.array(_counted(g.PART, F.lit(_RANKED), RAW), _counted(g.PART, F.lit(_TOLD), SCORE))
+    grouped = F.transform(g.MEMBER_OF, lambda one: F.struct(one["by"].alias("by"), one["level"].alias("level"), F.col(SCORE).alias("score")))
+    found = g.counted(scored.select(F.col(LABEL).alias("label"), F.explode(F.concat(both, grouped)).alias("one")).select("label", "one.*"))
+    tables = {by: {level: _natural(table, negatives_kept) for level, table in levels.items()} for by, levels in found.items()}
+    ranked, told = (tables[g.PART][name] for name in (_RANKED, _TOLD))
+    calibrated = {name: value for name, value in m.measures(told).items() if name.startswith("calibration")}
+    return m.with_prefix("test", m.measures(ranked) | calibrated), told, g.judged_groups(tables)
 
 
-def _named(name: str, column: str) -> Column:
-    return F.struct(F.lit(name).alias("group"), F.col(column).alias("p"))
+def _counted(by: str, level: Column, score: str) -> Column:
+    return F.struct(F.lit(by).alias("by"), level.alias("level"), F.col(score).alias("score"))
+
+
+def _natural(table: m.ScoreTable, negatives_kept: float) -> m.ScoreTable:
+    return m.score_table(table.score, table.positives + (table.customers - table.positives) / negatives_kept, table.positives)
 
 
 def _share(members: Sequence[Member]) -> Column:

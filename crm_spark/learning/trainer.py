@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from pyspark.ml import Pipeline, PipelineModel, Transformer
 from pyspark.ml.classification import DecisionTreeClassifier, GBTClassifier, RandomForestClassifier
 from pyspark.ml.regression import DecisionTreeRegressor
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from crm_spark.config.models import Algorithm, Gate, ModelSpec, Point, Selection
+from crm_spark.config.models import SEGMENT_COLUMN, Algorithm, ModelSpec, Point, Selection
 from crm_spark.errors import CrmError
+from crm_spark.learning import groups as g
 from crm_spark.learning import measures as m
+from crm_spark.learning.expressions import mentioned
 from crm_spark.learning.features import FeatureSet, candidate_features, input_columns, learnable_features, preparation_stages
 from crm_spark.learning.rules import ReadableTree, TreeModel, importances, text_levels, tree_rules
 from crm_spark.learning.score_drivers import ScoreDrivers, score_drivers
@@ -35,7 +37,8 @@ class UntrainableError(CrmError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is ready to be learnt from: `frame` has `part`, `label` and `features` on a fixed number of partitions, sorted by key."""
+    """What is ready to be learnt from: `frame` has `part`, `label` and `features` on a fixed number of partitions, sorted by key; held-out rows
+    tell what they are counted under (`groups.MEMBER_OF`)."""
 
     spec: ModelSpec
     frame: DataFrame
@@ -62,7 +65,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trained:
-    """A judged model: the pipeline scores raw view rows; `metrics` are of the hold-out; `drivers` tell its scores in words, where they are known."""
+    """A judged model: the pipeline scores raw view rows; `metrics` and `groups` are of the hold-out; `drivers` tell its scores in words, where they
+    are known."""
 
     prepared: Prepared
     pipeline: PipelineModel
@@ -72,6 +76,7 @@ class Trained:
     hold_out: m.ScoreTable
     importances: Mapping[str, float]
     rules: Mapping[str, str]
+    groups: tuple[g.Group, ...]
     drivers: ScoreDrivers | None = None
 
     @property
@@ -84,7 +89,7 @@ def needed_columns(spec: ModelSpec, rows: DataFrame) -> DataFrame:
     """Labelled view rows with only the columns that `prepare` may read: it reads them several times, so keep them at hand."""
     read = input_columns(candidate_features(rows.drop(LABEL_VALUE), spec.features), rows)
     kept = {*_PREPARED_BY, *read, *spec.features.exclude}  # a column that is excluded must be there to be known
-    return rows.select(*[c for c in rows.columns if c in kept])
+    return rows.select(*[c for c in rows.columns if c in kept | mentioned(*spec.groups.values())])
 
 
 def prepare(spec: ModelSpec, rows: DataFrame) -> Prepared:
@@ -96,13 +101,14 @@ def prepare(spec: ModelSpec, rows: DataFrame) -> Prepared:
     counts = label_counts(rows)
     split = choose_split(spec, counts)
     _refuse_too_little(spec, counts, split)
-    parted = rows.withColumns({"part": part(split), "label": F.col(LABEL_VALUE)}).where(F.col("part").isNotNull())
+    known = rows if SEGMENT_COLUMN in rows.columns else rows.withColumn(SEGMENT_COLUMN, F.lit(None).cast("string"))
+    parted = known.withColumns({"part": part(split), "label": F.col(LABEL_VALUE)}).where(F.col("part").isNotNull())
     learnt = parted.where(F.col("part").isin(TRAIN, VALIDATION))
     features = learnable_features(learnt, candidate_features(rows.drop(LABEL_VALUE), spec.features))
     if not features.names:
         raise UntrainableError("no column of the view varies in training")
     preparation = Pipeline(stages=preparation_stages(features)).fit(learnt)
-    vectors = preparation.transform(parted).select("user_id", "month", "part", "label", "features")
+    vectors = preparation.transform(parted.withColumn(g.MEMBER_OF, _member_of(spec))).select("user_id", "month", "part", "label", g.MEMBER_OF, "features")
     frame = vectors.repartition(_partitions(counts), "user_id").sortWithinPartitions("user_id", "month").drop("user_id", "month")
     inputs = rows.select(*input_columns(features, rows)).schema
     return Prepared(spec, frame, tuple(preparation.stages), features, inputs, split, counts)
@@ -114,12 +120,13 @@ def train(prepared: Prepared) -> Trained:
     candidates = tuple(_fit_candidate(prepared, a, point) for a in spec.algorithms for point in a.points)
     chosen = choose(candidates, spec.selection)
     model = _refitted(prepared, chosen) if spec.refit else chosen.model
-    tables = _hold_out_tables(prepared, model)
+    tables = g.group_tables(model.transform(prepared.frame.where(_is_held_out())), m.probability(), "label")
     rules = {**_readable(prepared, candidates), chosen.algorithm: _rules(prepared, model)}
     pipeline = PipelineModel(stages=[*prepared.stages, model])
     shares = importances(model, prepared.features.names)
     drivers = score_drivers(model, prepared.features.names, _part(prepared, (TRAIN, VALIDATION)))
-    return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, tables), tables[HOLD_OUT], shares, rules, drivers)
+    parts, groups = tables[g.PART], g.judged_groups(tables)
+    return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, parts), parts[HOLD_OUT], shares, rules, groups, drivers)
 
 
 def choose(candidates: Sequence[Candidate], selection: Selection) -> Candidate:
@@ -139,29 +146,17 @@ def choose(candidates: Sequence[Candidate], selection: Selection) -> Candidate:
     return kept
 
 
-def gate_failures(metrics: Mapping[str, float], gate: Gate) -> tuple[str, ...]:
-    """Why a model may not become champion, one sentence per missed bar; empty if it may."""
-    bars = (
-        (metrics["test_auc"] >= gate.auc, f"AUC {metrics['test_auc']:.4f} is below {gate.auc:g}"),
-        (metrics["test_lift_10"] >= gate.lift_at_10, f"lift at 10 % {metrics['test_lift_10']:.2f} is below {gate.lift_at_10:g}"),
-        (
-            metrics["test_calibration_error"] <= gate.calibration_error,
-            f"calibration error {metrics['test_calibration_error']:.4f} is above {gate.calibration_error:g}",
-        ),
-        (
-            metrics["test_auc"] >= metrics.get(CHAMPION_AUC, 0.0) - gate.below_champion,
-            f"AUC {metrics['test_auc']:.4f} is more than {gate.below_champion:g} below the champion's {metrics.get(CHAMPION_AUC, 0.0):.4f} on the same customers",
-        ),
-    )
-    return tuple(reason for passed, reason in bars if not passed)
-
-
 def against_champion(trained: Trained, champion: PipelineModel, rows: DataFrame) -> Trained:
     """With the present champion's AUC on the very customers that judge the newcomer among its metrics. `rows` are the labelled view
     rows that it was prepared from, with the columns that the champion reads."""
     parted = rows.withColumns({"part": part(trained.prepared.split), "label": F.col(LABEL_VALUE)}).where(F.col("part") == HOLD_OUT)
     judged = m.score_tables(champion.transform(parted), "part")[HOLD_OUT]
     return replace(trained, metrics={**trained.metrics, CHAMPION_AUC: m.measures(judged)["auc"]})
+
+
+def with_costs(trained: Trained, seconds: float, peak: Mapping[str, float]) -> Trained:
+    """With what it cost among its metrics: seconds, and the peak of memory in MiB by whose (java, python)."""
+    return replace(trained, metrics={**trained.metrics, "cost_seconds": seconds, **{f"cost_peak_{whose}_mib": most for whose, most in peak.items()}})
 
 
 def _refuse_too_little(spec: ModelSpec, counts: Mapping[tuple[str, bool], Count], split: Split) -> None:
@@ -213,9 +208,15 @@ def _part(prepared: Prepared, parts: Sequence[str]) -> DataFrame:
     return prepared.frame.where(F.col("part").isin(*parts)).select("label", "features")
 
 
-def _hold_out_tables(prepared: Prepared, model: TreeModel) -> dict[str, m.ScoreTable]:
-    held_out = prepared.frame.where(F.col("part").isin(HOLD_OUT, EARLIER_HOLD_OUT))
-    return m.score_tables(model.transform(held_out), "part")
+def _is_held_out() -> Column:
+    return F.col("part").isin(HOLD_OUT, EARLIER_HOLD_OUT)
+
+
+def _member_of(spec: ModelSpec) -> Column:
+    """Its part and month of who is held out, and its groups too of who judges; null of all others."""
+    always = F.array(g.member(g.PART, F.col("part")), g.member(g.MONTH, F.col("month")))
+    own = F.when(F.col("part") == HOLD_OUT, g.member_of(spec.groups)).otherwise(F.array().cast(g.MEMBERS))
+    return F.when(_is_held_out(), F.concat(always, own))
 
 
 def _metrics(chosen: Candidate, tables: Mapping[str, m.ScoreTable]) -> dict[str, float]:

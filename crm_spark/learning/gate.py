@@ -1,0 +1,32 @@
+"""The gate: what the hold-out must show before a model may become champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from crm_spark.config.models import Gate
+from crm_spark.learning.groups import Group, unstable
+from crm_spark.learning.trainer import CHAMPION_AUC, Trained
+
+
+def missed(trained: Trained) -> tuple[str, ...]:
+    """Why a model may not become champion, one sentence per missed bar; empty if it may."""
+    spec = trained.spec
+    return gate_failures(trained.metrics, spec.gate, trained.groups, spec.gate.stability.watched(spec.groups))
+
+
+def gate_failures(metrics: Mapping[str, float], gate: Gate, groups: Sequence[Group] = (), watched: Sequence[str] = ()) -> tuple[str, ...]:
+    """The same of measures, and of those groups of customers whose kind is watched."""
+    bars = (
+        (metrics["test_auc"] >= gate.auc, f"AUC {metrics['test_auc']:.4f} is below {gate.auc:g}"),
+        (metrics["test_lift_10"] >= gate.lift_at_10, f"lift at 10 % {metrics['test_lift_10']:.2f} is below {gate.lift_at_10:g}"),
+        (
+            metrics["test_calibration_error"] <= gate.calibration_error,
+            f"calibration error {metrics['test_calibration_error']:.4f} is above {gate.calibration_error:g}",
+        ),
+        (
+            metrics["test_auc"] >= metrics.get(CHAMPION_AUC, 0.0) - gate.below_champion,
+            f"AUC {metrics['test_auc']:.4f} is more than {gate.below_champion:g} below the champion's {metrics.get(CHAMPION_AUC, 0.0):.4f} on the same customers",
+        ),
+    )
+    return (*[reason for passed, reason in bars if not passed], *unstable(groups, gate.stability, watched, metrics["test_auc"]))
