@@ -87,7 +87,7 @@ def test_a_model_that_is_not_enabled_is_there_for_the_source_that_switches_it_on
     off = MINIMAL + "enabled: false\n"
     assert set(conf(kept=MINIMAL, asleep=off.replace("name: it", "name: other"))) == {"kept"}
     assert set(conf("asleep: {enabled: true}", kept=MINIMAL, asleep=off.replace("name: it", "name: other"))) == {"kept", "asleep"}
-    assert "asleep.yml: windows.gapp" in problems(lambda: conf(asleep=off.replace("gap:", "gapp:")))  # read all the same
+    assert "windows.gapp: unknown key" in problems(lambda: conf(asleep=off.replace("gap:", "gapp:")))  # read all the same
 
 
 def test_a_delivered_label_takes_the_place_of_the_computed_one(conf):
