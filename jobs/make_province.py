@@ -67,6 +67,8 @@ def _province(options: argparse.Namespace) -> Province:
     config: ProvinceConfig = load_province(options.conf_dir)
     if options.months:
         config = config.between(*options.months)
+    if options.further:
+        config = config.with_further()
     return Province(config.with_shares(options.bad_rows, options.skew), options.seed, options.size)
 
 
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the raw files")
     parser.add_argument("--months", nargs=2, metavar=("FIRST", "LAST"), help="other months than conf/province.yml says, yyyy-MM")
     parser.add_argument("--tables", choices=("month", "all"), default="month", help="what the month's jobs read (default), or all tables")
+    parser.add_argument("--further", action="store_true", help="also fraud, price offers and services that go with others")
     parser.add_argument("--bad-rows", type=float, metavar="SHARE", help="another share of bad rows than conf/province.yml says")
     parser.add_argument("--skew", type=float, metavar="SHARE", help="share of all calls that one subscriber has, that have one peer, that have none")
     parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")

@@ -2,7 +2,8 @@
 
 Weights come from the pairwise judgements of conf/value.yml. A part without data is left out and the parts beside it
 share its weight; what was used stands on each row. Small cities take the cut-offs of the whole province, so the views of all
-cities are read even if only some are written. Writes score.value_score.
+cities are read even if only some are written. Beside it, how active each user of each service is. Writes score.value_score and
+score.service_index.
 
     spark-submit jobs/score_value.py --env demo --month 2025-03
 """
@@ -11,14 +12,17 @@ from pyspark.sql import functions as F
 
 from crm_spark.job import Job, entry
 from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.score import VALUE_SCORE
+from crm_spark.tables.score import SERVICE_INDEX, VALUE_SCORE
+from crm_spark.value.activity import build_service_index
 from crm_spark.value.personal import PartUse, build_value_score, parts_used
 
 
 def run(job: Job) -> None:
-    """Write score.value_score and tell how far each part could be fed."""
-    scores = build_value_score(job.read(CUSTOMER_VIEW, all_cities=True), job.config.value)
-    job.write(scores.where(F.col("city").isin(*job.cities)) if job.cities else scores, VALUE_SCORE)
+    """Write both and tell how far each part of the value could be fed."""
+    view = job.read(CUSTOMER_VIEW, all_cities=True)
+    scores, activity = build_value_score(view, job.config.value), build_service_index(view, job.config.value.activity)
+    for frame, table in ((scores, VALUE_SCORE), (activity, SERVICE_INDEX)):
+        job.write(frame.where(F.col("city").isin(*job.cities)) if job.cities else frame, table)
     for part in parts_used(job.read(VALUE_SCORE), job.config.value):
         _tell(job, part)
 

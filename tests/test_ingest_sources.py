@@ -87,6 +87,21 @@ mappings: []
     ]
 
 
+def test_a_source_that_extends_another_has_all_of_it_with_its_own_laid_over(tmp_path):
+    base = 'operator: OP\ndescription: Base\nfirst_month: "2024-01"\nlast_month: "2024-03"\n'
+    base += 'files:\n  users: {path: "{data}/{month}/users.csv", format: csv}\nmappings:\n  - {table: raw.user_info, file: users, columns: {user_id: id}}\n'
+    own = 'extends: base\ndescription: Mine\nfiles:\n  told: {path: "{data}/{month}/told.csv", format: csv}\n'
+    own += "mappings:\n  - {table: raw.outcome, file: told, columns: {user_id: id, label: l, value: v, known_month: k}}\n"
+    for name, text in (("base", base), ("own", own), ("stray", "extends: bass\n")):
+        (tmp_path / "sources" / name).mkdir(parents=True)
+        (tmp_path / "sources" / name / "source.yml").write_text(text, encoding="utf-8")
+    found = load_source(tmp_path, "own")
+    assert (found.operator, found.description, set(found.files)) == ("OP", "Mine", {"users", "told"})
+    assert [m.table for m in found.mappings] == ["raw.user_info", "raw.outcome"]
+    with pytest.raises(ConfigError, match=r"bass/source.yml: no such source \(did you mean 'base'\?\)"):
+        load_source(tmp_path, "stray")
+
+
 def test_an_unknown_source_is_told_with_the_nearest_one():
     with pytest.raises(ConfigError, match=r"no such source \(did you mean 'panel'\?\)"):
         load_source(CONF, "pannel")

@@ -17,6 +17,8 @@ MODELS = {
     "mobile_internet_silence", "mobile_internet_fluctuation", "credit_risk",
 }  # fmt: skip
 
+SWITCHED_ON = {"fraud", "price_sensitivity", "affinity_business_travel", "affinity_parent_class", "affinity_tone_box"}
+
 MINIMAL = """
 question: Will it?
 population: status = 'active'
@@ -53,7 +55,7 @@ def problems(call):
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_has_the_nine_models_and_each_says_its_question_grades_and_gate(source):
     specs = load_models(CONF, source)
-    assert set(specs) == MODELS
+    assert set(specs) == MODELS | (SWITCHED_ON if source == "province_further" else set())
     for spec in specs.values():
         assert spec.question.endswith("?") and 0.5 < spec.gate.auc < 1 and spec.gate.lift_at_10 > 1, spec.name
         assert all(min(thresholds.values()) == 0 for thresholds in spec.grades.values()), spec.name
@@ -79,6 +81,13 @@ def test_a_source_changes_parts_adds_a_whole_model_and_removes_one(conf):
     specs = conf(f"kept: {{gate: {{auc: 0.9}}}}\ngone: null\nadded:{whole}", kept=MINIMAL, gone=MINIMAL.replace("name: it", "name: its"))
     assert set(specs) == {"kept", "added"}
     assert specs["kept"].gate.auc == 0.9 and specs["kept"].gate.lift_at_10 == 1.2
+
+
+def test_a_model_that_is_not_enabled_is_there_for_the_source_that_switches_it_on(conf):
+    off = MINIMAL + "enabled: false\n"
+    assert set(conf(kept=MINIMAL, asleep=off.replace("name: it", "name: other"))) == {"kept"}
+    assert set(conf("asleep: {enabled: true}", kept=MINIMAL, asleep=off.replace("name: it", "name: other"))) == {"kept", "asleep"}
+    assert "windows.gapp: unknown key" in problems(lambda: conf(asleep=off.replace("gap:", "gapp:")))  # read all the same
 
 
 def test_a_delivered_label_takes_the_place_of_the_computed_one(conf):

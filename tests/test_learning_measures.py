@@ -1,11 +1,13 @@
 """Model measures against published numbers and against customers counted one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from crm_spark.config.models import Gate
 from crm_spark.learning.gate import gate_failures
-from crm_spark.learning.measures import auc_error, calibration, calibration_error, calibration_noise, gain, lift, measures, score_table
+from crm_spark.learning.measures import auc_error, calibration, calibration_error, calibration_noise, gain, lift, measures, precision_at_rate, score_table
 
 RANKS_OF_POSITIVES = (1, 2, 3, 5, 7, 12, 21, 34, 51, 81)
 
@@ -82,6 +84,8 @@ def test_the_gate_names_each_bar_that_was_missed():
     good = {"test_auc": 0.65, "test_lift_10": 1.6, "test_calibration_error": 0.03}
     assert gate_failures(good, bar) == ()
     assert gate_failures(good | {"test_auc": 0.6499}, bar) == ("AUC 0.6499 is below 0.65",)
+    (reason,) = gate_failures(good | {"test_precision": 0.79}, replace(bar, precision=0.8))
+    assert reason == "precision 0.7900 is below 0.8" and gate_failures(good | {"test_precision": 0.8}, replace(bar, precision=0.8)) == ()
     assert len(gate_failures({"test_auc": 0.5, "test_lift_10": 1.0, "test_calibration_error": 0.2}, bar)) == 3
 
 
@@ -89,6 +93,15 @@ def test_where_chance_ranks_the_error_of_the_auc_is_that_of_the_rank_sum_test():
     """At an AUC of .5 the variance of Hanley and McNeil is that of Mann-Whitney's U: (m + n + 1) / 12mn."""
     nobody_knows = score_table(np.array([0.5]), np.array([300.0]), np.array([100.0]))
     assert auc_error(nobody_knows) == pytest.approx(((100 + 200 + 1) / (12 * 100 * 200)) ** 0.5)
+
+
+def test_precision_is_that_of_as_many_customers_as_have_the_label():
+    """4 of 100 have it: of the 4 best scores 3 have it; where the last two are tied with two others, one of the two is counted."""
+    clear = score_table(np.array([0.9, 0.5, 0.1]), np.array([3.0, 1.0, 96.0]), np.array([3.0, 0.0, 1.0]))
+    tied = score_table(np.array([0.9, 0.5, 0.1]), np.array([2.0, 4.0, 94.0]), np.array([2.0, 2.0, 0.0]))
+    assert precision_at_rate(clear) == pytest.approx(3 / 4)
+    assert precision_at_rate(tied) == pytest.approx(3 / 4)
+    assert measures(tied)["precision"] == pytest.approx(3 / 4)
 
 
 def test_the_error_of_the_auc_is_the_published_one():

@@ -15,7 +15,7 @@ from crm_spark.config.segments import RuleGroup, RuleSegmentation, SegmentationS
 from crm_spark.config.value import Criterion, Leaf, ValueConfig
 from crm_spark.frames import literal_frame
 from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.score import SEGMENT, SEGMENT_MIGRATION, SEGMENT_PROFILE, VALUE_SCORE
+from crm_spark.tables.score import SEGMENT, SEGMENT_MIGRATION, SEGMENT_PROFILE, SERVICE_INDEX, VALUE_SCORE
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 M = "2025-03"
@@ -95,7 +95,13 @@ def view(spark):
     text = [tuple(str(k[n]) if n in k else None for n in names) for k in known]
     rows = spark.createDataFrame(text, ", ".join(f"`{n}` string" for n in names))
     simple = [f for f in CUSTOMER_VIEW.fields if "<" not in f.sql_type]
-    return rows.selectExpr(*[f"cast(`{f.name}` as {f.sql_type}) as `{f.name}`" for f in simple])
+    typed = rows.selectExpr(*[f"cast(`{f.name}` as {f.sql_type}) as `{f.name}`" for f in simple])
+    days = F.when(F.col("user_id") == "t1", 5).when(F.col("user_id") == "b1", 15).cast("int")
+    state = F.named_struct(*[F.lit(x) if isinstance(x, str) else x for pair in (
+        ("is_held", F.lit(True)), ("held_months", F.lit(1)), ("uses", F.lit(None).cast("bigint")), ("mb", F.lit(None).cast("double")),
+        ("active_days", days), ("fee_yuan", F.lit(None).cast("double")),
+    ) for x in pair])  # fmt: skip
+    return typed.withColumn("services", F.when(days.isNotNull(), F.create_map(F.lit("newspaper"), state)))
 
 
 def run(name, job):
@@ -111,6 +117,12 @@ def test_one_city_is_graded_by_the_cut_offs_of_all_and_alone_written(view):
     rows, _ = job.written[VALUE_SCORE.full_name]
     # all ARPUs: 50 45 40 30 | 20 15 10 0: the better half ends at 30
     assert {(r["user_id"], r["value_grade"]) for r in rows} == {("t1", "high"), ("t2", "low")}
+
+
+def test_activity_of_one_city_is_against_the_users_of_all(view):
+    rows, _ = run("score_value", StubJob(view)).written[SERVICE_INDEX.full_name]
+    ((user, service, activity),) = [(r["user_id"], r["service"], r["activity"]) for r in rows]
+    assert (user, service) == ("t1", "newspaper") and activity == pytest.approx(100 * 5 / (5 + 10), abs=1e-6)  # the mean of 5 and 15 days
 
 
 def test_a_part_without_a_value_in_the_run_is_told_as_skipped(view):

@@ -171,13 +171,14 @@ class Stability:
 class Gate:
     """What the hold-out must show before a model may become champion.
 
-    Its AUC may be below the present champion's, on the same customers, by at most `below_champion`; no group of customers may be further
-    off than `stability` says.
+    `precision`: of as many customers with the highest scores as have the label, the share that has it. The AUC may be below the present
+    champion's, on the same customers, by at most `below_champion`; no group of customers may be further off than `stability` says.
     """
 
     auc: float
     lift_at_10: float
     calibration_error: float
+    precision: float = 0.0
     below_champion: float = 0.005
     stability: Stability = field(default_factory=Stability)
 
@@ -216,7 +217,8 @@ class ModelSpec:
     `as_of_months` are the newest months whose label is known. With fewer than `time_split_positives` customers with the label no
     later month can be judged. `refit`: what validation has chosen is fitted once more, on the validation customers too. Of a population
     of more than `max_rows` rows (customers times as-of months) a sample of customers of about that many learns, chooses and judges.
-    `groups` (name: SQL over the view's row, of few values) are judged one by one: is it as good, and as right, for each?
+    `groups` (name: SQL over the view's row, of few values) are judged one by one: is it as good, and as right, for each? One that is not
+    `enabled` is there for the sources that switch it on.
     """
 
     name: str
@@ -237,6 +239,7 @@ class ModelSpec:
     time_split_positives: int = 200
     max_rows: int = 500_000
     refit: bool = False
+    enabled: bool = True
     seed: int = 17
 
     def __post_init__(self) -> None:
@@ -266,9 +269,9 @@ class ModelSpec:
 
 
 def load_models(conf_dir: Path, source: str) -> dict[str, ModelSpec]:
-    """Every model of `conf/models`, with `conf/sources/<source>/models.yml` laid over it; all problems are told together.
+    """Every enabled model of `conf/models`, with `conf/sources/<source>/models.yml` laid over it; all problems are told together.
 
-    A source may change parts of a model, add a whole one, or remove one (`newspaper_response: null`).
+    A source may change parts of a model, add a whole one, remove one (`newspaper_response: null`), or switch one on (`fraud: {enabled: true}`).
     """
     folder, over = conf_dir / "models", conf_dir / "sources" / source / "models.yml"
     base = {path.stem: read_yaml(path) for path in sorted(folder.glob("*.yml"))}
@@ -285,7 +288,7 @@ def load_models(conf_dir: Path, source: str) -> dict[str, ModelSpec]:
     problems.extend(_shared_labels(specs, folder))
     if problems:
         raise ConfigError(problems)
-    return specs
+    return {name: spec for name, spec in specs.items() if spec.enabled}
 
 
 def load_experiment_settings(config: MlflowConfig) -> ExperimentSettings:

@@ -192,6 +192,53 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Surge:
+    """One month in which a number is used as never before: calls made beside the ordinary ones, at night, abroad and on the way there."""
+
+    out: Outgoing
+    night_share: float = 0.0  # of the month's calls, beside the ordinary ones
+    roaming_share: float = 0.0  # of the month's calls, while roaming in other provinces
+
+
+@dataclass(frozen=True)
+class Card:
+    """A kind of number beside the ordinary ones: its share of the subscribers of a month, whether it is fraud, and how it is used.
+
+    With `months` a card is fresh: activated in one of the months, used from 1 to `months` months, then gone. Without `archetype` it lives
+    as any other subscriber. With `surge` the share is that of the numbers whose surge is in the month.
+    """
+
+    share: float
+    is_fraud: bool = False
+    months: int = 0
+    archetype: Archetype | None = None
+    surge: Surge | None = None
+
+
+@dataclass(frozen=True)
+class PriceOffers:
+    """A cheaper tariff offered each month to a share of the subscribers, drawn by lot, and the chance that it is taken."""
+
+    share: float
+    taken: Response
+
+
+@dataclass(frozen=True)
+class Further:
+    """What is planted only where it is asked for: numbers beside the ordinary ones, price offers, services that go with others."""
+
+    cards: dict[str, Card]
+    price_offers: PriceOffers
+    services: dict[str, Response]  # chance of a month to take the service
+    on: bool = False
+
+    @property
+    def chances(self) -> dict[str, Response]:
+        """Every planted chance by name; none where nothing was asked for."""
+        return {"price_offer": self.price_offers.taken, **self.services} if self.on else {}
+
+
+@dataclass(frozen=True)
 class ProvinceConfig:
     """Everything the generator knows besides size and seed."""
 
@@ -204,6 +251,7 @@ class ProvinceConfig:
     archetypes: dict[str, Archetype]
     peer_provinces: dict[str, dict[str, float]]
     responses: dict[str, Response]
+    further: Further
     treatments: dict[str, Treatment] = field(default_factory=dict)
     seasons: dict[str, Season] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()
@@ -227,6 +275,10 @@ class ProvinceConfig:
         if not (is_month(first) and is_month(last) and first <= last):
             raise ConfigError(f"--months {first} {last}: the first and the last month are wanted, as in 2024-01 2025-03")
         return replace(self, first_month=first, last_month=last)
+
+    def with_further(self) -> ProvinceConfig:
+        """The same province with what is planted only where it is asked for."""
+        return replace(self, further=replace(self.further, on=True))
 
     def with_shares(self, bad_rows: float | None = None, skew: float | None = None) -> ProvinceConfig:
         """The same province with other shares of bad rows and of skewed calls; ConfigError for what is no share."""
@@ -260,6 +312,7 @@ def _problems(config: ProvinceConfig) -> Iterator[str]:
     yield from _reference_problems(config)
     yield from _city_problems(config)
     yield from _response_problems(config.responses)
+    yield from _further_problems(config)
     for kind, treatment in config.treatments.items():
         yield from _driver_problems(f"treatments.{kind}", treatment.drivers)
         if treatment.response not in RESPONSES:
@@ -326,6 +379,15 @@ def _response_problems(responses: Mapping[str, Response]) -> Iterator[str]:
         if name not in RESPONSES:
             yield f"responses.{name}: unknown{did_you_mean(name, RESPONSES)}"
         yield from _driver_problems(f"responses.{name}", response.drivers)
+
+
+def _further_problems(config: ProvinceConfig) -> Iterator[str]:
+    further = config.further
+    shares = {**{f"cards.{name}": card.share for name, card in further.cards.items()}, "price_offers": further.price_offers.share}
+    yield from (f"further.{key}.share: {value} is not a share (0 to 1)" for key, value in shares.items() if not 0 <= value <= 1)
+    yield from _driver_problems("further.price_offers.taken", further.price_offers.taken.drivers)
+    for name, response in further.services.items():
+        yield from _driver_problems(f"further.services.{name}", response.drivers)
 
 
 def _driver_problems(place: str, drivers: Iterable[str]) -> Iterator[str]:

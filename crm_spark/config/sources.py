@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pyspark.sql import types as T
 
-from crm_spark.config.strict import load
+from crm_spark.config.strict import merge, parse, read_yaml
 from crm_spark.errors import ConfigError, did_you_mean
 from crm_spark.months import is_month, month_range
 from crm_spark.tables.call_state import CALL_STATE
@@ -136,16 +136,29 @@ class SourceConfig:
 
 
 def load_source(conf_dir: Path, source: str) -> SourceConfig:
-    """The source `source`; ConfigError tells every problem of the file together, before any data is read."""
+    """The source `source`; ConfigError tells every problem of the file together, before any data is read.
+
+    A source that `extends` another one has all of it, with its own keys laid over it and its own mappings behind.
+    """
     folder = conf_dir / "sources"
     path = folder / source / "source.yml"
-    if not path.exists():
-        raise ConfigError(f"{path}: no such source{did_you_mean(source, [p.name for p in folder.glob('*') if p.is_dir()])}")
-    config = load(SourceConfig, path)
+    config = parse(SourceConfig, _extended(folder, source), str(path))
     problems = [f"{path}: {problem}" for problem in _problems(config)]
     if problems:
         raise ConfigError(problems)
     return replace(config, name=source)
+
+
+def _extended(folder: Path, source: str) -> dict[str, Any]:
+    path = folder / source / "source.yml"
+    if not path.exists():
+        raise ConfigError(f"{path}: no such source{did_you_mean(source, [p.name for p in folder.glob('*') if p.is_dir()])}")
+    raw = read_yaml(path)
+    own = {key: value for key, value in raw.items() if key != "extends"}
+    if "extends" not in raw:
+        return own
+    base = _extended(folder, str(raw["extends"]))
+    return merge(base, own) | {"mappings": [*base.get("mappings", []), *own.get("mappings", [])]}
 
 
 def extension_fields(source: SourceConfig) -> tuple[Field, ...]:

@@ -12,6 +12,7 @@ from crm_spark.config.strict import merge, parse, read_yaml
 from crm_spark.errors import ConfigError, did_you_mean
 
 ROOT = "value"
+ACTIVITY_MEASURES = ("active_days", "uses", "mb", "fee_yuan")  # of a service's state in the view
 BRANCHES = ("direct", "indirect")  # each has a column of its own in score.value_score
 
 
@@ -54,12 +55,14 @@ class Outlook:
 
 @dataclass(frozen=True)
 class ValueConfig:
-    """The value index: `grades` gives each grade the share of the city's ranking it ends at, best first; and the `outlook` beside it."""
+    """The value index: `grades` gives each grade the share of the city's ranking it ends at, best first; the `outlook` beside it; and how much each
+    measure of use counts in the composite activity of a service (`activity`)."""
 
     criteria: dict[str, Criterion]
     leaves: dict[str, Leaf]
     grades: dict[str, float]
     outlook: Outlook = Outlook()
+    activity: dict[str, float] = field(default_factory=lambda: dict.fromkeys(ACTIVITY_MEASURES, 1.0))
     smallest_city: int = 50
     max_consistency_ratio: float = 0.1
     random_index: RandomIndex = "classic"
@@ -82,6 +85,7 @@ class ValueConfig:
     def problems(self) -> Iterator[str]:
         """Everything that is wrong with the hierarchy, its judgements and the grades."""
         yield from self._tree_problems()
+        yield from self._activity_problems()
         for name in self.criteria:
             try:
                 self.part_weights(name)
@@ -90,6 +94,12 @@ class ValueConfig:
         shares = list(self.grades.values())
         if not shares or shares != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1:
             yield f"grades: the shares where the grades end must rise from above 0 to 1, found {shares}"
+
+    def _activity_problems(self) -> Iterator[str]:
+        unknown = [name for name in self.activity if name not in ACTIVITY_MEASURES]
+        yield from (f"activity.{name}: no measure of use{did_you_mean(name, ACTIVITY_MEASURES)}" for name in unknown)
+        if not self.activity or min(self.activity.values()) <= 0:
+            yield "activity: at least one measure is wanted, each with a weight above 0"
 
     def _tree_problems(self) -> Iterator[str]:
         known = {*self.criteria, *self.leaves} - {ROOT}

@@ -23,6 +23,7 @@ _MEASURES = {
     "test_auc": "AUC: how often a customer with the label scores above one without (0.5 is chance)",
     "test_pr_auc": "Area under precision and recall (the base rate is chance)",
     "test_lift_10": "Lift in the tenth with the highest scores (1 is chance)",
+    "test_precision": "Precision and recall, of as many customers with the highest scores as have the label",
     "test_ks": "Kolmogorov-Smirnov distance of the two classes",
     "test_calibration_error": "Calibration error over ten equal-count bins",
     "test_calibration_noise": "... that perfect calibration would still show with so many customers",

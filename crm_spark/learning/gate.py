@@ -21,6 +21,10 @@ def gate_failures(metrics: Mapping[str, float], gate: Gate, groups: Sequence[Gro
         (metrics["test_auc"] >= gate.auc, f"AUC {metrics['test_auc']:.4f} is below {gate.auc:g}"),
         (metrics["test_lift_10"] >= gate.lift_at_10, f"lift at 10 % {metrics['test_lift_10']:.2f} is below {gate.lift_at_10:g}"),
         (
+            metrics.get("test_precision", 0.0) >= gate.precision,
+            f"precision {metrics.get('test_precision', 0.0):.4f} is below {gate.precision:g}",
+        ),
+        (
             metrics["test_calibration_error"] <= gate.calibration_error,
             f"calibration error {metrics['test_calibration_error']:.4f} is above {gate.calibration_error:g}",
         ),

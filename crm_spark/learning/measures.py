@@ -77,7 +77,7 @@ def score_table(score: Numbers, customers: Numbers, positives: Numbers) -> Score
 
 
 def measures(table: ScoreTable) -> dict[str, float]:
-    """`auc pr_auc lift_10 ks calibration_error calibration_noise distinct_scores base_rate customers`.
+    """`auc pr_auc lift_10 precision ks calibration_error calibration_noise distinct_scores base_rate customers`.
 
     Ties are shared out evenly over a cut-off, so no order of the rows can change a number. Both classes must be there.
     """
@@ -87,6 +87,7 @@ def measures(table: ScoreTable) -> dict[str, float]:
         "auc": auc(table),
         "pr_auc": float(average_precision_score(label, score, sample_weight=weight)),
         "lift_10": lift(table, 0.1),
+        "precision": precision_at_rate(table),
         "ks": float(np.max(np.abs(true_share - false_share))),
         "calibration_error": calibration_error(table),
         "calibration_noise": calibration_noise(table),
@@ -140,6 +141,11 @@ def gain(table: ScoreTable, shares: Numbers) -> Numbers:
 def lift(table: ScoreTable, share: float) -> float:
     """How many times the average the share of customers with the highest scores has the label."""
     return float(gain(table, np.array([share]))[0] / share)
+
+
+def precision_at_rate(table: ScoreTable) -> float:
+    """Of as many customers with the highest scores as have the label, the share that has it; of those with it, the share that is found."""
+    return float(gain(table, np.array([table.base_rate]))[0])
 
 
 def calibration(table: ScoreTable, bins: int = CALIBRATION_BINS) -> Bins:

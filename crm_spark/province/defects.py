@@ -34,6 +34,7 @@ DEFECTS: Mapping[str, Sequence[Defect]] = {
     "survey": ({"score": "11"}, {"subscriber_id": None}),
     "service_contact": ({"called_at": "n/a"}, {"subscriber_id": None}),
     "tariff": ({"rental": "-1"},),
+    "outcome": ({"value": "7"}, {"subscriber_id": None}, {}),
     "voice_cdr": ({"seconds": "-5"}, {"direction": "sideways"}, {"start_time": None}, {}),
 }
 IS_BAD, _DEFECT = "is_bad", "which_defect"

@@ -18,6 +18,7 @@ from crm_spark.province.drivers import drivers, handset_at
 from crm_spark.province.events import lives
 from crm_spark.province.groups import account_manager, group_info, group_member, key_account
 from crm_spark.province.numbers import subscriber_id
+from crm_spark.province.outcomes import outcome
 from crm_spark.province.peers import community_of, main_province
 from crm_spark.province.people import bundle_contract, terminal, user_extension, user_info
 from crm_spark.province.plan import anchors, cell_id, cell_of, place_id
@@ -73,6 +74,7 @@ DELIVERIES = (
     Delivery("voice_summary", voice_summary),
     Delivery("contact_circle", contact_circle),
 )
+FURTHER = (Delivery("outcome", outcome, rows_per_subscriber=1.2),)  # where it is asked for
 EXTRA = (  # which no job of the month reads; delivered where all tables are asked for
     Delivery("cell_site", cell_site, rows_per_subscriber=0),
     Delivery("place", place, rows_per_subscriber=0),

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import WindowSpec
 
 from crm_spark.config.province import RESPONSES, Response, Treatment
+from crm_spark.province.cards import used_up
 from crm_spark.province.chance import logistic
 from crm_spark.province.spells import spell_start
 from crm_spark.province.world import WARM_UP, Province
@@ -27,9 +28,10 @@ _CARRIED = (
 
 def lives(drivers: DataFrame, province: Province) -> DataFrame:
     """One row per subscriber and delivered month in the network, the month of leaving included: chances, states, time to leaving."""
-    chanced = drivers.withColumns({f"chance_{name}": chance(province.config.responses[name]) for name in RESPONSES})
-    happened = chanced.select(*_CARRIED, "activation_t", *[f"chance_{name}" for name in RESPONSES], *_events(province))
-    states = _spells(_states(happened))
+    planted = {name: province.config.responses[name] for name in RESPONSES} | province.config.further.chances
+    chanced = drivers.withColumns({f"chance_{name}": chance(response) for name, response in planted.items()})
+    happened = chanced.select(*_CARRIED, "activation_t", *[f"chance_{name}" for name in planted], *_events(province))
+    states = _spells(_states(happened, province))
     stays = F.col("t") <= F.coalesce("exit_t", F.lit(10_000))
     return states.where(F.col("t").between(0, province.last) & stays).drop("newspaper_event", "tone_event", "web_event", "activation_t")
 
@@ -49,6 +51,11 @@ def drawn(province: Province, response: str, instead: Column | None = None) -> C
     return province.dice.happens(F.col(f"chance_{response}") if instead is None else instead, response, "subscriber", "t")
 
 
+def further_services(province: Province) -> tuple[str, ...]:
+    """Services that are planted only where they are asked for: taken once, in the month `from_<service>`, and held ever after."""
+    return tuple(province.config.further.services) if province.config.further.on else ()
+
+
 def _term(term: str) -> Column:
     first, *others = (F.col(name).cast("double") for name in term.split("*"))
     for other in others:
@@ -58,10 +65,10 @@ def _term(term: str) -> Column:
 
 def _events(province: Province) -> list[Column]:
     """What is drawn in the month; whether it counts depends on the state it meets."""
-    can_leave = (F.col("t") >= 0) & (F.col("t") > F.col("activation_t"))
+    leaves = (F.col("t") >= 0) & (F.col("t") > F.col("activation_t")) & drawn(province, "leave")
     length = province.dice.below(COLLAPSE_MONTHS - 1, "collapse months", "subscriber", "t") + 2
     events = {
-        "leaves": can_leave & drawn(province, "leave"),
+        "leaves": used_up(province, leaves) if province.cards else leaves,
         "collapse_months": F.when(drawn(province, "collapse"), length).otherwise(0),
         "newspaper_event": _switch(province, "newspaper", {"newspaper_order": _ON, "newspaper_cancel": _OFF}, NEWSPAPER_AT_FIRST),
         "tone_event": _tone_switch(province),
@@ -86,7 +93,7 @@ def _tone_switch(province: Province) -> Column:
     return F.when(ordered, F.lit(_ON)).otherwise(switch)
 
 
-def _states(happened: DataFrame) -> DataFrame:
+def _states(happened: DataFrame, province: Province) -> DataFrame:
     """States after the month's events. One shuffle, by subscriber."""
     whole = Window.partitionBy("subscriber")
     months = whole.orderBy("t")
@@ -95,6 +102,7 @@ def _states(happened: DataFrame) -> DataFrame:
     return happened.withColumns(
         {
             "exit_t": F.min(F.when(F.col("leaves"), F.col("t"))).over(whole),
+            **{f"from_{s}": F.min(F.when(drawn(province, s), F.col("t"))).over(whole) for s in further_services(province)},
             "in_collapse": (F.col("collapse_months") > 0) | _any(running),
             "collapse_in": _first_ahead("collapse_months", months),
             "holds_newspaper": F.last("newspaper_event", ignorenulls=True).over(so_far) == _ON,

@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 
 from crm_spark.errors import SourceError
 from crm_spark.province.defects import IS_BAD, with_bad_rows
-from crm_spark.province.deliveries import DELIVERIES, EXTRA, Delivery, told_lives, true_lives, true_subscribers
+from crm_spark.province.deliveries import DELIVERIES, EXTRA, FURTHER, Delivery, told_lives, true_lives, true_subscribers
+from crm_spark.province.outcomes import true_further
 from crm_spark.province.responses import true_responses
 from crm_spark.province.world import Province
 
@@ -97,8 +98,12 @@ def _tables(spark: SparkSession, province: Province, out: Path, extra: bool) -> 
     lives = spark.read.parquet(str(truth / "life"))
     yield _written("truth/response", true_responses(lives, province), truth / "response")
     told = told_lives(lives, province)
+    further = province.config.further.on
+    if further:
+        yield _written("truth/further", true_further(told, province), truth / "further")
+    wanted = (*DELIVERIES, *(FURTHER if further else ()), *(EXTRA if extra else ()))
     with ThreadPoolExecutor(_TABLES_AT_ONCE) as pool:  # one table's planning fills the other's pauses
-        yield from pool.map(lambda delivery: _delivered(delivery, told, province, out / delivery.name), (*DELIVERIES, *(EXTRA if extra else ())))
+        yield from pool.map(lambda delivery: _delivered(delivery, told, province, out / delivery.name), wanted)
 
 
 def _written(name: str, frame: DataFrame, path: Path) -> Made:

@@ -21,11 +21,12 @@ DRAWN = tuple(name for name in RESPONSES if name not in LEVELS)
 def true_responses(lives: DataFrame, province: Province) -> DataFrame:
     """One row per subscriber and month: of each response `at_risk_`, `chance_` and `drew_`; of each offer `uplift_` and `outcome_` of the treated.
 
-    An outcome counts for who is at risk. The uplift is the difference of two known chances; both outcomes are drawn with one number,
-    so that nobody is moved against the sign of the uplift.
+    Of ordinary numbers; those beside them (province/cards.py) stand in `truth/further`. An outcome counts for who is at risk. The uplift is
+    the difference of two known chances; both outcomes are drawn with one number, so that nobody is moved against the sign of the uplift.
     """
     states = ["is_closed", "tone_awake", "tone_before", "web_before", "newspaper_before"]
-    known = with_traits(lives.select("subscriber", "t", *[f"chance_{r}" for r in RESPONSES], *states), province)
+    ordinary = lives.where(F.col("subscriber") < province.numbers) if province.cards else lives
+    known = with_traits(ordinary.select("subscriber", "t", *[f"chance_{r}" for r in RESPONSES], *states), province)
     moved = driven(calendar_at(known, province), province)
     treated = moved.withColumns({f"treated_{kind}": _treated(t) for kind, t in province.config.treatments.items()})
     was_there = F.col("t") > F.col("activation_t")

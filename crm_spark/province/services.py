@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.columns import MONEY
 from crm_spark.province.chance import Dice, to_digits
+from crm_spark.province.events import further_services
 from crm_spark.province.numbers import day_text, whose
 from crm_spark.province.spells import HABITS, holds, spell_end, spell_start
 from crm_spark.province.world import Province
@@ -20,6 +21,7 @@ _PLAIN = tuple(s for s in HABITS if s not in (TONE, WEB))
 def with_services(lives: DataFrame, province: Province) -> DataFrame:
     """`lives` with what is held at month end (`holds_<service>`) and the tones bought and played in the month."""
     held = {f"holds_{s}": holds(province, s, F.col("t")) & ~F.col("is_closed") for s in HABITS}
+    held |= {f"holds_{s}": F.coalesce(F.col(f"from_{s}") <= F.col("t"), F.lit(False)) & ~F.col("is_closed") for s in further_services(province)}
     held["holds_newspaper"] = F.col("holds_newspaper") & ~F.col("is_closed")
     return lives.withColumns(held).withColumns(_tones(province.dice))
 
@@ -32,7 +34,7 @@ def held_fees() -> Column:
 
 def service_subscription(lives: DataFrame, province: Province) -> DataFrame:
     """One row per order that runs at month end or ended in the month."""
-    orders = [_order(province, s) for s in HABITS] + [_newspaper_order()]
+    orders = [_order(province, s) for s in HABITS] + [_newspaper_order(), *map(_further_order, further_services(province))]
     rows = _exploded(lives, orders).where(F.col("row.start").isNotNull())
     order_day = province.dice.below(27, "order day", "subscriber", F.col("row.start"), F.xxhash64("row.service"))
     cancel_day = province.dice.below(27, "cancel day", "subscriber", F.col("row.start"), F.xxhash64("row.service"))
@@ -47,7 +49,7 @@ def service_subscription(lives: DataFrame, province: Province) -> DataFrame:
 def vas_usage(lives: DataFrame, province: Province) -> DataFrame:
     """One row per subscriber, service and month with use."""
     dice = province.dice
-    uses = [_tone_use(), _web_use(dice), _newspaper_use(dice), *(_plain_use(dice, s) for s in _PLAIN)]
+    uses = [_tone_use(), _web_use(dice), _newspaper_use(dice), *(_plain_use(dice, s) for s in (*_PLAIN, *further_services(province)))]
     rows = _exploded(lives, uses).where(F.col("row.days") > 0)
     return rows.select(
         *whose(province), F.col("row.service").alias("service_code"),
@@ -82,6 +84,12 @@ def _newspaper_order() -> Column:
     dropped = F.col("newspaper_dropped")
     since = F.when(F.col("holds_newspaper") | dropped, F.col("newspaper_since"))
     return F.struct(F.lit("newspaper").alias("service"), since.alias("start"), dropped.alias("ended"))
+
+
+def _further_order(service: str) -> Column:
+    """Runs till the number is given up; the service is free, so no bill changes by it."""
+    start = F.when(F.col(f"from_{service}") <= F.col("t"), F.greatest(F.col(f"from_{service}"), F.col("activation_t")))
+    return F.struct(F.lit(service).alias("service"), start.alias("start"), F.col("is_closed").alias("ended"))
 
 
 def _day_of(position: Column, day: Column) -> Column:

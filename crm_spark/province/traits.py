@@ -8,8 +8,9 @@ from math import sqrt
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from crm_spark.province.cards import card_kind, fresh_since
 from crm_spark.province.chance import slot, to_digits, within
-from crm_spark.province.world import Province, archetypes, cities, looked_up
+from crm_spark.province.world import Province, archetypes, card_archetypes, cities, looked_up
 
 RENTALS = (8, 18, 28, 38, 58, 88, 128, 188)  # yuan a month
 EDUCATIONS = ("primary", "middle_school", "high_school", "college", "bachelor")
@@ -21,14 +22,16 @@ _OLDEST_MONTHS = 240
 
 def subscribers(spark: SparkSession, province: Province, partitions: int | None = None) -> DataFrame:
     """One row per number ever in use, with all traits."""
-    numbers = spark.range(0, province.numbers, 1, partitions).withColumnRenamed("id", "subscriber")
-    return with_traits(numbers, province)
+    numbers, cards = spark.range(0, province.numbers, 1, partitions), province.cards
+    if cards:
+        numbers = numbers.unionByName(spark.range(cards.start, cards.stop, 1, partitions))
+    return with_traits(numbers.withColumnRenamed("id", "subscriber"), province)
 
 
 def with_traits(frame: DataFrame, province: Province) -> DataFrame:
     """`frame` (any rows with `subscriber`) with the subscriber's traits; no shuffle, they are computed anew."""
     spark = frame.sparkSession
-    placed = frame.withColumns({"city_index": _city(province), "person": _person(province)}).withColumn("type_index", _type(province))
+    placed = frame.withColumns({"city_index": _city(province), "person": _person(province), **card_kind(province)}).withColumn("type_index", _type(province))
     typed = looked_up(looked_up(placed, cities(spark, province), "city_index"), archetypes(spark, province), "type_index")
     alive = typed.withColumns(_nature(province)).withColumns(_standing(province))
     return alive.withColumns(_contract(province)).withColumns(_place(province))
@@ -55,7 +58,11 @@ def _city(province: Province) -> Column:
 
 
 def _type(province: Province) -> Column:
-    return province.dice.index([a.weight for a in province.config.archetypes.values()], "archetype", "person")
+    ordinary = province.dice.index([a.weight for a in province.config.archetypes.values()], "archetype", "person")
+    of_card = F.lit(None).cast("int")
+    for i, name in enumerate(card_archetypes(province), start=len(province.config.archetypes)):
+        of_card = F.when(F.col("card") == name, i).otherwise(of_card)
+    return F.coalesce(of_card, ordinary) if province.cards else ordinary
 
 
 def _person(province: Province) -> Column:
@@ -66,14 +73,14 @@ def _person(province: Province) -> Column:
 
 
 def _nature(province: Province) -> dict[str, Column]:
-    dice = province.dice
+    dice, ordinary = province.dice, activation(F.col("subscriber"), province)
     names = ("talk_level", "data_level", "loyalty", "second_sim", "news_taste", "music_taste", "web_taste", "thrift")
     return {
         **{name: within(dice.bell(name, "subscriber"), -3.0, 3.0) for name in names},
         "income": within(dice.bell("income", "person"), -3.0, 3.0),
         "age": within(F.col("type_age") + dice.bell("age", "person") * 8, 15.5, 84.0),
         "is_female": dice.happens(0.48, "gender", "person"),
-        "activation_t": activation(F.col("subscriber"), province),
+        "activation_t": fresh_since(province, ordinary) if province.cards else ordinary,
         "activation_day": dice.below(28, "activation day", "subscriber") + 1,
         "vpn": dice.happens(F.col("type_vpn"), "vpn", "subscriber").cast("int"),
         "family": dice.happens(F.col("type_family"), "family", "subscriber").cast("int"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from crm_spark.province.cards import surge, surge_calls, surged_share
 from crm_spark.province.chance import Dice, to_digits, whole_near, within
 from crm_spark.province.drivers import handset_at, trend
 from crm_spark.province.traits import with_traits
@@ -66,6 +67,7 @@ def _standing(province: Province) -> dict[str, Column]:
         "is_suspended": suspended & ~closed,
         "part_of_month": F.when(F.col("t") == F.col("activation_t"), joined_part).otherwise(1.0),
         **handset_at(province, F.col("t")),
+        **surge(province),
     }
 
 
@@ -108,7 +110,8 @@ def _calls(province: Province) -> dict[str, Column]:
     for cell, (direction, _, season) in CELLS.items():
         activity = F.col("activity") if direction == "out" else F.pow("activity", F.lit(0.8))
         expected = F.col(f"type_{cell}") * F.col("level") * activity * F.col(season)
-        found[f"calls_{cell}"] = whole_near(expected, dice.uniform(f"calls {cell}", "subscriber", "t"))
+        calls = whole_near(expected, dice.uniform(f"calls {cell}", "subscriber", "t"))
+        found[f"calls_{cell}"] = calls + surge_calls(province, cell) if province.cards and direction == "out" else calls
     return found
 
 
@@ -131,10 +134,23 @@ def _shape(province: Province) -> dict[str, Column]:
         **{f"peers_{d}": _peers(dice, d) for d in DISTANCES},
         **{f"roaming_{r}_share": _roaming(dice, r) for r in ROAMING},
         "on_net_share": within(F.col("type_on_net_share") + on_net - F.col("second_sim") * 0.04, 0.1, 0.98),
-        "night_share": within(F.col("type_night_share") * F.exp(dice.bell("night", "subscriber") * 0.3), 0.0, 0.8),
+        "night_share": _night(dice),
         "weekend_share": within(F.col("type_weekend_share") + dice.bell("weekend", "subscriber") * 0.05, 0.05, 0.7),
         "vpn_share": F.when(F.col("vpn") == 1, F.col("type_vpn_share")).otherwise(0.0),
+        **_surged(province),
     }
+
+
+def _surged(province: Province) -> dict[str, Column]:
+    """Shares that a surge changes, in place of the ordinary ones."""
+    if not province.cards:
+        return {}
+    away = surged_share(province, _roaming(province.dice, "inter_province"), "roaming_share")
+    return {"roaming_inter_province_share": away, "night_share": surged_share(province, _night(province.dice), "night_share")}
+
+
+def _night(dice: Dice) -> Column:
+    return within(F.col("type_night_share") * F.exp(dice.bell("night", "subscriber") * 0.3), 0.0, 0.8)
 
 
 def _minutes(dice: Dice, cell: str) -> Column:

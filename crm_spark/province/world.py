@@ -11,7 +11,7 @@ from math import ceil
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from crm_spark.config.province import ProvinceConfig, Season, Trouble
+from crm_spark.config.province import Archetype, Card, ProvinceConfig, Season, Trouble
 from crm_spark.months import add_months, first_day, month_range, months_between
 from crm_spark.province.chance import Dice
 
@@ -38,6 +38,27 @@ class Province:
     def numbers(self) -> int:
         """Numbers ever in use from the first to the last month."""
         return ceil(self.size * self.config.network.numbers_per_subscriber)
+
+    @property
+    def cards(self) -> range:
+        """Numbers beside the ordinary ones, in communities of their own; none unless they are asked for."""
+        further, community = self.config.further, self.config.network.community
+        first = ceil(self.numbers / community) * community
+        ever = sum(card.share * self._turnover(card) for card in further.cards.values()) if further.on else 0
+        return range(first, first + ceil(self.size * ever))
+
+    @property
+    def card_weights(self) -> dict[str, float]:
+        """Of the numbers beside the ordinary ones, how many there ever are of each kind, in proportion."""
+        return {name: card.share * self._turnover(card) for name, card in self.config.further.cards.items()}
+
+    def _turnover(self, card: Card) -> float:
+        """Numbers ever in use for one that counts in a month: a fresh card is soon gone, a surge is of one month."""
+        months = len(self.config.months)
+        if card.surge:
+            return months * self.config.network.numbers_per_subscriber  # about: not everybody is there in the month of the surge
+        mean_life = (1 + card.months) / 2
+        return (months + mean_life) / mean_life if card.months else self.config.network.numbers_per_subscriber
 
     @property
     def parts(self) -> int:
@@ -93,15 +114,21 @@ def cities(spark: SparkSession, province: Province) -> DataFrame:
 
 
 def archetypes(spark: SparkSession, province: Province) -> DataFrame:
-    """One row per archetype with its position; nested values flattened: `type_out_local`, `type_trips_inter_province`, ..."""
+    """One row per archetype, those of cards behind, with its position; nested values flattened: `type_out_local`, `type_trips_inter_province`, ..."""
     rows = [
         {"type_index": i, "archetype": name, **flat(archetype, "type")}
-        for i, (name, archetype) in enumerate(province.config.archetypes.items())
+        for i, (name, archetype) in enumerate((province.config.archetypes | card_archetypes(province)).items())
     ]
     columns = list(rows[0])
     kinds = [{int: "int", float: "double", str: "string"}[type(rows[0][c])] for c in columns]
     schema = ", ".join(f"{c} {kind}" for c, kind in zip(columns, kinds, strict=True))
     return small_frame(spark, [tuple(row.values()) for row in rows], schema)
+
+
+def card_archetypes(province: Province) -> dict[str, Archetype]:
+    """Ways to use the phone that only cards have."""
+    further = province.config.further
+    return {name: card.archetype for name, card in further.cards.items() if card.archetype} if further.on else {}
 
 
 def flat(value: object, name: str) -> dict[str, object]:

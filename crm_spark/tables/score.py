@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pyspark.sql import types as T
 
-from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, count, number, text, whole
+from crm_spark.tables.common import CITY, KEY, MONTH, USER_ID, count, number, text, truth, whole
 from crm_spark.tables.contract import Field, Table
 
 _TEXTS = T.ArrayType(T.StringType())
@@ -116,6 +116,23 @@ SEGMENT_MIGRATION = Table(
     checks={"share_is_a_share": "share IS NULL OR share BETWEEN 0 AND 1"},
 )
 
+SERVICE_INDEX = Table(
+    "score",
+    "service_index",
+    "One row per subscriber, service and month in which the service is held or used: how active the user is (新业务指数月表).",
+    (
+        CITY,
+        MONTH,
+        USER_ID,
+        text("service", "Service code."),
+        truth("is_held", "Subscribed at month end."),
+        whole("held_months", "Whole months held; null if not held."),
+        number("activity", "Composite activity 0-100, 50 at the mean user of the service; 0 if held and not used; null if no use is told."),
+    ),
+    (*KEY, "service"),
+    checks={"activity_is_a_score": "activity IS NULL OR activity BETWEEN 0 AND 100"},
+)
+
 PERSONAL_INDEX = Table(
     "score",
     "personal_index",
@@ -142,4 +159,4 @@ PERSONAL_INDEX = Table(
     KEY,
 )
 
-SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SHADOW_SCORE, SEGMENT, SEGMENT_PROFILE, SEGMENT_MIGRATION, PERSONAL_INDEX)
+SCORE_TABLES = (VALUE_SCORE, MODEL_SCORE, SHADOW_SCORE, SEGMENT, SEGMENT_PROFILE, SEGMENT_MIGRATION, SERVICE_INDEX, PERSONAL_INDEX)
