@@ -10,6 +10,7 @@ from pyspark.sql import types as T
 
 MONEY = T.DecimalType(18, 2)
 HOLD_OUT_BELOW = 30  # split_bucket 0-29 is held out for good: it chooses no model and shapes no group
+MICRO = 1_000_000
 DIGITS = 6  # numbers that reach a digest are rounded to this
 
 
@@ -30,6 +31,14 @@ def rounded(value: Column) -> Column:
     """
     number = F.nanvl(value.cast("double"), F.lit(None).cast("double"))
     return F.rint(number * F.lit(10.0**DIGITS)) / F.lit(10.0**DIGITS) + F.lit(0.0)
+
+
+def exact_sum(value: Column, unit: int) -> Column:
+    """The sum of doubles counted in whole 1/`unit`; null if no value is there.
+
+    Doubles added in another order give another last digit; integers do not, so the sum does not depend on partitioning.
+    """
+    return F.sum(F.rint(value * F.lit(unit)).cast("long")) / F.lit(unit)
 
 
 def null_safe_mean(values: Sequence[Column]) -> Column:

@@ -1,22 +1,13 @@
-"""Sums that come out the same on any cluster, and zeros that are told apart from nothing told."""
+"""Zeros that are told apart from nothing told."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-MICRO = 1_000_000
 _SILENT = "_if_silent"
-
-
-def exact_sum(value: Column, unit: int) -> Column:
-    """The sum of doubles counted in whole 1/`unit`; null if no value is there.
-
-    Doubles added in another order give another last digit; integers do not, so the sum does not depend on partitioning.
-    """
-    return F.sum(F.rint(value * F.lit(unit)).cast("long")) / F.lit(unit)
 
 
 def zero_where_told(frame: DataFrame, source: DataFrame, columns: Mapping[str, str]) -> DataFrame:

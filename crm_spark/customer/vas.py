@@ -5,7 +5,8 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.customer.exact import MICRO, exact_sum, zero_where_told
+from crm_spark.columns import MICRO, exact_sum
+from crm_spark.customer.exact import zero_where_told
 from crm_spark.customer.term import runs_at_month_end
 from crm_spark.months import full_months
 from crm_spark.tables.middle import VAS_SUMMARY

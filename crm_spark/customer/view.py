@@ -9,8 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from crm_spark.columns import rounded
-from crm_spark.customer.exact import MICRO, exact_sum
+from crm_spark.columns import MICRO, exact_sum, rounded
 from crm_spark.customer.history import HISTORY_MONTHS, with_history
 from crm_spark.months import add_months, month_end
 from crm_spark.tables.common import KEY

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from crm_spark.columns import rounded
-from crm_spark.customer.exact import MICRO, exact_sum
+from crm_spark.columns import MICRO, exact_sum, rounded
 from crm_spark.tables.score import SERVICE_INDEX
 
 
