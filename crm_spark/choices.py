@@ -77,7 +77,8 @@ def basis_of(job: Job, choosing: Choosing, policies: Mapping[str, Policy], matri
     elsewhere = chosen_elsewhere(job)
     history, told_of = _history(job, plans, elsewhere)
     begins = plans.days[0]
-    complaints = job.read(COMPLAINT, _months_back(job, choosing.contact.complaint_days), optional=True, all_cities=True)
+    told_in = {*_months_back(job, choosing.contact.complaint_days), *(m for m in job.months_of(COMPLAINT) if m <= job.month)}
+    complaints = job.read(COMPLAINT, sorted(told_in), optional=True, all_cities=True)  # a settlement may take long
     told = Told(
         contacts_by_person(history, persons, begins, choosing.contact.refused_days),
         consents,

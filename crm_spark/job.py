@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from crm_spark import __version__
@@ -31,7 +32,7 @@ from crm_spark.runs import Versions, Written, load_versions, read_slices
 from crm_spark.session import event_log_settings, on_databricks, open_session
 from crm_spark.tables.catalog import Catalog, Commit
 from crm_spark.tables.contract import Table
-from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
+from crm_spark.tables.ops import COVERAGE, PUBLICATION, RUN_LEDGER
 from crm_spark.tables.upkeep import Files, Place, Upkeep
 from crm_spark.workload import Work, described, work_so_far
 
@@ -111,7 +112,11 @@ class Job:
         where: Mapping[str, Sequence[str]] | None = None,
         cities: Sequence[str] | None = None,
     ) -> int:
-        """Replace exactly the run's cities and `months` (default: the run's month) in one commit; returns the rows written."""
+        """Replace exactly the run's cities and `months` (default: the run's month) in one commit; returns the rows written.
+
+        ConfigError if the run has been published: what it saw then and what it sees now could not be told apart.
+        """
+        self._refuse_published_run()
         replaced = {"month": tuple(months or (self.month,)), **(where or {})}
         named = tuple(cities or self.cities or ()) or None
         if named:
@@ -125,13 +130,20 @@ class Job:
     def add(self, frame: DataFrame, table: Table, cities: Sequence[str] | None = None) -> int:
         """Add rows of these cities (None: of any) to the run's month as it is visible, in one commit; returns the rows written.
 
-        SourceError if another run has written the month meanwhile: the newest version must hold the visible one.
+        SourceError if another run has written the month meanwhile: the newest version must hold the visible one. ConfigError as `write`.
         """
+        self._refuse_published_run()
         with described(self.spark, f"{self.name} {self.month}: add to {table.full_name}"), self.locks.commit(table.full_name):
             if not self.is_newest(table):
                 raise SourceError(f"{table.full_name} {self.month}: another run has written it meanwhile; run again")
             commit = self.catalog.add(frame, table, self._note())
         return self._wrote(table, (self.month,), commit, tuple(cities or ()) or None)
+
+    def _refuse_published_run(self) -> None:
+        if self.commits or not getattr(self.options, "run_id", None) or not self.catalog.exists(PUBLICATION):
+            return  # a run id of its own making is new
+        if not self.catalog.read(PUBLICATION).where(F.col("run_id") == self.run_id).isEmpty():
+            raise ConfigError(f"run {self.run_id} is published, and its decisions are told again by what it saw: give another --run-id, or none")
 
     def is_newest(self, table: Table) -> bool:
         """True if the newest version of the table holds, of the run's month, just the files that are visible."""

@@ -56,7 +56,7 @@ def chosen(
         config=settings, month=MONTH, cities=cities, run_id=RUN_ID, log=logging.getLogger("test"), spark=spark,
         catalog=SimpleNamespace(exists=lambda _: False), checked=set(),
         read=read,
-        months_of=lambda table: (MONTH,) if table.name == "contact_history" else (),
+        months_of=lambda table: {"contact_history": (MONTH,), "complaint": ("2024-12", MONTH)}.get(table.name, ()),
         write=lambda frame, table, **_: written.update({table.name: table.conform(frame).collect()}),
         append=lambda frame, table: written.update({table.name: table.conform(frame).collect()}),
         cover=lambda _, subject, *__: told.append(subject),

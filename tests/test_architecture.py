@@ -15,6 +15,7 @@ LAYERS = [  # from the bottom
     DOMAIN,
     {"session", "runs", "workload"},
     {"job"},
+    {"other_cities"},
     {"publication", "loading", "matrix_sets", "choices", "choice_again", "notebook", "bench"},
     {"__main__"},  # entry points of packages, as jobs are
 ]

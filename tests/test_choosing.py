@@ -10,7 +10,7 @@ from datetime import date, datetime
 import pytest
 from pyspark.sql import functions as F
 
-from crm_spark.config.choosing import Campaign, Cap, Holdout, Limit
+from crm_spark.config.choosing import Campaign, Cap, Contact, Holdout, Limit
 from crm_spark.config.decisions import Condition, choosing_of, load_decisions
 from crm_spark.config.hours import Hours
 from crm_spark.config.settings import load_settings
@@ -69,6 +69,8 @@ def test_a_file_that_is_missing_or_cannot_be_read_stops_every_job_and_is_told_on
         (lambda: Limit("x"), "`most` or `least` is wanted"),
         (lambda: Limit("x", most=1, least=2), "0 <= least <= most"),
         (lambda: Campaign(("A",), 1.0), "from 0 to below 1"),
+        (lambda: Contact(Hours("09:00", "20:00"), refused_days=-5), "at least 0"),
+        (lambda: Contact(Hours("09:00", "20:00"), (Cap(1, 7), Cap(2, 7), Cap(3, 7, "sms"))), "of all channels in 7 days two say how many"),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(made, told):
@@ -128,6 +130,7 @@ PEOPLE = {
     "unvalued": {},
     "complains": {},
     "complained": {},
+    "waits long": {},
 }
 OFFERED = {name: ["NEWSPAPER_TRIAL", "FETION_START"] for name in PEOPLE} | {"unvalued": ["VPN_GROUP"]}
 DRIVERS = {"reader": {"NEWSPAPER_TRIAL": ["newspaper response raised by newspaper uses"], "FETION_START": ["stickiness raised by peers"]}, "child": {}}
@@ -140,6 +143,7 @@ COMPLAINTS = [  # contacts begin on the first of April
     ("complains", {"told_at": datetime(2025, 3, 20, 9, 0)}),
     ("complained", {"told_at": datetime(2025, 3, 20, 9, 0), "settled_on": date(2025, 3, 24)}),
     ("complained", {"told_at": datetime(2025, 2, 1, 9, 0)}),
+    ("waits long", {"told_at": datetime(2024, 12, 10, 9, 0), "month": "2024-12", "settled_on": date(2025, 5, 2)}),
 ]
 
 
@@ -209,6 +213,7 @@ def test_contact_rules_drop_with_their_reason_and_the_counter_is_no_contact(made
         assert made[0][name]["channel"] in (None, "hall") and made[0][name]["day"] is None
     assert why(made, "complains")["NEWSPAPER_TRIAL"] == ("contact", "complaining") and made[0]["complains"]["policy_id"] is None
     assert made[0]["complained"]["policy_id"], "settled, or long ago"
+    assert why(made, "waits long")["NEWSPAPER_TRIAL"] == ("contact", "complaining"), "settled only after contacts begin"
     assert why(made, "unvalued") == {"VPN_GROUP": ("arbitration", "value_unknown")}
 
 
@@ -226,13 +231,13 @@ def odd(spark, shipped):
     gone = ("traffic", 1, "NO_MORE", 3, "m", "r")
     offers = {
         **{f"anyone {i}": [fetion, paper] for i in range(12)},
-        **{f"number {i}": [offer(shipped, "RING_TONE_WAKE")] for i in range(8)},
+        **{f"number {i}": [offer(shipped, "RING_TONE_NEW_HITS"), offer(shipped, "FETION_START", 2)] for i in range(8)},
         "left": [gone, fetion], "endless": [offer(shipped, "PREPAY_100_GET_260"), fetion],
     }  # fmt: skip
     frames = inputs(
         spark,
         customer_view=[{"user_id": n, "person_id": "twice" if n.startswith("number") else n, "consent_marketing": True} for n in offers],
-        personal_index=[{"user_id": n, "scores": {"ring_tone_silent": 90.0, "newspaper_response": 90.0}} for n in offers],
+        personal_index=[{"user_id": n, "scores": {"ring_tone_change": 90.0, "newspaper_response": 90.0}} for n in offers],
         recommendation=[{"user_id": n, "priority": ["new_service"], "offers": found} for n, found in offers.items()],
     )
     written, _ = chosen(spark, replace(shipped, choosing=choosing), frames)
@@ -256,7 +261,10 @@ def test_what_was_dropped_as_one_contact_too_many_uses_no_capacity(odd):
     choice, _, use = odd
     numbers = [n for n in choice if n.startswith("number")]
     assert sum(choice[n]["day"] is not None for n in numbers) == 1
-    assert sum(reason == ("contact", "frequency_cap") for n in numbers for reason in why(odd, n).values()) >= 1
+    dropped = {n: why(odd, n) for n in numbers if ("contact", "frequency_cap") in why(odd, n).values()}
+    assert dropped and all(choice[n]["policy_id"] is None for n in dropped)
+    others = {reason for n, told in dropped.items() for policy, reason in told.items() if reason != ("contact", "frequency_cap") and choice[n]["arm"] == "target"}
+    assert others == {("contact", "one_contact_too_many")}, "worth less than what was dropped"
     sms = next(row for row in use if row["capacity"] == "sms")
     assert sms["used"] == sum(row["channel"] == "sms" for row in choice.values())
 
@@ -266,3 +274,45 @@ def test_a_policy_that_is_no_more_and_a_value_without_end_are_told_and_the_other
     choice = odd[0]
     assert why(odd, "left") == {"NO_MORE": ("arbitration", "no_channel")} and choice["left"]["policy_id"] == "FETION_START"
     assert why(odd, "endless") == {"PREPAY_100_GET_260": ("arbitration", "value_unknown")} and choice["endless"]["policy_id"] == "FETION_START"
+
+
+@pytest.fixture(scope="module")
+def alike(spark, shipped):
+    """(choices, exclusions) of people to whom two services are worth the same, and of people of whom a minimum wants the one that is worth less."""
+    choosing = replace(
+        shipped.choosing, contact=replace(shipped.choosing.contact, caps=(), never={}), holdout=Holdout("none"), campaigns={},
+        weights=replace(shipped.choosing.weights, levers={"DATA_WAKE_PACK": 20}), limits=(Limit("data", least=6, policies=("DATA_STEADY_PACK",)),),
+    )  # fmt: skip
+    same, data = ("FETION_START", "MAILBOX_139_START"), ("DATA_WAKE_PACK", "DATA_STEADY_PACK")
+    offers = {f"alike {i}": same for i in range(12)} | {f"data {i}": data for i in range(6)}
+    frames = inputs(
+        spark,
+        customer_view=[{"user_id": n, "person_id": n, "consent_marketing": True} for n in offers],
+        personal_index=[{"user_id": n} for n in offers],
+        recommendation=[
+            {"user_id": n, "priority": ["new_service"], "offers": [offer(shipped, p, i) for i, p in enumerate(found, 1)]} for n, found in offers.items()
+        ],
+    )
+    written, _ = chosen(spark, replace(shipped, choosing=choosing), frames)
+    return {row["user_id"]: row for row in written["choice"]}, written["exclusion"]
+
+
+@pytest.mark.slow
+def test_of_two_offers_that_are_worth_the_same_one_is_outscored_whichever_it_is(alike):
+    lost = {name: why(alike, name) for name in alike[0] if name.startswith("alike")}
+    assert {policy for told in lost.values() for policy in told} == {"FETION_START", "MAILBOX_139_START"}, "either wins"
+    assert {reason for told in lost.values() for reason in told.values()} == {("arbitration", "outscored")}
+
+
+@pytest.mark.slow
+def test_what_is_worth_more_than_an_offer_that_fills_a_minimum_says_so(alike):
+    choice = {name: row for name, row in alike[0].items() if name.startswith("data")}
+    assert {row["policy_id"] for row in choice.values()} == {"DATA_STEADY_PACK"}
+    assert {reason for name in choice for reason in why(alike, name).values()} == {("capacity", "minimum")}
+
+
+@pytest.mark.slow
+def test_the_days_on_which_a_policy_may_be_sold_stand_beside_the_choice(alike, shipped):
+    for row in alike[0].values():
+        policy = shipped.matrices.policies[row["policy_id"]]
+        assert (row["valid_from"], row["valid_to"]) == (policy.valid_from, policy.valid_to)

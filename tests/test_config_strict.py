@@ -45,6 +45,13 @@ def test_a_number_where_text_is_wanted_is_refused_with_the_mend():
         parse(Spec, {"name": 2024, "gate": {"auc": 0.5}}, "x.yml")
 
 
+def test_what_is_no_number_or_without_end_is_refused():
+    with pytest.raises(ConfigError) as error:
+        parse(Spec, {"name": "churn", "gate": {"auc": float("nan")}, "by_city": {"A": float("inf")}}, "x.yml")
+    told = str(error.value)
+    assert "gate.auc: a number is wanted, found nan" in told and "by_city.A: a number is wanted, found inf" in told
+
+
 def test_true_is_not_a_number():
     with pytest.raises(ConfigError, match="a number is wanted"):
         parse(Gate, {"auc": True}, "x.yml")

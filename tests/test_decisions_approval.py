@@ -168,6 +168,15 @@ def test_a_set_with_an_error_cannot_be_approved(conf, capsys):
     assert "did you mean 'PREPAY_300_GET_360'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("days", "code"), [("2025-04-10,2025-04-20", 0), ("2025-03-01,2025-03-31", 2)])
+def test_a_policy_must_be_valid_in_the_month_of_contact_to_be_approved(conf, capsys, days, code):
+    lines = (conf / "policies.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    moved = [line.replace("2000-01-01,2099-12-31", days) if line.startswith("NEWSPAPER_TRIAL,") else line for line in lines]  # all its rule proposes
+    (conf / "policies.csv").write_text("".join(moved), encoding="utf-8")
+    assert approve(conf) == code
+    assert ("NEWSPAPER_TRIAL expired" in capsys.readouterr().err) == bool(code)
+
+
 def test_a_source_may_have_a_sheet_of_its_own(conf):
     own = conf / "sources/panel/approvals.csv"
     add_approval(own, Approval("other", (), date(2000, 1, 1), None, "a", "b", date(2000, 1, 1)))

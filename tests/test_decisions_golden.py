@@ -27,7 +27,7 @@ RECOMMENDED = "e0d8eadd56d07235163a0b058aca682a1a7bb565ae8edc38d059718136a97ad7"
 EXCLUDED = "a7a497337588405a2633bcaae6c14355adfa8991b14b1eb1690896ea002588f8"
 VERSIONS = ("model_versions", "matrix_versions", "matrix_set")  # of the files and the registry, not of the answer
 WHY = ("rule_values", "offers", "runner_up", "candidates")  # a digest of their own: they came later
-LATER = ("tier",)  # in none: the frozen matrices tell none
+LATER = ("tier", "score_drivers")  # in none: the frozen matrices and scores tell none
 EXPLAINED = "23ea48fcac6b3e96737fb262660522ed8ed564111b4ffe1cfc2cafc5643b693e"
 
 POLICIES = """\

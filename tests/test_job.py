@@ -69,13 +69,22 @@ def test_a_run_sees_what_it_wrote_and_others_see_it_only_once_published(job, seg
     publish(job("r1"))
     assert seen(job("r2")) == []  # the city is not published: no subscriber of it is known
     carry_out(
-        job("r1"),
+        job("r0"),
         lambda j: j.write(
             j.spark.createDataFrame([("A", "2025-03", "u") + (None,) * (len(USER_BASIC.columns) - 3)], USER_BASIC.struct), USER_BASIC
         ),
     )
+    publish(job("r0"))
     publish(job("r1"))
     assert seen(job("r2")) == [("A", "2025-03", 1)]
+
+
+def test_a_run_that_is_published_writes_no_more(job, segment):
+    publish(write(job("r1", cities=("A",)), segment(("A", "2025-03", 1))))
+    with pytest.raises(ConfigError, match="run r1 is published"):
+        write(job("r1", cities=("A",)), segment(("A", "2025-03", 2)))
+    publish(write(job("r2", cities=("A",)), segment(("A", "2025-03", 3))))
+    assert seen(job("r3")) == [("A", "2025-03", 3)]
 
 
 def test_a_published_month_stays_as_it_was_while_another_run_rewrites_it_and_can_be_rolled_back(job, segment):

@@ -109,6 +109,14 @@ class Contact:
     purposes: dict[str, str] = field(default_factory=dict)
     never: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if min(self.refused_days, self.complaint_days) < 0:
+            raise ValueError("refused_days and complaint_days are at least 0")
+        same = [(cap.channel, cap.days) for cap in self.caps]
+        twice = sorted({f"{channel or 'all channels'} in {days} days" for channel, days in same if same.count((channel, days)) > 1})
+        if twice:
+            raise ValueError(f"caps: of {', '.join(twice)} two say how many; one is wanted")
+
 
 @dataclass(frozen=True)
 class Holdout:

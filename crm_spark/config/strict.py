@@ -7,6 +7,7 @@ tuple[X, ...], dict[str, X], nested dataclasses. An `int` is accepted where a fl
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from datetime import date
@@ -172,6 +173,8 @@ def _dict(kind: Any, raw: Any, path: str, problems: list[str]) -> Any:
 
 def _scalar(kind: Any, raw: Any, path: str, problems: list[str]) -> Any:
     if kind is float and isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        if not math.isfinite(raw):
+            problems.append(f"{path}: a number is wanted, found {raw}")
         return float(raw)
     if kind is Decimal and isinstance(raw, (int, float, str)) and not isinstance(raw, bool):
         return Decimal(str(raw))

@@ -66,7 +66,7 @@ def _approved(options: argparse.Namespace) -> int:
     if options.on and options.on > date.today():
         raise ConfigError(f"--on {options.on} lies ahead: today is {date.today()}")
     config = load_settings(options.conf_dir, options.env)
-    refuse_errors(lint(matrices_of(config), [options.since]))
+    refuse_errors(lint(matrices_of(config), contact_days(f"{options.since:%Y-%m}")))
     try:
         cities, day = asked_cities(options.city) or (), options.on or date.today()
         approval = Approval(config.matrices.version, cities, options.since, options.until, options.author, options.by, day, options.comment)

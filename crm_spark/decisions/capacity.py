@@ -23,6 +23,7 @@ _ALLOTTED = T.StructType(
         T.StructField("lost_by", T.DoubleType()),
         T.StructField("best", T.IntegerType()),
         T.StructField("settled_place", T.IntegerType()),
+        T.StructField("fills", T.BooleanType()),
     ]
 )
 Batches = Iterable[pa.RecordBatch]
@@ -83,7 +84,8 @@ def allotted(frame: DataFrame, allocation: Allocation) -> DataFrame:
     """`frame` with the place (from 0) of the candidate `chosen` (null: none), of the `runner_up`, and how much that `lost_by` after prices.
 
     `best` is the place of the candidate that is worth most after prices, whatever room there was for it; null if none is worth its prices.
-    `settled_place` is the place that the exact solution of the last few gave instead of prices (NONE: none), null for all others.
+    `settled_place` is the place that the exact solution of the last few gave instead of prices (NONE: none), null for all others. `fills` is true
+    where the choice fills a minimum, which pays for it.
     """
 
     def chosen(batches: Batches) -> Batches:
@@ -134,5 +136,6 @@ def _with_choice(batch: pa.RecordBatch, allocation: Allocation) -> pa.RecordBatc
         pa.array(np.where(has_other, lost_by, 0.0), mask=~has_other),
         pa.array((best.candidate - block.starts).astype(np.int32), mask=best.worth <= 0),
         pa.array([allocation.overrides.get(key) for key in keys], pa.int32()),
+        pa.array(has & (worth > block.value)[np.where(has, taken, 0)]),
     ]
     return pa.RecordBatch.from_arrays([*batch.columns, *made], names=[*batch.schema.names, *_ALLOTTED.names])

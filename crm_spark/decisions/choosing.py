@@ -32,8 +32,8 @@ from crm_spark.tables.common import KEY
 from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
 
 ARBITRATION, CAPACITY = "arbitration", "capacity"
-NO_CHANNEL, VALUE_UNKNOWN, NO_NET_VALUE, OUTSCORED, NOT_DRAWN, NO_ROOM = (
-    "no_channel", "value_unknown", "no_net_value", "outscored", "not_drawn", "no_room",
+NO_CHANNEL, VALUE_UNKNOWN, NO_NET_VALUE, OUTSCORED, NOT_DRAWN, NO_ROOM, MINIMUM, ONE_TOO_MANY = (
+    "no_channel", "value_unknown", "no_net_value", "outscored", "not_drawn", "no_room", "minimum", "one_contact_too_many",
 )  # fmt: skip
 TIE = 1e-5  # share of a score by which a customer's own hash parts equal ones
 
@@ -118,7 +118,7 @@ def packed(judged: DataFrame, options: Space) -> DataFrame:
         lambda c: F.struct(options.number(F.col("city"), c["policy_id"], c["channel"], c["day"]).alias("number"), c.alias("candidate")),
     )
     ordered = judged.withColumn("__open", F.sort_array(numbered)).where(F.size("__open") > 0)
-    broken = F.transform("__open", lambda o: o["candidate"]["score"] * (F.lit(1.0) - F.lit(TIE) * _hash(o["candidate"])))
+    broken = F.transform("__open", lambda o: _parted(o["candidate"]))
     drawn = F.floor(uniform("drawn", F.col("month"), F.col("user_id")) * F.size("__open")).cast("int")
     return ordered.select(
         *KEY, "arm",
@@ -146,7 +146,7 @@ def both_arms(packs: DataFrame, target: Allocation, explored: Allocation) -> Dat
     mine = {
         "chosen": F.when(is_target, F.col("chosen")).when(F.col("has_drawn"), F.col("drawn")),
         "settled_place": F.when(is_target, F.col("settled_place")).otherwise(F.col("drawn_place")),
-        **{part: F.when(is_target, F.col(part)) for part in ("runner_up", "lost_by")},
+        **{part: F.when(is_target, F.col(part)) for part in ("runner_up", "lost_by", "fills")},
     }
     return got.join(has_drawn, on="customer", how="left").withColumns(mine)
 
@@ -154,7 +154,7 @@ def both_arms(packs: DataFrame, target: Allocation, explored: Allocation) -> Dat
 def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plans) -> DataFrame:
     """One row per customer: `judged` beside its `choice` (null: no offer) and `dropped` (chosen, but one contact too many for the person; `refused` says why).
 
-    `made` has, per customer with open candidates, the places `chosen`, `runner_up`, `best`, `settled_place`, and `lost_by` (`both_arms`).
+    `made` has, per customer with open candidates, the places `chosen`, `runner_up`, `best`, `settled_place`, and `lost_by` and `fills` (`both_arms`).
     """
     share = plans.choosing.holdout.explore_share
     size = F.size("open")
@@ -166,6 +166,7 @@ def choices(judged: DataFrame, contacts: DataFrame, made: DataFrame, plans: Plan
         F.get("open", F.col("runner_up")).alias("runner_up"),
         F.get("open", F.col("drawn"))["policy_id"].alias("drawn_policy"),
         rounded(F.col("lost_by")).alias("lost_by"),
+        F.coalesce("fills", F.lit(False)).alias("fills"),
         "settled_place",
         size.cast("bigint").alias("open_candidates"),
         rounded(F.when(F.col("chosen").isNotNull(), at_random + F.when(is_greedy, 1 - share).otherwise(0.0))).alias("selection_probability"),
@@ -190,6 +191,8 @@ def too_many(chosen: DataFrame) -> DataFrame:
 def choice_rows(chosen: DataFrame, plans: Plans) -> DataFrame:
     """`decision.choice`: one row per customer."""
     hours = F.try_element_at(_hours(plans), F.concat_ws(" ", "choice.policy_id", "choice.channel"))
+    terms = {p.policy_id: {"begin": str(p.valid_from), "end": str(p.valid_to)} for p in plans.policies.values()}
+    valid = F.try_element_at(constant_map(terms, "struct<begin:date,end:date>"), F.col("choice.policy_id"))
     parts = ("goal", "policy_id", "channel", "day", "propensity", "net_value_yuan", "score", "spend_yuan")
     is_made = F.col("choice").isNotNull()
     return chosen.select(
@@ -197,6 +200,8 @@ def choice_rows(chosen: DataFrame, plans: Plans) -> DataFrame:
         *(F.col(f"choice.{part}").alias(part) for part in parts),
         hours["begin"].alias("send_from"),
         hours["end"].alias("send_until"),
+        valid["begin"].alias("valid_from"),
+        valid["end"].alias("valid_to"),
         F.coalesce("open_candidates", F.lit(0)).alias("candidates"),
         F.when(is_made, F.col("selection_probability")).alias("selection_probability"),
         F.when(is_made, F.col("runner_up.policy_id")).alias("runner_up_policy"),
@@ -212,16 +217,22 @@ def choice_exclusions(chosen: DataFrame) -> DataFrame:
     """Rows of `decision.exclusion`: one per customer and policy that could be offered and was not chosen.
 
     A policy that was dropped by every channel tells the reason of its first; one that had a better score than the choice lacked room, and so
-    did the one drawn for who explores and has nothing.
+    did the one drawn for who explores and has nothing. Where the choice fills a minimum, that is why others were left; where it was dropped as one
+    contact too many for the person, so were they.
     """
-    asked, explores_ = F.col("asked.score"), F.col("drawn_policy").isNotNull()
+    asked, explores_ = F.when(F.col("asked").isNotNull(), _parted(F.col("asked"))), F.col("drawn_policy").isNotNull()
 
     def told(offer: Column) -> Column:
         own = F.filter("candidates", lambda c: c["policy_id"] == offer["policy_id"])
         is_open = F.filter(own, lambda c: c["stage"].isNull())
-        best = F.array_max(F.transform(is_open, lambda c: c["score"]))
+        best = F.array_max(F.transform(is_open, _parted))
         lacked_room = F.when(explores_, offer["policy_id"] == F.col("drawn_policy")).otherwise(asked.isNull() | (best > asked))
-        lost = F.when(lacked_room, _why(CAPACITY, NO_ROOM)).when(explores_, _why(ARBITRATION, NOT_DRAWN))
+        lost = (
+            F.when(lacked_room & F.col("fills"), _why(CAPACITY, MINIMUM))
+            .when(lacked_room, _why(CAPACITY, NO_ROOM))
+            .when(F.col("dropped").isNotNull(), _why(contact.STAGE, ONE_TOO_MANY))
+            .when(explores_, _why(ARBITRATION, NOT_DRAWN))
+        )
         first = F.get(own, F.lit(0))
         why = (
             F.when(offer["policy_id"] == F.col("dropped"), F.struct(F.lit(contact.STAGE).alias("stage"), F.col("refused").alias("reason")))
@@ -312,6 +323,11 @@ def _hours(plans: Plans) -> Column:
 
 def _why(stage: str, reason: str) -> Column:
     return F.struct(F.lit(stage).alias("stage"), F.lit(reason).alias("reason"))
+
+
+def _parted(candidate: Column) -> Column:
+    """The score of a candidate, parted from equal ones."""
+    return candidate["score"] * (F.lit(1.0) - F.lit(TIE) * _hash(candidate))
 
 
 def _hash(candidate: Column) -> Column:

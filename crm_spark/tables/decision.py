@@ -146,6 +146,8 @@ CHOICE = Table(
         day("day", "Day of the contact; null where the customer comes to us."),
         text("send_from", "Local time from which it may be sent, as 09:00."),
         text("send_until", "Local time at which it expires that day."),
+        day("valid_from", "First day on which the policy may be sold, at the counter too."),
+        day("valid_to", "Last such day."),
         number("propensity", "Calibrated chance that the offer is taken."),
         number("net_value_yuan", "What it is expected to bring more than no offer, subsidy and contact paid."),
         number("score", "Net value with the weights of priority and lever."),
