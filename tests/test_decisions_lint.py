@@ -276,6 +276,12 @@ def test_a_rule_that_only_values_meet_which_no_customer_can_have_never_fires(col
     assert found(matrix) == ([told] if values else [])
 
 
+def test_an_example_says_nothing_of_a_column_where_it_may_be_anybody():
+    cells = [{"tenure_months": "11"}, {"tenure_months": "12"}, {"arpu_yuan": "> 5"}, {"arpu_yuan": "> 7"}]
+    matrix = replace(table("UNIQUE", {"tenure_months": "number", "arpu_yuan": "number"}, *cells, default={"give": "0"}), scales=MONTHS)
+    assert found(matrix)[-1] == "error: table (r3, r4): fire together, which hit_policy UNIQUE forbids; for example arpu_yuan > 7"
+
+
 def test_a_rule_between_two_days_never_fires():
     told = "never fires: no customer can meet its cell of bundle_ends_on, which is a day"
     (warning,) = found(table("RULE ORDER", {"bundle_ends_on": "date"}, {"bundle_ends_on": "(2025-03-31..2025-04-01)"}))

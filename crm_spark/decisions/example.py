@@ -60,7 +60,7 @@ def told_values(axis: Axis, matrix: Matrix) -> str:
 
 def shown(axes: Sequence[Axis], masks: Sequence[int], matrix: Matrix) -> str:
     """A customer who is in one of the atoms of `masks` on each axis: where there is a choice one that can be, and a value rather than a range."""
-    told = (f"{axis.column} {_told(axis, mask, matrix)}" for axis, mask in zip(axes, masks, strict=True) if mask != (1 << len(axis.atoms)) - 1)
+    told = (f"{axis.column} {_told(axis, mask, matrix)}" for axis, mask in zip(axes, masks, strict=True) if held_atoms(axis, matrix) & ~mask)
     return ", ".join(told) or ANYBODY
 
 

@@ -49,8 +49,9 @@ class Survey:
 
     def meeting(self, rule: Rule) -> str | None:
         """A customer who meets the rule's conditions."""
-        masks = [mask & possible for mask, possible in zip(self.masks[rule.name], self.possible, strict=True)]
-        return shown(self.axes, masks, self.matrix) if all(masks) else None
+        masks = self.masks[rule.name]
+        can_be = all(mask & possible for mask, possible in zip(masks, self.possible, strict=True))
+        return shown(self.axes, masks, self.matrix) if can_be else None
 
     def of_nobody(self) -> str | None:
         """A customer whom no rule takes."""
