@@ -106,6 +106,11 @@ def test_gaps_of_the_published_example():
         ("return_rate", "not([.5..1])", f"warning: {PERCENT} 0.5 (is a share meant?); for example return_rate < 0.5"),
         ("return_rate", "> 86", None),
         ("return_rate", "[0.5..100], 0, 1", None),
+        ("return_rate", "> 8600", f"error: {PERCENT} 8600; no customer can fall in"),
+        ("return_rate", "[86..8600]", f"error: {PERCENT} 8600; for example return_rate = 86"),
+        ("churn_score", "> 320", "error: table (r1): churn_score goes from 0 to 100, the cell says 320; no customer can fall in"),
+        ("return_rate_trend_3m", "> 320", None),
+        ("ext_contract_value", "> 320", None),
     ],
 )
 def test_units_that_are_mixed_up(column, cell, told):
@@ -185,6 +190,111 @@ def test_rules_that_may_not_fire_together_are_named_with_a_customer_of_both(cell
     matrix = table("UNIQUE", {"s": "string"}, {"s": cells[0]}, {"s": cells[1]}, {"s": "null"}, default={"give": "0"})
     told = f"error: table (r1, r2): fire together, which hit_policy UNIQUE forbids; for example {example}"
     assert found(matrix) == ([told] if example else [])
+
+GAP = "kinds of customers meet no rule, and there is no default; the rows named miss the example by least"
+MONTHS, YUAN = {"tenure_months": 0}, {"arpu_yuan": 2}
+
+
+@pytest.mark.parametrize(
+    ("column", "scales", "cells", "told"),
+    [
+        ("tenure_months", MONTHS, ("[0..11]", ">= 12"), None),
+        ("tenure_months", MONTHS, ("[0..11.5)", "> 11.5"), None),
+        ("tenure_months", MONTHS, ("[0..11]", ">= 13"), "tenure_months in (11..13)"),
+        ("tenure_months", MONTHS, ("< 11.2", "> 11.8"), None),
+        ("tenure_months", {}, ("[0..11]", ">= 12"), "tenure_months in (11..12)"),
+        ("arpu_yuan", YUAN, ("[0..99.99]", ">= 100"), None),
+        ("arpu_yuan", YUAN, ("[0..99.98]", ">= 100"), "arpu_yuan in (99.98..100)"),
+        ("arpu_yuan", YUAN, ("< -5", ">= 0"), None),
+        ("arpu_yuan", YUAN, ("< -5", ">= 0.01"), "arpu_yuan in (-5..0.01)"),
+        ("arpu_yuan", YUAN, ("< -5", "> 0.01"), "arpu_yuan = 0.01"),
+        ("return_rate_3q", {}, ("[0..86]", "(86..100]"), None),
+        ("return_rate_3q", {}, ("[0..86]", "(86..100)"), "return_rate_3q = 100"),
+        ("weekend_call_share", {}, ("[0..0.5)", "[0.5..1]"), None),
+        ("weekend_call_share", {}, ("[0..0.5)", "[0.5..0.9]"), "weekend_call_share > 0.9"),
+        ("arpu_yuan_trend_3m", {}, ("< -5", ">= 0"), "arpu_yuan_trend_3m = -5"),
+        ("ext_lines", {"ext_lines": 0}, ("< -5", "> -5"), "ext_lines = -5"),
+        ("ext_lines", {"ext_lines": 0}, ("< -4", "> -5"), None),
+    ],
+)
+def test_gaps_are_values_that_the_column_can_hold_and_a_customer_can_have(column, scales, cells, told):
+    matrix = replace(table("FIRST", {column: "number"}, *({column: cell} for cell in cells), {column: "null"}), scales=scales)
+    if told is None:
+        assert [f for f in found(matrix) if GAP in f] == []
+    else:
+        assert [f.partition("; for example ")[2] for f in found(matrix) if GAP in f] == [told]
+
+
+def test_between_one_day_and_the_next_there_is_no_gap():
+    days = {"bundle_ends_on": "date"}
+    rules = [{"bundle_ends_on": cell} for cell in ("<= 2025-03-31", ">= 2025-04-01", "null")]
+    assert found(table("FIRST", days, *rules)) == []
+    rules[1] = {"bundle_ends_on": ">= 2025-04-02"}
+    assert found(table("FIRST", days, *rules))[0].endswith("for example bundle_ends_on in (2025-03-31..2025-04-02)")
+
+
+@pytest.mark.parametrize(
+    ("column", "scales", "cells", "example"),
+    [
+        ("tenure_months", MONTHS, ("< 12", "> 11"), None),
+        ("tenure_months", MONTHS, ("<= 12", "> 11"), "tenure_months = 12"),
+        ("tenure_months", {}, ("< 12", "> 11"), "tenure_months in (11..12)"),
+        ("arpu_yuan", YUAN, ("< 100", "> 99.99"), None),
+        ("arpu_yuan", YUAN, ("<= 3", "[-5..-1], 3"), "arpu_yuan = 3"),
+        ("arpu_yuan", YUAN, ("< 3", "[-5..-1]"), "arpu_yuan = -5"),
+        ("return_rate", {}, (">= 100", "> 86"), "return_rate = 100"),
+        ("return_rate", {}, ("> 100", "> 86"), "return_rate > 100"),
+    ],
+)
+def test_rules_fire_together_where_the_column_can_hold_a_value_of_both(column, scales, cells, example):
+    """Also one that no customer can have: dirty data may."""
+    matrix = replace(table("UNIQUE", {column: "number"}, *({column: cell} for cell in cells), default={"give": "0"}), scales=scales)
+    told = f"error: table (r1, r2): fire together, which hit_policy UNIQUE forbids; for example {example}"
+    assert [f for f in found(matrix) if "fire together" in f] == ([told] if example else [])
+
+
+@pytest.mark.parametrize(
+    ("column", "scales", "cell", "values"),
+    [
+        ("return_rate", {}, "< 0", "a number from 0 to 100"),
+        ("return_rate", {}, "> 100", "a number from 0 to 100"),
+        ("weekend_call_share", {}, "> 1", "a number from 0 to 1"),
+        ("tenure_months", MONTHS, "(11..12)", "a whole number from 0 on"),
+        ("tenure_months", MONTHS, "11.5", "a whole number from 0 on"),
+        ("arpu_yuan", YUAN, "(9.98..9.99), < 0", "a number from 0 on in steps of 0.01"),
+        ("ext_lines", {"ext_lines": 0}, "(-2..-1)", "a whole number"),
+        ("ext_fee", {"ext_fee": 1}, "0.15", "a number in steps of 0.1"),
+        ("tenure_months", MONTHS, "(11..12], null", None),
+        ("tenure_months", MONTHS, "(11..12), null", None),
+        ("tenure_months", {}, "(11..12)", None),
+        ("return_rate_trend_3m", {}, "< 0", None),
+    ],
+)
+def test_a_rule_that_only_values_meet_which_no_customer_can_have_never_fires(column, scales, cell, values):
+    told = f"warning: table (r1): never fires: no customer can meet its cell of {column}, which is {values}; no customer can fall in"
+    matrix = replace(table("RULE ORDER", {column: "number", "x": "number"}, {column: cell, "x": "> 5"}, {"x": "> 7"}), scales=scales)
+    assert found(matrix) == ([told] if values else [])
+
+
+def test_an_example_says_nothing_of_a_column_where_it_may_be_anybody():
+    cells = [{"tenure_months": "11"}, {"tenure_months": "12"}, {"arpu_yuan": "> 5"}, {"arpu_yuan": "> 7"}]
+    matrix = replace(table("UNIQUE", {"tenure_months": "number", "arpu_yuan": "number"}, *cells, default={"give": "0"}), scales=MONTHS)
+    assert found(matrix)[-1] == "error: table (r3, r4): fire together, which hit_policy UNIQUE forbids; for example arpu_yuan > 7"
+
+
+def test_a_rule_between_two_days_never_fires():
+    told = "never fires: no customer can meet its cell of bundle_ends_on, which is a day"
+    (warning,) = found(table("RULE ORDER", {"bundle_ends_on": "date"}, {"bundle_ends_on": "(2025-03-31..2025-04-01)"}))
+    assert warning == f"warning: table (r1): {told}; no customer can fall in"
+
+
+def test_of_a_matrix_without_a_grid_a_rule_is_hidden_by_what_the_column_can_hold(monkeypatch):
+    monkeypatch.setattr("crm_spark.decisions.compile.MOST_CELLS", 1)
+    rules = {"tenure_months": "12"}, {"tenure_months": "(11..13)"}, {"tenure_months": "> 1"}
+    matrix = table("FIRST", {"tenure_months": "number"}, *rules)
+    never = "error: table (r2): never answers: r1 comes before it wherever it fires; for example tenure_months = 12"
+    assert never not in found(matrix)
+    assert never in found(replace(matrix, scales=MONTHS))
 
 
 def test_a_table_that_asks_for_null_alone_has_no_end_points():

@@ -77,6 +77,18 @@ def test_the_shipped_matrices_load_for_every_source(env):
     assert {m.name for m in matrices_of(load_settings(CONF, env)).matrices} == {m.name for m in shipped().matrices}
 
 
+def test_what_the_type_of_an_input_of_numbers_can_hold_is_known(folder):
+    inputs = "inputs: {tenure_months: number, calls_in: number, arpu_yuan: number, return_rate: number, made: number, value_grade: string}"
+    yml = f"question: q\ngoal: retention\nhit_policy: UNIQUE\n{inputs}\noutputs: {{main_policy: policy}}\nderived: {{made: {{sql: '1', type: number}}}}\n"
+    write_matrix(folder, "retention", "rule,tenure_months,calls_in,arpu_yuan,return_rate,made,value_grade,main_policy\na,< 12,-,-,-,-,-,\nb,> 11,-,-,-,-,-,\n", yml)
+    (matrix,) = (m for m in loaded(folder).matrices if m.name == "retention")  # between 11 and 12 there is no whole number: nothing is refused
+    assert matrix.scales == {"tenure_months": 0, "calls_in": 0, "arpu_yuan": 2}
+    write_matrix(folder, "retention", "rule,tenure_months,calls_in,arpu_yuan,return_rate,made,value_grade,main_policy\na,< 13,-,-,-,-,-,\nb,> 11,-,-,-,-,-,\n", yml)
+    assert [told.partition("; ")[2] for told in problems(folder)] == ["for example tenure_months in (11..13)"]
+    write_matrix(folder, "retention", "rule,tenure_months,calls_in,arpu_yuan,return_rate,made,value_grade,main_policy\na,-,-,-,< 0,-,-,\nb,-,-,-,< -5,-,-,\n", yml)
+    assert [told.partition("; ")[2] for told in problems(folder)] == ["for example return_rate < -5"], "dirty data may"
+
+
 def test_a_rule_that_holds_of_customers_without_a_value_stays(folder):
     """`null` and `null, < 5` on a column that nobody feeds hold of everybody there: skipping them would skip just those."""
     retention(folder, "none,null,-,1,,,", 'none_or_few,"null, < 5",-,1,,,', "few,< 5,-,1,,,", "some,not(null),-,1,,,", "grade,null,high,1,,,")

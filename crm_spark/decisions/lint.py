@@ -15,8 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from crm_spark.decisions.compile import Axis
-from crm_spark.decisions.example import possible_atoms
+from crm_spark.decisions.example import PERCENT, SHARE, bounds, told_values
 from crm_spark.decisions.outputs import CANDIDATES
 from crm_spark.decisions.overlap import contradictions, hidden
 from crm_spark.decisions.survey import Outcome, Survey, possible_classes, survey
@@ -27,7 +26,6 @@ from crm_spark.errors import ConfigError
 Severity = Literal["error", "warning"]
 NOBODY = "no customer can fall in"
 POLICIES = "policies"  # the sheet, in a finding about it
-_SHARE, _PERCENT = ("_share",), ("_rate", "_rate_3q", "_rate_3q_min", "_rate_prior_3m", "_rate_mean_3m", "_score", "value")
 _ANSWERS_ONCE = ("UNIQUE", "ANY", "FIRST", "PRIORITY")
 _NAMED = 3  # rules of many that are named
 _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
@@ -75,15 +73,19 @@ def _of_matrix(seen: Survey, matrices: MatrixSet, days: Sequence[date]) -> Itera
 
 
 def _never_fires(seen: Survey) -> Iterator[Finding]:
-    """Rules that no value meets, and those that only a value meets which is not among the allowed ones."""
+    """Rules that no value meets, and those that only a value meets which no customer can have."""
     matrix = seen.matrix
     for rule in matrix.rules:
         mine = seen.masks[rule.name]
-        unmet = [axis.column for axis, mask in zip(seen.axes, mine, strict=True) if axis.kind == "string" and not mask & possible_atoms(axis, matrix)]
+        unmet = [axis for axis, mask, possible in zip(seen.axes, mine, seen.possible, strict=True) if not mask & possible]
+        strange = [axis for axis in unmet if axis.kind != "string" and not _beyond(seen, rule, axis.column)]
         if not all(mine):
             yield Finding("error", matrix.name, (rule.name,), "never fires: no value meets its conditions")
-        elif unmet:
-            told = " and ".join(f"{column} is one of {', '.join(matrix.allowed[column])}" for column in unmet)
+        elif strange:
+            told = " and ".join(f"its cell of {axis.column}, which is {told_values(axis, matrix)}" for axis in strange)
+            yield Finding("warning", matrix.name, (rule.name,), f"never fires: no customer can meet {told}")
+        elif texts := [axis.column for axis in unmet if axis.kind == "string"]:
+            told = " and ".join(f"{column} is one of {', '.join(matrix.allowed[column])}" for column in texts)
             yield Finding("warning", matrix.name, (rule.name,), f"never fires as long as {told}, or without a value")
 
 
@@ -129,7 +131,7 @@ def _gaps(seen: Survey) -> Iterator[Finding]:
     matrix = seen.matrix
     if matrix.default or matrix.hit_policy not in _ANSWERS_ONCE or seen.missed is None or not seen.missed.any():
         return
-    size = int(np.prod([len(possible_classes(axis, matrix)) for axis in seen.axes], dtype=np.int64))
+    size = int(np.prod([len(possible_classes(*one)) for one in zip(seen.axes, seen.possible, strict=True)], dtype=np.int64))
     first = seen.classes(int(np.flatnonzero(seen.missed)[0]))
     apart = {name: sum(not a & b for a, b in zip(masks, first, strict=True)) for name, masks in seen.masks.items()}
     nearest = tuple(name for name, misses in apart.items() if misses == min(apart.values()))[:_NAMED]
@@ -166,16 +168,22 @@ def _when(policies: Sequence[str], matrices: MatrixSet, days: Sequence[date]) ->
 
 
 def _units(seen: Survey, rule: Rule) -> Iterator[Finding]:
-    """End points that the column's unit makes unlikely: 86 where a share is 0.86, 0.86 where percent are meant."""
+    """End points that the column's unit makes unlikely: 86 where a share is 0.86, 8600 or 0.86 where percent are meant."""
     for column, test in rule.tests.items():
-        beyond = sorted(p for p in points_of(test) if isinstance(p, Decimal) and not 0 <= p <= 1)
-        if column.endswith(_SHARE) and beyond:
-            told = f"{column} is a share between 0 and 1, the cell says {beyond[0]}"
-            yield Finding("error", seen.matrix.name, (rule.name,), told, seen.meeting(rule, _up_to_one(seen, column)))
+        if beyond := _beyond(seen, rule, column):
+            unit = "is a share between 0 and 1" if column.endswith(SHARE) else "goes from 0 to 100"
+            yield Finding("error", seen.matrix.name, (rule.name,), f"{column} {unit}, the cell says {beyond[0]}", seen.meeting(rule))
         small = [p for part in _parts(test) for p in _as_a_share(part)]
-        if column.endswith(_PERCENT) and small:
+        if column.endswith(PERCENT) and small:
             told = f"{column} goes from 0 to 100, the cell says {small[0]} (is a share meant?)"
             yield Finding("warning", seen.matrix.name, (rule.name,), told, seen.meeting(rule))
+
+
+def _beyond(seen: Survey, rule: Rule, column: str) -> list[Decimal]:
+    """End points that no share has, of a share, and those above 100 where percent are meant, ascending."""
+    _, most = bounds(column, seen.matrix)
+    points = [p for p in points_of(rule.tests[column]) if isinstance(p, Decimal)]
+    return sorted(p for p in points if most is not None and (p > most or (column.endswith(SHARE) and p < 0)))
 
 
 def _parts(test: Test) -> Iterator[Test]:
@@ -192,20 +200,6 @@ def _as_a_share(part: Test) -> list[Decimal]:
     ends: tuple[Value | None, ...] = (part.value,) if isinstance(part, Equal) else (part.low, part.high) if isinstance(part, Between) else ()
     points = [p for p in ends if isinstance(p, Decimal)]
     return [p for p in points if 0 < p < 1] if all(0 <= p <= 1 for p in points) else []
-
-
-def _up_to_one(seen: Survey, column: str) -> dict[str, int]:
-    """The atoms of the column that hold a share, and NULL."""
-    return {axis.column: sum(1 << atom for atom in range(len(axis.atoms)) if _is_share(axis, atom)) for axis in seen.axes if axis.column == column}
-
-
-def _is_share(axis: Axis, atom: int) -> bool:
-    points = [p for p in axis.points if isinstance(p, Decimal)]
-    if atom == len(axis.atoms) - 1:
-        return True
-    if atom % 2:
-        return 0 <= points[atom // 2] <= 1
-    return (atom == 0 or points[atom // 2 - 1] < 1) and (atom == 2 * len(points) or points[atom // 2] > 0)
 
 
 def _wordings(seen: Sequence[Survey], matrices: MatrixSet) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from crm_spark.decisions.compile import size_problem
 from crm_spark.decisions.inputs import decision_columns
 from crm_spark.decisions.outputs import CANDIDATES, CLOSED, PROPOSING, read_outputs
 from crm_spark.decisions.overlap import told_contradictions
-from crm_spark.decisions.table import COMMENT, DEFAULT, PLACEHOLDER, RULE, WHY, Matrix, MatrixSet, Rule, kind_of
+from crm_spark.decisions.table import COMMENT, DEFAULT, PLACEHOLDER, RULE, WHY, Matrix, MatrixSet, Rule, kind_of, scale_of
 from crm_spark.decisions.unary import Anything, CellError, Test, parse_cell, points_of
 from crm_spark.errors import ConfigError, did_you_mean
 from crm_spark.tables.mart import CUSTOMER_VIEW
@@ -116,6 +116,7 @@ class _Reader:
         return Matrix(
             files.name, spec.goal, spec.hit_policy, inputs, spec.outputs, spec.derived, rules, default, files.version, files.path,
             spec.output_values, spec.aggregation, {c: known for c in spec.inputs if (known := self._domain(c))},
+            {c: scale for c in spec.inputs if (scale := scale_of(self.columns.get(c))) is not None},
         )  # fmt: skip
 
     def _input(self, column: str) -> InputSpec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +26,14 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """A matrix with the atoms that each rule matches, and, where it has a grid, what comes out of it.
+    """A matrix with the atoms that a customer can be in and those that each rule matches, and, where it has a grid, what comes out of it.
 
     `missed` are the cells that a customer can be in and no rule takes; without a grid None, and `outcomes` has nothing.
     """
 
     matrix: Matrix
     axes: tuple[Axis, ...]
+    possible: tuple[int, ...]
     masks: Mapping[str, tuple[int, ...]]
     outcomes: tuple[Outcome, ...] = ()
     missed: npt.NDArray[np.bool_] | None = None
@@ -47,10 +47,11 @@ class Survey:
         cell = next((o.cell for o in self.outcomes if o.can_be and rule in o.answers), None)
         return None if cell is None else self.of_cell(cell)
 
-    def meeting(self, rule: Rule, within: Mapping[str, int] = MappingProxyType({})) -> str | None:
-        """A customer who meets the rule's conditions, and is in one of these atoms of the columns named."""
-        masks = [mask & possible_atoms(a, self.matrix) & within.get(a.column, mask) for a, mask in zip(self.axes, self.masks[rule.name], strict=True)]
-        return shown(self.axes, masks, self.matrix) if all(masks) else None
+    def meeting(self, rule: Rule) -> str | None:
+        """A customer who meets the rule's conditions."""
+        masks = self.masks[rule.name]
+        can_be = all(mask & possible for mask, possible in zip(masks, self.possible, strict=True))
+        return shown(self.axes, masks, self.matrix) if can_be else None
 
     def of_nobody(self) -> str | None:
         """A customer whom no rule takes."""
@@ -71,15 +72,16 @@ class Survey:
 def survey(matrix: Matrix) -> Survey:
     """The matrix as the linter looks at it."""
     axes = axes_of(matrix)
+    possible = tuple(possible_atoms(axis, matrix) for axis in axes)
     masks = {rule.name: tuple(matched_atoms(axis, rule) for axis in axes) for rule in matrix.rules}
     if not has_grid(matrix):
-        return Survey(matrix, axes, masks)
+        return Survey(matrix, axes, possible, masks)
     whole = compile_matrix(replace(matrix, hit_policy="RULE ORDER", aggregation="LIST"))
     missed = np.zeros(_shape(axes), dtype=bool)
-    missed[np.ix_(*(possible_classes(axis, matrix) for axis in axes)) if axes else ...] = True
+    missed[np.ix_(*map(possible_classes, axes, possible)) if axes else ...] = True
     outcomes = tuple(_outcomes(matrix, whole, missed.ravel()[whole.cells]))
     missed.ravel()[whole.cells] = False
-    return Survey(matrix, axes, masks, outcomes, missed)
+    return Survey(matrix, axes, possible, masks, outcomes, missed)
 
 
 def _outcomes(matrix: Matrix, whole: CompiledMatrix, can_be: npt.NDArray[np.bool_]) -> Iterator[Outcome]:
@@ -97,6 +99,6 @@ def _shape(axes: Sequence[Axis]) -> tuple[int, ...]:
     return tuple(axis.classes for axis in axes) or (1,)
 
 
-def possible_classes(axis: Axis, matrix: Matrix) -> list[int]:
-    """Classes of the axis that a customer can be in."""
-    return sorted({axis.atoms[i] for i in bits(possible_atoms(axis, matrix))})
+def possible_classes(axis: Axis, possible: int) -> list[int]:
+    """Classes of the axis that a customer can be in, of the atoms."""
+    return sorted({axis.atoms[i] for i in bits(possible)})

@@ -33,7 +33,8 @@ class Rule:
 class Matrix:
     """One checked decision table; `default` is what holds where no rule fires, `path` the file that declares it.
 
-    `output_values` ranks the values of outputs, best first; `allowed` are the only values that an input of text can have, where known.
+    `output_values` ranks the values of outputs, best first; `allowed` are the only values that an input of text can have, where known;
+    `scales` how many digits after the point an input of numbers has, where its type says so: 0 of whole numbers.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Matrix:
     output_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     aggregation: Aggregation = "LIST"
     allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scales: Mapping[str, int] = field(default_factory=dict)
 
     def output(self, kind: OutputKind) -> str | None:
         """The output column of a kind."""
@@ -107,6 +109,13 @@ class MatrixSet:
         """The set without these (matrix, rule)."""
         kept = tuple(replace(m, rules=tuple(r for r in m.rules if (m.name, r.name) not in gone)) for m in self.matrices)
         return replace(self, matrices=kept)
+
+
+def scale_of(data_type: T.DataType | None) -> int | None:
+    """Digits after the point of a type of numbers; None where it has no fixed number of them."""
+    if isinstance(data_type, T.DecimalType):
+        return data_type.scale
+    return 0 if isinstance(data_type, T.IntegralType) else None
 
 
 def kind_of(data_type: T.DataType | None) -> Kind | None:
