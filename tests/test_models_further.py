@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from tests.tiny import KEY, ROOT
 
-SEED, SIZE, FIRST, MONTH = 40_417, 10_000, "2024-08", "2025-03"
+SEED, SIZE, FIRST, MONTH = 77_003, 10_000, "2024-08", "2025-03"
 NEW = ("fraud", "price_sensitivity", "affinity_business_travel", "affinity_parent_class", "affinity_tone_box")
 JOBS = ("ingest", "build_summaries", "build_customer_view", "train_models")
 pytestmark = pytest.mark.slow
