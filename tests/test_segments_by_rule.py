@@ -31,7 +31,7 @@ def customers(spark):
         types = {f.name: f.sql_type for f in CUSTOMER_VIEW.fields}
         view = rows.selectExpr(*[f"cast({f'`{n}`' if n in rows.columns else 'null'} as {t}) as `{n}`" for n, t in types.items()])
         values = [("X", M, user, None, None, None, None, None, grade) for user, grade in (value_grades or {}).items()]
-        scores = [("X", M, user, model, None, None, grade, "1") for user, models in (grades or {}).items() for model, grade in models.items()]
+        scores = [("X", M, user, model, None, None, grade, "1", None) for user, models in (grades or {}).items() for model, grade in models.items()]
         return scored_view(view, literal_frame(spark, values, VALUE_SCORE.struct), literal_frame(spark, scores, MODEL_SCORE.struct))
 
     return build
