@@ -27,6 +27,7 @@ from crm_spark.tables.mart import CUSTOMER_VIEW
 from crm_spark.tables.score import PERSONAL_INDEX
 
 Names = tuple[Sequence[str], Sequence[str]]
+LATER = ("score_drivers", "valid_from", "valid_to")  # columns that older choices do not have, or as NULL
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Again:
     def differences(self, kept: Row, dropped: list[Row]) -> list[str]:
         """What was kept otherwise."""
         before, now = kept.asDict(recursive=True), self.choice.asDict(recursive=True)
-        changed = [f"choice: {column} was {before[column]}, is {now[column]}" for column in before if before[column] != now[column]]
+        told = [column for column in before if column not in LATER or before[column] is not None]
+        changed = [f"choice: {column} was {before[column]}, is {now[column]}" for column in told if before[column] != now[column]]
         return [*changed, *(["choice: exclusions"] if sorted(map(tuple, dropped)) != sorted(map(tuple, self.dropped)) else [])]
 
 

@@ -30,12 +30,12 @@ def run(job: Job) -> None:
     approvals = in_force(job, cities_of(job, view))
     usable, skipped = usable_matrices(everybody, matrices)
     compiled = compile_all(usable)
-    remember(job, approvals, skipped)
     customers = everybody.where(F.col("city").isin(*job.cities)) if job.cities else everybody
     decided = decide(customers, compiled, usable.policies, job.month, usable.settings.conditions, job.config.choosing)
     decided.persist()  # all three are written from it
     try:
         job.write(recommendations(decided, compiled, job.config.matrices.version), RECOMMENDATION)
+        remember(job, approvals, skipped)  # after the first write, which a run that is published already is refused
         job.write(exclusions(decided), EXCLUSION)
         job.write(opportunities(decided), OPPORTUNITY)
     finally:

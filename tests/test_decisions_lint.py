@@ -178,7 +178,9 @@ def test_a_rule_that_the_allowed_values_leave_nothing_for_is_told():
     ]
 
 
-@pytest.mark.parametrize(("column", "is_told"), [("total_minutes_trend_3m", True), ("ext_balance", True), ("made", True), ("total_minutes", False)])
+@pytest.mark.parametrize(
+    ("column", "is_told"), [("total_minutes_trend_3m", True), ("ext_balance", True), ("made", True), ("arpu_yuan_mean_3m", True), ("total_minutes", False)]
+)
 def test_gaps_below_0_are_found_where_a_number_may_be_negative(column, is_told):
     matrix = replace(table("FIRST", {column: "number"}, {column: "[0..5)"}, {column: ">= 5, null"}), derived={"made": DerivedSpec("a - b", "number")})
     told = "warning: table (r1, r2): 1 of 3 kinds of customers meet no rule, and there is no default; the rows named miss the example by least"
@@ -192,7 +194,7 @@ def test_rules_that_may_not_fire_together_are_named_with_a_customer_of_both(cell
     assert found(matrix) == ([told] if example else [])
 
 GAP = "kinds of customers meet no rule, and there is no default; the rows named miss the example by least"
-MONTHS, YUAN = {"tenure_months": 0}, {"arpu_yuan": 2}
+MONTHS, GIGABYTES = {"tenure_months": 0}, {"data_gigabytes": 2}
 
 
 @pytest.mark.parametrize(
@@ -203,16 +205,16 @@ MONTHS, YUAN = {"tenure_months": 0}, {"arpu_yuan": 2}
         ("tenure_months", MONTHS, ("[0..11]", ">= 13"), "tenure_months in (11..13)"),
         ("tenure_months", MONTHS, ("< 11.2", "> 11.8"), None),
         ("tenure_months", {}, ("[0..11]", ">= 12"), "tenure_months in (11..12)"),
-        ("arpu_yuan", YUAN, ("[0..99.99]", ">= 100"), None),
-        ("arpu_yuan", YUAN, ("[0..99.98]", ">= 100"), "arpu_yuan in (99.98..100)"),
-        ("arpu_yuan", YUAN, ("< -5", ">= 0"), None),
-        ("arpu_yuan", YUAN, ("< -5", ">= 0.01"), "arpu_yuan in (-5..0.01)"),
-        ("arpu_yuan", YUAN, ("< -5", "> 0.01"), "arpu_yuan = 0.01"),
+        ("data_gigabytes", GIGABYTES, ("[0..99.99]", ">= 100"), None),
+        ("data_gigabytes", GIGABYTES, ("[0..99.98]", ">= 100"), "data_gigabytes in (99.98..100)"),
+        ("data_gigabytes", GIGABYTES, ("< -5", ">= 0"), None),
+        ("data_gigabytes", GIGABYTES, ("< -5", ">= 0.01"), "data_gigabytes in (-5..0.01)"),
+        ("data_gigabytes", GIGABYTES, ("< -5", "> 0.01"), "data_gigabytes = 0.01"),
         ("return_rate_3q", {}, ("[0..86]", "(86..100]"), None),
         ("return_rate_3q", {}, ("[0..86]", "(86..100)"), "return_rate_3q = 100"),
         ("weekend_call_share", {}, ("[0..0.5)", "[0.5..1]"), None),
         ("weekend_call_share", {}, ("[0..0.5)", "[0.5..0.9]"), "weekend_call_share > 0.9"),
-        ("arpu_yuan_trend_3m", {}, ("< -5", ">= 0"), "arpu_yuan_trend_3m = -5"),
+        ("data_gigabytes_trend_3m", {}, ("< -5", ">= 0"), "data_gigabytes_trend_3m = -5"),
         ("ext_lines", {"ext_lines": 0}, ("< -5", "> -5"), "ext_lines = -5"),
         ("ext_lines", {"ext_lines": 0}, ("< -4", "> -5"), None),
     ],
@@ -239,9 +241,9 @@ def test_between_one_day_and_the_next_there_is_no_gap():
         ("tenure_months", MONTHS, ("< 12", "> 11"), None),
         ("tenure_months", MONTHS, ("<= 12", "> 11"), "tenure_months = 12"),
         ("tenure_months", {}, ("< 12", "> 11"), "tenure_months in (11..12)"),
-        ("arpu_yuan", YUAN, ("< 100", "> 99.99"), None),
-        ("arpu_yuan", YUAN, ("<= 3", "[-5..-1], 3"), "arpu_yuan = 3"),
-        ("arpu_yuan", YUAN, ("< 3", "[-5..-1]"), "arpu_yuan = -5"),
+        ("data_gigabytes", GIGABYTES, ("< 100", "> 99.99"), None),
+        ("data_gigabytes", GIGABYTES, ("<= 3", "[-5..-1], 3"), "data_gigabytes = 3"),
+        ("data_gigabytes", GIGABYTES, ("< 3", "[-5..-1]"), "data_gigabytes = -5"),
         ("return_rate", {}, (">= 100", "> 86"), "return_rate = 100"),
         ("return_rate", {}, ("> 100", "> 86"), "return_rate > 100"),
     ],
@@ -261,7 +263,7 @@ def test_rules_fire_together_where_the_column_can_hold_a_value_of_both(column, s
         ("weekend_call_share", {}, "> 1", "a number from 0 to 1"),
         ("tenure_months", MONTHS, "(11..12)", "a whole number from 0 on"),
         ("tenure_months", MONTHS, "11.5", "a whole number from 0 on"),
-        ("arpu_yuan", YUAN, "(9.98..9.99), < 0", "a number from 0 on in steps of 0.01"),
+        ("data_gigabytes", GIGABYTES, "(9.98..9.99), < 0", "a number from 0 on in steps of 0.01"),
         ("ext_lines", {"ext_lines": 0}, "(-2..-1)", "a whole number"),
         ("ext_fee", {"ext_fee": 1}, "0.15", "a number in steps of 0.1"),
         ("tenure_months", MONTHS, "(11..12], null", None),
@@ -277,9 +279,9 @@ def test_a_rule_that_only_values_meet_which_no_customer_can_have_never_fires(col
 
 
 def test_an_example_says_nothing_of_a_column_where_it_may_be_anybody():
-    cells = [{"tenure_months": "11"}, {"tenure_months": "12"}, {"arpu_yuan": "> 5"}, {"arpu_yuan": "> 7"}]
-    matrix = replace(table("UNIQUE", {"tenure_months": "number", "arpu_yuan": "number"}, *cells, default={"give": "0"}), scales=MONTHS)
-    assert found(matrix)[-1] == "error: table (r3, r4): fire together, which hit_policy UNIQUE forbids; for example arpu_yuan > 7"
+    cells = [{"tenure_months": "11"}, {"tenure_months": "12"}, {"data_gigabytes": "> 5"}, {"data_gigabytes": "> 7"}]
+    matrix = replace(table("UNIQUE", {"tenure_months": "number", "data_gigabytes": "number"}, *cells, default={"give": "0"}), scales=MONTHS)
+    assert found(matrix)[-1] == "error: table (r3, r4): fire together, which hit_policy UNIQUE forbids; for example data_gigabytes > 7"
 
 
 def test_a_rule_between_two_days_never_fires():

@@ -230,8 +230,8 @@ def choice_exclusions(chosen: DataFrame) -> DataFrame:
         lost = (
             F.when(lacked_room & F.col("fills"), _why(CAPACITY, MINIMUM))
             .when(lacked_room, _why(CAPACITY, NO_ROOM))
-            .when(F.col("dropped").isNotNull(), _why(contact.STAGE, ONE_TOO_MANY))
             .when(explores_, _why(ARBITRATION, NOT_DRAWN))
+            .when(F.col("dropped").isNotNull(), _why(contact.STAGE, ONE_TOO_MANY))
         )
         first = F.get(own, F.lit(0))
         why = (

@@ -73,8 +73,8 @@ def bits(mask: int) -> Iterator[int]:
 
 
 def _may_be_negative(column: str, matrix: Matrix) -> bool:
-    """Slopes may, and what an operator or a planner has made; all else of the view counts or measures something."""
-    return column.endswith("_trend_3m") or column.startswith("ext_") or column in matrix.derived
+    """Slopes may, money (bills are set right, too), and what an operator or a planner has made; all else of the view counts or measures something."""
+    return column.endswith("_trend_3m") or "_yuan" in column or column.startswith("ext_") or column in matrix.derived
 
 
 def _held(axis: Axis, matrix: Matrix, within: tuple[int | None, int | None]) -> int:

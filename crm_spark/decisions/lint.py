@@ -114,10 +114,10 @@ def _silent_rules(seen: Survey) -> Iterator[Finding]:
             silent[name].append(outcome)
     for rule in (r for r in matrix.rules if r.name in silent):
         fires = silent[rule.name]
-        where = [o for o in fires if o.can_be] or (fires if rule.name not in ever else [])
+        where = [o for o in fires if o.can_be]
         preferred = tuple(dict.fromkeys(other.name for o in where for other in o.answers))
         if not preferred:
-            continue  # it never fires, or never beside a rule that answers: the hit policy forbids what fires together, which is told
+            continue  # no customer can be there, or the hit policy forbids what fires together: both are told
         if rule.name in ever:
             told = f"never answers a customer as there can be: {', '.join(preferred)} come before it for each"
             yield Finding("warning", matrix.name, (rule.name,), told, seen.of_cell(where[0].cell))
