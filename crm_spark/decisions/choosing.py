@@ -20,7 +20,7 @@ from crm_spark.decisions.allocation import Allocation
 from crm_spark.decisions.arbitration import OFFER, with_candidates
 from crm_spark.decisions.capacity import allotted
 from crm_spark.decisions.complaints import COMPLAINING
-from crm_spark.decisions.contact import send_hours, with_contact_reasons, within_limits
+from crm_spark.decisions.contact import send_hours, valid_terms, with_contact_reasons, within_limits
 from crm_spark.decisions.eligibility import constant_map
 from crm_spark.decisions.holdout import EXPLORE, HELD_OUT, TARGET, control_groups, explores, is_universal, uniform
 from crm_spark.decisions.limits import Space
@@ -191,8 +191,7 @@ def too_many(chosen: DataFrame) -> DataFrame:
 def choice_rows(chosen: DataFrame, plans: Plans) -> DataFrame:
     """`decision.choice`: one row per customer."""
     hours = F.try_element_at(_hours(plans), F.concat_ws(" ", "choice.policy_id", "choice.channel"))
-    terms = {p.policy_id: {"begin": str(p.valid_from), "end": str(p.valid_to)} for p in plans.policies.values()}
-    valid = F.try_element_at(constant_map(terms, "struct<begin:date,end:date>"), F.col("choice.policy_id"))
+    valid = F.try_element_at(valid_terms(plans.policies.values()), F.col("choice.policy_id"))
     parts = ("goal", "policy_id", "channel", "day", "propensity", "net_value_yuan", "score", "spend_yuan")
     is_made = F.col("choice").isNotNull()
     return chosen.select(
@@ -220,17 +219,17 @@ def choice_exclusions(chosen: DataFrame) -> DataFrame:
     did the one drawn for who explores and has nothing. Where the choice fills a minimum, that is why others were left; where it was dropped as one
     contact too many for the person, so were they.
     """
-    asked, explores_ = F.when(F.col("asked").isNotNull(), _parted(F.col("asked"))), F.col("drawn_policy").isNotNull()
+    asked, is_exploring = F.when(F.col("asked").isNotNull(), _parted(F.col("asked"))), F.col("drawn_policy").isNotNull()
 
     def told(offer: Column) -> Column:
         own = F.filter("candidates", lambda c: c["policy_id"] == offer["policy_id"])
         is_open = F.filter(own, lambda c: c["stage"].isNull())
         best = F.array_max(F.transform(is_open, _parted))
-        lacked_room = F.when(explores_, offer["policy_id"] == F.col("drawn_policy")).otherwise(asked.isNull() | (best > asked))
+        lacked_room = F.when(is_exploring, offer["policy_id"] == F.col("drawn_policy")).otherwise(asked.isNull() | (best > asked))
         lost = (
             F.when(lacked_room & F.col("fills"), _why(CAPACITY, MINIMUM))
             .when(lacked_room, _why(CAPACITY, NO_ROOM))
-            .when(explores_, _why(ARBITRATION, NOT_DRAWN))
+            .when(is_exploring, _why(ARBITRATION, NOT_DRAWN))
             .when(F.col("dropped").isNotNull(), _why(contact.STAGE, ONE_TOO_MANY))
         )
         first = F.get(own, F.lit(0))

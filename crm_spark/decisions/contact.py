@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from pyspark.sql import Column, DataFrame
@@ -100,6 +100,11 @@ def consent_reason(channel: Column, purpose: Column, is_known: bool) -> Column:
     return F.when(is_out, F.lit(OPTED_OUT)).otherwise(missing)
 
 
+def valid_terms(policies: Iterable[Policy]) -> Column:
+    """Per policy id the first and last day on which it may be sold, as `begin` and `end`."""
+    return constant_map({p.policy_id: {"begin": str(p.valid_from), "end": str(p.valid_to)} for p in policies}, "struct<begin:date,end:date>")
+
+
 def send_hours(policy_hours: Hours | None, channel: Channel, contact: Contact) -> Hours | None:
     """When a policy may be sent by a channel: the hours of contact, of the channel and of the policy together; None if they do not meet."""
     hours: Hours | None = contact.hours
@@ -127,8 +132,7 @@ def with_contact_reasons(
     helpers = {"__never": never, "__days": _map({name: days_of(name, rules, contact, days) for name, rules in pushed.items()}, "array<date>")}
     closed = [f"{p.policy_id} {n}" for p in policies.values() for n in p.channels if n in pushed and send_hours(p.send_window, pushed[n], contact) is None]
     rests = rests_until(F.col("refusals"), contact.rest)
-    partly = {p.policy_id: p for p in policies.values() if p.valid_from > days[0] or p.valid_to < days[-1]}
-    terms = constant_map({name: {"begin": str(p.valid_from), "end": str(p.valid_to)} for name, p in partly.items()}, "struct<begin:date,end:date>")
+    terms = valid_terms([p for p in policies.values() if p.valid_from > days[0] or p.valid_to < days[-1]])
 
     def with_days(candidate: Column) -> Column:
         of_channel = F.try_element_at(F.col("__days"), candidate["channel"])
