@@ -79,6 +79,10 @@ def test_perfect_calibration_still_shows_the_noise_of_its_size():
     assert errors == pytest.approx(noises, rel=0.15)
 
 
+def test_scores_of_one_and_of_nothing_have_no_noise():
+    assert calibration_noise(score_table(np.array([1.0, 0.0]), np.array([1, 1]), np.array([1, 0]))) == pytest.approx(0, abs=1e-6)  # rounding makes a mean of 1 a little more
+
+
 def test_the_gate_names_each_bar_that_was_missed():
     bar = Gate(auc=0.65, lift_at_10=1.6, calibration_error=0.03)
     good = {"test_auc": 0.65, "test_lift_10": 1.6, "test_calibration_error": 0.03}

@@ -172,7 +172,8 @@ class Gate:
     """What the hold-out must show before a model may become champion.
 
     `precision`: of as many customers with the highest scores as have the label, the share that has it. The AUC may be below the present
-    champion's, on the same customers, by at most `below_champion`; no group of customers may be further off than `stability` says.
+    champion's, on the same customers, by at most `below_champion`; no group of customers may be further off than `stability` says. A feature
+    that alone has an AUC above `single_auc` may tell what came after.
     """
 
     auc: float
@@ -180,11 +181,14 @@ class Gate:
     calibration_error: float
     precision: float = 0.0
     below_champion: float = 0.005
+    single_auc: float = 0.95
     stability: Stability = field(default_factory=Stability)
 
     def __post_init__(self) -> None:
         if self.below_champion < 0:
             raise ValueError("below_champion is at least 0")
+        if not 0.5 <= self.single_auc <= 1:
+            raise ValueError("single_auc is between 0.5 and 1")
 
 
 def refuse_unknown_groups(gate: Gate, groups: Mapping[str, str]) -> None:

@@ -43,7 +43,7 @@ def model_card(trained: Trained, versions: InputVersions, failures: Sequence[str
     spec = trained.spec
     sections = (
         ("How good it is", _quality(trained) + _pictures(pictures)),
-        ("What it looks at", _drivers(trained.importances)),
+        ("What it looks at", _drivers(trained)),
         ("How scores are graded", _grades(spec)),
         ("Who it was learnt from", _population(trained)),
         ("Is it stable over the months?", _months(trained)),
@@ -90,10 +90,14 @@ def _quality(trained: Trained) -> str:
     return f"<p>{told}</p>{_table(('measure', 'hold-out'), measures)}{_table(('tenth of scores', 'predicted', 'observed'), rows)}"
 
 
-def _drivers(importances: Mapping[str, float]) -> str:
-    rows = [(name, f"{share:.1%}", _meaning(name)) for name, share in list(importances.items())[:SHOWN_FEATURES]]
-    note = "<p>A share says how much a feature is used, not which way it points.</p>"
-    return _table(("feature", "share of the gain", "meaning"), rows) + note
+def _drivers(trained: Trained) -> str:
+    shown = list(trained.importances.items())[:SHOWN_FEATURES]
+    rows = [(name, f"{share:.1%}", f"{trained.alone[name]:.3f}", _meaning(name)) for name, share in shown]
+    note = (
+        "<p>A share says how much a feature is used, not which way it points. A feature that alone has an AUC above "
+        f"{trained.spec.gate.single_auc:g} raises an alarm: it may tell what came after.</p>"
+    )
+    return _table(("feature", "share of the gain", "AUC alone", "meaning"), rows) + note
 
 
 def _meaning(feature: str) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from crm_spark.config.models import Gate
 from crm_spark.learning.groups import Group, unstable
+from crm_spark.learning.single import telling
 from crm_spark.learning.trainer import CHAMPION_AUC, Trained
 
 
 def missed(trained: Trained) -> tuple[str, ...]:
     """Why a model may not become champion, one sentence per missed bar; empty if it may."""
     spec = trained.spec
-    return gate_failures(trained.metrics, spec.gate, trained.groups, spec.gate.stability.watched(spec.groups))
+    measured = gate_failures(trained.metrics, spec.gate, trained.groups, spec.gate.stability.watched(spec.groups))
+    return (*measured, *(_alarm(name, auc, spec.gate.single_auc) for name, auc in telling(trained.alone, spec.gate.single_auc).items()))
 
 
 def gate_failures(metrics: Mapping[str, float], gate: Gate, groups: Sequence[Group] = (), watched: Sequence[str] = ()) -> tuple[str, ...]:
@@ -34,3 +36,7 @@ def gate_failures(metrics: Mapping[str, float], gate: Gate, groups: Sequence[Gro
         ),
     )
     return (*[reason for passed, reason in bars if not passed], *unstable(groups, gate.stability, watched, metrics["test_auc"]))
+
+
+def _alarm(feature: str, auc: float, most: float) -> str:
+    return f"'{feature}' alone has an AUC of {auc:.4f}, above {most:g}: does it tell what came after? Exclude it, or raise gate.single_auc"

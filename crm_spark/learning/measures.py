@@ -164,7 +164,7 @@ def calibration_error(table: ScoreTable) -> float:
 
 def calibration_noise(table: ScoreTable) -> float:
     """The calibration error that a perfectly calibrated score of this size would still show on average."""
-    p = calibration(table).predicted
+    p = np.clip(calibration(table).predicted, 0, 1)  # sums of rounded scores may pass 1 by a bit
     return float(np.mean(np.sqrt(2 / np.pi * p * (1 - p) * CALIBRATION_BINS / table.total)))
 
 

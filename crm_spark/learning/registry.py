@@ -39,6 +39,7 @@ from crm_spark.learning.card import InputVersions, model_card, summary, versions
 from crm_spark.learning.groups import MONTH, as_csv
 from crm_spark.learning.plots import figures
 from crm_spark.learning.rules import model_digest
+from crm_spark.learning.single import telling
 from crm_spark.learning.trainer import Trained
 
 CHAMPION, CHALLENGER, SHADOW = "champion", "challenger", "shadow"
@@ -403,6 +404,7 @@ def _log_artifacts(trained: Trained, versions: InputVersions, failures: Sequence
     texts = {
         "model_card.html": model_card(trained, versions, failures, pictures),
         "features/importance.csv": "feature,share\n" + "".join(f"{n},{s:.6f}\n" for n, s in trained.importances.items()),
+        "features/alone.csv": "feature,auc\n" + "".join(f"{n},{auc:.4f}\n" for n, auc in telling(trained.alone, 0).items()),
         "features/used.json": json.dumps({**trained.prepared.features.categorical, **trained.prepared.features.numeric}, indent=1),
         "features/left_out.json": json.dumps(dict(sorted(trained.prepared.features.dropped.items())), indent=1),
         "groups.csv": as_csv(trained.groups),

@@ -26,6 +26,7 @@ from crm_spark.learning.drivers import Explainer, explainer, importances
 from crm_spark.learning.encode import RAREST, Encoding, encodings, filled_statement, indexer, learning_statement, scoring_statement
 from crm_spark.learning.features import MISSING
 from crm_spark.learning.members import LINE, TREES, FittedModel, Member, Recipe, fit, quick_recipe, recipes
+from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
 from crm_spark.learning.table import FOLD, KEY, LABEL, PART, Columns, Profile, clean_statement, in_parts, labelled, profiled, quoted
 from crm_spark.learning.trainer import ROWS_PER_PARTITION, UntrainableError
@@ -56,7 +57,8 @@ class Tried:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A judged champion: `pipeline` scores raw rows of the table. `metrics` are of the hold-out, at its natural rate."""
+    """A judged champion: `pipeline` scores raw rows of the table. `metrics` are of the hold-out, at its natural rate; `alone` is the AUC of each feature
+    by itself among the rows to learn from."""
 
     spec: TableSpec
     pipeline: PipelineModel
@@ -72,6 +74,7 @@ class Fitted:
     sizes: Mapping[str, tuple[int, int]]
     explainer: Explainer
     importances: Mapping[str, float]
+    alone: Mapping[str, float]
     readable: DecisionTreeRegressionModel | None
     rows: DataFrame
     inputs: T.StructType
@@ -155,6 +158,7 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
             final = _refitted(chosen, frame, spec, budget)
             explained = explainer(final, [f.words for f in features], _line_words(line, columns.profiles), calibration, shift, frame)
             drivers = importances(frame, explained)
+            alone = single_aucs(frame, LABEL, TREES, [f.words for f in features])
         stages = [*preparation, *vectors, *[s for member in final for s in member.stages], *_combined(final, calibration, shift, sample)]
     pipeline = PipelineModel(stages=stages)
     scored = pipeline.transform(sample.where(F.col(PART) == HOLD_OUT))
@@ -163,7 +167,7 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
     return Fitted(
         spec=spec, pipeline=pipeline, members=tuple(final), features=tuple(features), columns=columns, tried=(*tried, *more),
         validation=validation, calibration=calibration, metrics=metrics, hold_out=hold_out, groups=groups, sizes=sizes, explainer=explained,
-        importances=drivers, rows=sample,
+        importances=drivers, alone=alone, rows=sample,
         readable=next((t.model for t in more if isinstance(t.model, DecisionTreeRegressionModel)), None),
         inputs=sample.select(*[quoted(s.column) for s in columns.sources]).schema,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from crm_spark.learning.expressions import mentioned
 from crm_spark.learning.features import FeatureSet, candidate_features, input_columns, learnable_features, preparation_stages
 from crm_spark.learning.rules import ReadableTree, TreeModel, importances, text_levels, tree_rules
 from crm_spark.learning.score_drivers import ScoreDrivers, score_drivers
+from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import EARLIER_HOLD_OUT, HOLD_OUT, TRAIN, VALIDATION, Count, Split, choose_split, label_counts, part, tally
 from crm_spark.learning.windows import LABEL_VALUE
 
@@ -65,8 +66,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trained:
-    """A judged model: the pipeline scores raw view rows; `metrics` and `groups` are of the hold-out; `drivers` tell its scores in words, where they
-    are known."""
+    """A judged model: the pipeline scores raw view rows; `metrics` and `groups` are of the hold-out; `alone` is the AUC of each feature by itself among
+    those to learn from; `drivers` tell its scores in words, where they are known."""
 
     prepared: Prepared
     pipeline: PipelineModel
@@ -77,6 +78,7 @@ class Trained:
     importances: Mapping[str, float]
     rules: Mapping[str, str]
     groups: tuple[g.Group, ...]
+    alone: Mapping[str, float]
     drivers: ScoreDrivers | None = None
 
     @property
@@ -124,9 +126,11 @@ def train(prepared: Prepared) -> Trained:
     rules = {**_readable(prepared, candidates), chosen.algorithm: _rules(prepared, model)}
     pipeline = PipelineModel(stages=[*prepared.stages, model])
     shares = importances(model, prepared.features.names)
-    drivers = score_drivers(model, prepared.features.names, _part(prepared, (TRAIN, VALIDATION)))
+    learnt = _part(prepared, (TRAIN, VALIDATION))
+    drivers = score_drivers(model, prepared.features.names, learnt)
+    alone = single_aucs(learnt, "label", "features", prepared.features.names, tuple(prepared.features.categorical))
     parts, groups = tables[g.PART], g.judged_groups(tables)
-    return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, parts), parts[HOLD_OUT], shares, rules, groups, drivers)
+    return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, parts), parts[HOLD_OUT], shares, rules, groups, alone, drivers)
 
 
 def choose(candidates: Sequence[Candidate], selection: Selection) -> Candidate:
