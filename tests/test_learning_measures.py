@@ -80,7 +80,7 @@ def test_perfect_calibration_still_shows_the_noise_of_its_size():
 
 
 def test_scores_of_one_and_of_nothing_have_no_noise():
-    assert calibration_noise(score_table(np.array([1.0, 0.0]), np.array([1, 1]), np.array([1, 0]))) == pytest.approx(0, abs=1e-6)  # rounding makes a mean of 1 a little more
+    assert calibration_noise(score_table(np.array([1.0, 0.0]), np.array([1, 1]), np.array([1, 0]))) == pytest.approx(0, abs=1e-6)  # a mean rounds to more than 1
 
 
 def test_the_gate_names_each_bar_that_was_missed():

@@ -55,7 +55,8 @@ def encodings(clean: DataFrame, texts: Sequence[Source]) -> list[Encoding]:
 
 
 def indexer(found: Sequence[Encoding]) -> StringIndexerModel:
-    """The stage that numbers the levels; one it does not know gets the number behind the last."""
+    """The stage that numbers the levels; one it does not know gets the number behind the last of the text that has most (pyspark hands the levels
+    of all texts over as one square array)."""
     ids = [e.source.id for e in found]
     labels = [list(e.levels) for e in found]
     return StringIndexerModel.from_arrays_of_labels(labels, [f"{i}_text" for i in ids], [f"{i}_level" for i in ids], "keep")
@@ -106,5 +107,6 @@ def _shares(rows: Numbers, positives: Numbers) -> Numbers:
 def _looked_up(encoding: Encoding, shares: Numbers, fold: str) -> str:
     """The array is one text, which Spark reads once: thousands of literals would keep its parser busy."""
     values = ",".join(f"{v:.6g}" for v in shares.ravel())
-    place = f"{fold} * {shares.shape[1]} + CAST({encoding.source.id}_level AS int) + 1"
+    last = shares.shape[1] - 1
+    place = f"{fold} * {last + 1} + least(CAST({encoding.source.id}_level AS int), {last}) + 1"
     return f"element_at(CAST(split('{values}', ',') AS array<double>), {place}) AS {encoding.id}"
