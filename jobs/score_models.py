@@ -21,7 +21,7 @@ from crm_spark.job import Job, entry
 from crm_spark.learning import life
 from crm_spark.learning.drift import REFERENCE, SCORE, Watched, label_shift, reference_of_json, retrain_reason, shifts
 from crm_spark.learning.registry import Champion, Registry
-from crm_spark.learning.score_drivers import SCORE_DRIVERS, score_drivers_of_json
+from crm_spark.learning.score_drivers import SCORE_DRIVERS, ScoreDrivers, score_drivers_of_json
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.learning.split import Count
 from crm_spark.learning.windows import label_months
@@ -53,13 +53,27 @@ def scorers(job: Job, registry: Registry) -> list[Scorer]:
             job.cover("model", spec.name, "skipped", "; ".join([*told, "no champion: its scores are NULL"]))
         else:
             job.cover("model", spec.name, "partial" if told else "used", "; ".join([*told, f"champion version {champion.version}"]))
-            drivers = registry.find_text(spec.name, champion.version, SCORE_DRIVERS)
-            if drivers is None:
-                job.cover("drivers", spec.name, "skipped", f"version {champion.version} was trained without what tells its scores in words")
-            found.append(Scorer(spec, champion.pipeline, champion.version, score_drivers_of_json(drivers) if drivers else None))
+            found.append(Scorer(spec, champion.pipeline, champion.version, _drivers(job, registry, spec.name, champion.version)))
         for reason in told:
             job.log.warning("    %s: %s", spec.name, reason)
     return found
+
+
+def _drivers(job: Job, registry: Registry, model: str, version: str) -> ScoreDrivers | None:
+    recorded = _recorded(job, registry, model, version, SCORE_DRIVERS, "drivers")
+    return score_drivers_of_json(recorded) if recorded else None
+
+
+def _recorded(job: Job, registry: Registry, model: str, version: str, file: str, kind: str) -> str | None:
+    """What training kept beside the version; one without it, or with another than was recorded, is told."""
+    try:
+        text = registry.find_text(model, version, file)
+        reason = f"version {version} was trained without {file}"
+    except RefusedModelError as error:
+        text, reason = None, str(error)
+    if text is None:
+        job.cover(kind, model, "skipped", reason)
+    return text
 
 
 def shadows(job: Job, registry: Registry) -> list[Scorer]:
@@ -80,10 +94,7 @@ def tell_drift(job: Job, registry: Registry, found: Sequence[Scorer]) -> None:
     """The month against what each champion learnt from, and whether its rule asks for a new version; adds to ops.model_drift."""
     watched = {}
     for scorer in found:
-        text = registry.find_text(scorer.spec.name, scorer.version, REFERENCE)
-        if text is None:
-            job.cover("drift", scorer.spec.name, "skipped", f"version {scorer.version} was trained without a reference")
-        else:
+        if text := _recorded(job, registry, scorer.spec.name, scorer.version, REFERENCE, "drift"):
             watched[scorer.spec.name] = Watched(scorer, reference_of_json(text))
     shifted = shifts(job.read(CUSTOMER_VIEW), job.read(MODEL_SCORE), watched) if watched else {}
     labels = _arrived(job, watched)

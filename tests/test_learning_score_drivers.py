@@ -1,37 +1,54 @@
-"""Score drivers of the month's models: by hand on a printed tree with levels, and against the model's own margin on customers."""
+"""Score drivers of the month's models: by hand on a printed tree with levels, and against the probability of every kind of model."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
+from pyspark.ml import PipelineModel
+from pyspark.sql import functions as F
 
-from crm_spark.learning.score_drivers import effects_of, score_drivers_of_json, with_drivers, words_of
+from crm_spark.learning.calibrate import Calibration
+from crm_spark.learning.chances import probability_stages
+from crm_spark.learning.score_drivers import effects_of, score_drivers, score_drivers_of_json, with_drivers, words_of
 from crm_spark.learning.scoring import Scorer, model_scores
+from crm_spark.learning.split import TRAIN
+from crm_spark.learning.trainer import fit_point
 from crm_spark.learning.trees import trees_of
 from tests.learning_support import SPEC
 
 # Three leaves of a tree: 10, 30 and 60 customers end there, of whom 9, 6 and 6 have the label.
-PRINTED = """DecisionTreeClassificationModel: uid=DT_1, depth=2, numNodes=5, numClasses=2, numFeatures=2
+PRINTED = """DecisionTreeRegressionModel: uid=DT_1, depth=2, numNodes=5, numFeatures=2
   If (feature 0 in {1.0,2.0})
    If (feature 1 <= 10.5)
-    Predict: 1.0
+    Predict: 0.9
    Else (feature 1 > 10.5)
-    Predict: 0.0
+    Predict: 0.2
   Else (feature 0 not in {1.0,2.0})
-   Predict: 0.0
+   Predict: 0.1
 """
-COUNTS = [{"tree": 0, "leaf": leaf, "rows": rows, "positives": positives} for leaf, rows, positives in ((0.0, 10, 9.0), (1.0, 30, 6.0), (2.0, 60, 6.0))]
+COUNTS = [{"tree": 0, "leaf": leaf, "rows": rows} for leaf, rows in ((0.0, 10), (1.0, 30), (2.0, 60))]
+PLATT = Calibration("platt", 1.5, -0.2)
 
 
 @pytest.fixture(scope="module")
 def by_hand():
-    return effects_of(trees_of(SimpleNamespace(toDebugString=PRINTED), with_levels=True), ["plan", "minutes"], COUNTS, boosted=False)
+    return effects_of(trees_of(SimpleNamespace(toDebugString=PRINTED), with_levels=True), ["plan", "minutes"], COUNTS, boosted=False, calibration=PLATT)
 
 
 def test_each_step_is_credited_to_what_was_asked_there(by_hand):
     """Of all 21 % have the label, of those with the plan (40 customers) 37.5 %: the plan adds .165 there and takes .11 elsewhere; then
     few minutes add .525, many take .175."""
     assert by_hand.effects == {"plan": {0: pytest.approx((0.165, 0.165, -0.11))}, "minutes": {0: pytest.approx((0.525, -0.175, 0.0))}}
+    assert by_hand.average == pytest.approx(0.21)
     assert score_drivers_of_json(by_hand.as_json()) == by_hand
+    assert score_drivers_of_json("[]") is None  # an earlier form
+
+
+def test_effects_base_and_rest_are_the_calibrated_log_odds(spark, by_hand):
+    rows = spark.range(3).selectExpr("'known' AS model", "array(CAST(id AS int)) AS leaves")
+    for row, share in zip(with_drivers(rows, {"known": by_hand}).collect(), (0.9, 0.2, 0.1), strict=True):
+        assert row["base"] == pytest.approx(1.5 * math.log(0.21 / 0.79) - 0.2, abs=1e-6)
+        assert row["base"] + sum(row["effects"]) + row["rest"] == pytest.approx(1.5 * math.log(share / (1 - share)) - 0.2, abs=1e-5)
 
 
 def test_the_greatest_come_first_in_words_and_what_adds_nothing_is_not_told(spark, by_hand):
@@ -49,15 +66,22 @@ def test_names_are_read_as_words():
     assert words_of("tenure_months") == "tenure months" and words_of("total_minutes_trend_3m") == "trend of total minutes over three months"
 
 
-def test_effects_add_up_to_the_margin_of_the_model_from_customer_to_customer(learning_rows, learnt):
-    """Of any two customers the margins differ as the sums of all effects do: the average is the same for both."""
-    raw = learnt.pipeline.transform(learning_rows.where("minutes IS NOT NULL")).limit(40)
-    model = learnt.pipeline.stages[-1]
-    rows = model.transform(raw.drop("rawPrediction", "probability", "prediction"), {model.leafCol: "leaf"}).collect()
-    sums = [sum(e[t][int(row["leaf"][t])] for e in learnt.drivers.effects.values() for t in e) for row in rows]
-    margins = [row["rawPrediction"][1] for row in rows]
-    assert len({round(m, 6) for m in margins}) > 3
-    assert [s - sums[0] for s in sums] == pytest.approx([m - margins[0] for m in margins], abs=1e-4)
+@pytest.mark.parametrize("algorithm", ["gbt", "tree", "forest"])
+@pytest.mark.parametrize("calibration", [Calibration(), PLATT])
+def test_what_moved_a_score_adds_up_to_it(learning_rows, learnt, algorithm, calibration):
+    """1 / (1 + exp(-(base + effects + rest))) is the probability, of each kind of model, calibrated or not."""
+    prepared = learnt.prepared
+    grid = {"maxDepth": 3, "minInstancesPerNode": 20} | {"gbt": {"maxIter": 3}, "forest": {"numTrees": 4}, "tree": {}}[algorithm]
+    model = fit_point(prepared, algorithm, grid, (TRAIN,))
+    learnt_from = prepared.frame.where(F.col("part") == TRAIN)
+    drivers = score_drivers(model, prepared.features.names, learnt_from, calibration)
+    pipeline = PipelineModel(stages=[*prepared.stages, *probability_stages(learning_rows, model, calibration)])
+    rows = model_scores(learning_rows, [Scorer(SPEC, pipeline, "1", drivers)]).collect()
+    assert len({r["probability"] for r in rows}) > 3
+    for row in rows:
+        log_odds = row["base"] + sum(row["effects"]) + row["rest"]
+        assert 1 / (1 + math.exp(-log_odds)) == pytest.approx(row["probability"], abs=2e-5)
+        assert [effect > 0 for effect in row["effects"]] == [driver.startswith("raised") for driver in row["drivers"]]
 
 
 def test_scores_carry_what_is_planted(learning_rows, learnt):

@@ -6,7 +6,7 @@ What is fitted on one half of them is judged on the other. Ranking stays on the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,13 +19,14 @@ from crm_spark.learning.measures import Numbers, ScoreTable, score_table, weight
 SURE = 1e-4  # no probability is nearer to 0 or 1: a log-odd must be a number
 _CLEAR = 2e-4  # of log loss per row: less of an improvement is not one
 _FREE = 1e6
+Kind = Literal["none", "platt", "isotonic"]
 
 
 @dataclass(frozen=True)
 class Calibration:
     """From raw to calibrated: `slope` and `offset` in log-odds, or, of an isotonic curve, its points (raw and calibrated probability)."""
 
-    kind: Literal["none", "platt", "isotonic"] = "none"
+    kind: Kind = "none"
     slope: float = 1.0
     offset: float = 0.0
     raw: tuple[float, ...] = ()
@@ -38,16 +39,19 @@ class Calibration:
         return expit(self.slope * logit(probability) + self.offset)
 
 
-def calibration_of(halves: Mapping[str, ScoreTable]) -> Calibration:
-    """The best for the raw probabilities of two halves of the validation rows, fitted on both; none where none is clearly better."""
+def calibration_of(halves: Mapping[str, ScoreTable], kinds: Sequence[Kind] = ("platt", "isotonic")) -> Calibration:
+    """The best for the raw probabilities of two halves of the validation rows, fitted on both; none where none is clearly better.
+
+    A curve that is `isotonic` ties customers: leave it out where nothing else keeps their order.
+    """
     tables = [t for t in halves.values() if t.has_both_classes]
     if len(tables) < 2:
         return Calibration()
-    losses = {"none": _loss(tables, lambda _: Calibration()), "platt": _loss(tables, platt), "isotonic": _loss(tables, isotonic)}
+    losses = {"none": _loss(tables, lambda _: Calibration()), **{kind: _loss(tables, _WAYS[kind]) for kind in kinds}}
     best = min(losses, key=lambda name: losses[name])
     if losses["none"] - losses[best] < _CLEAR:
         return Calibration()
-    return {"platt": platt, "isotonic": isotonic}[best](_together(tables))
+    return _WAYS[best](together(tables))
 
 
 def platt(table: ScoreTable) -> Calibration:
@@ -62,6 +66,9 @@ def isotonic(table: ScoreTable) -> Calibration:
     label, score, weight = weighted_labels(table)
     curve = IsotonicRegression(y_min=SURE, y_max=1 - SURE, out_of_bounds="clip").fit(score, label, sample_weight=weight)
     return Calibration("isotonic", raw=tuple(map(float, curve.X_thresholds_)), calibrated=tuple(map(float, curve.y_thresholds_)))
+
+
+_WAYS = {"platt": platt, "isotonic": isotonic}
 
 
 def sampling_shift(negatives_kept: float) -> float:
@@ -87,11 +94,12 @@ def _loss(tables: list[ScoreTable], fit: Callable[[ScoreTable], Calibration]) ->
     """Mean log loss of each table under what was fitted on the others."""
     total = 0.0
     for i, judged in enumerate(tables):
-        p = np.clip(fit(_together(tables[:i] + tables[i + 1 :])).of(judged.score), SURE, 1 - SURE)
+        p = np.clip(fit(together(tables[:i] + tables[i + 1 :])).of(judged.score), SURE, 1 - SURE)
         total -= float(judged.positives @ np.log(p) + (judged.customers - judged.positives) @ np.log(1 - p))
     return total / sum(t.total for t in tables)
 
 
-def _together(tables: list[ScoreTable]) -> ScoreTable:
+def together(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """The customers of several tables as one."""
     parts = [np.concatenate([getattr(t, name) for t in tables]) for name in ("score", "customers", "positives")]
     return score_table(*parts)

@@ -176,7 +176,8 @@ def _making(trained: Trained, versions: InputVersions) -> str:
     features = trained.prepared.features
     candidates = [(c.algorithm, _settings(c.point), _validation(c)) for c in trained.candidates]
     read = "; ".join(f"{table} {versions_told(months)}" for table, months in versions.items())
-    told = f"{trained.chosen.algorithm} ({_settings(trained.chosen.point)}), seed {trained.spec.seed}; {len(features.names)} features"
+    settings = f"{_settings(trained.chosen.point)}; calibration: {trained.calibration.kind}"
+    told = f"{trained.chosen.algorithm} ({settings}), seed {trained.spec.seed}; {len(features.names)} features"
     return (
         f"<p>Chosen: {told}, {len(features.dropped)} columns left out. Versions read, by as-of month: {read or 'not recorded'}.</p>"
         + _table(("candidate", "settings", "AUC on validation"), candidates)

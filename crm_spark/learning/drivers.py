@@ -40,7 +40,7 @@ class TreePart:
         found = self.trees.effects(trees, self.group, groups)
         if self.boosted:
             return 2 * self.trees.base, 2 * found
-        return _stretched(self.trees.base, found, logit)
+        return stretched(self.trees.base, found, logit)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Explainer:
         """The average customer's log-odds, calibrated, and what each driver (second axis) adds to it for each row: together the score's log-odds."""
         each = [part.effects(trees, line, len(self.words)) for part in self.parts]
         base, effects = sum(b for b, _ in each) / len(each), sum((e for _, e in each), np.zeros(1)) / len(each)
-        base, effects = _stretched(base, np.asarray(effects), self._calibrated)
+        base, effects = stretched(base, np.asarray(effects), self._calibrated)
         return base + self.shift, effects
 
     def as_json(self) -> str:
@@ -164,7 +164,7 @@ def _places(raw: Mapping[str, object], name: str) -> Places:
     return np.array(raw[name], dtype=np.int64)
 
 
-def _stretched(base: float, effects: Numbers, scale: Callable[[Numbers], Numbers]) -> tuple[float, Numbers]:
+def stretched(base: float, effects: Numbers, scale: Callable[[Numbers], Numbers]) -> tuple[float, Numbers]:
     """Effects on another scale: each row's are stretched alike, so that they still add up."""
     total = base + effects.sum(axis=1)
     start, end = float(scale(np.array([base]))[0]), scale(total)

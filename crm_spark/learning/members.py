@@ -93,7 +93,7 @@ def fit(recipe: Recipe, rows: DataFrame, number: int, seed: int) -> Member:
         share = f"greatest({SURE}D, least({1 - SURE}D, {prefix}_prediction))"
         return Member(recipe, model, (model, _sql(f"ln({share} / (1 - {share}))", log_odds)), log_odds)
     classifier = _classifier(recipe, prefix, seed).fit(rows)
-    margin = _element_of_vector(rows, f"{prefix}_raw", f"{prefix}_margin")
+    margin = element_of_vector(rows, f"{prefix}_raw", f"{prefix}_margin")
     odds = "2 * " if recipe.algorithm == "gbt" else ""  # a boosted margin is half the log-odds
     return Member(recipe, classifier, (classifier, margin, _sql(f"{odds}{prefix}_margin", log_odds)), log_odds)
 
@@ -115,7 +115,7 @@ def _classifier(recipe: Recipe, prefix: str, seed: int) -> GBTClassifier | Logis
     return named.setRawPredictionCol(f"{prefix}_raw").setProbabilityCol(f"{prefix}_probability")
 
 
-def _element_of_vector(rows: DataFrame, vector: str, number: str) -> IsotonicRegressionModel:
+def element_of_vector(rows: DataFrame, vector: str, number: str) -> IsotonicRegressionModel:
     """The second element of a vector as a number, without a function of Python's: the isotonic line from -_FAR to _FAR.
 
     No SQL reads a vector, and this is the one stage of MLlib that picks an element and gives a number.

@@ -31,7 +31,10 @@ def as_trained(fitted: Fitted) -> Trained:
     metrics = {**fitted.metrics, "validation_auc": fitted.validation}
     rules = {"tree": tree_rules(fitted.readable, [f.words for f in fitted.features], {})} if fitted.readable else {}
     candidates = tuple(map(_candidate, fitted.tried))
-    return Trained(prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules, fitted.groups, fitted.alone)
+    return Trained(
+        prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules, fitted.groups, fitted.alone,
+        fitted.calibration,
+    )  # fmt: skip
 
 
 def _candidate(tried: Tried) -> Candidate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -182,6 +183,7 @@ class Registry:
         self._client.update_model_version(name, version, told)
         self._client.update_registered_model(name, trained.spec.question)
         kept = {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id, "gate": f"missed: {'; '.join(failures)}" if failures else "passed"}
+        kept |= {_digest_tag(file): _sha256(text) for file, text in (texts or {}).items()}
         for tag, value in kept.items():
             self._client.set_model_version_tag(name, version, tag, value)
         if failures:
@@ -204,9 +206,12 @@ class Registry:
         return str(run.info.run_id)
 
     def text(self, model: str, version: str, file: str) -> str:
-        """An artifact of the run that made a version."""
-        run_id = self._client.get_model_version(self._name(model), version).run_id
-        return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{file}"))
+        """An artifact of the run that made a version. RefusedModelError for one of the caller's own that is not what was recorded."""
+        found = self._client.get_model_version(self._name(model), version)
+        text = str(mlflow.artifacts.load_text(f"runs:/{found.run_id}/{file}"))
+        if _sha256(text) != found.tags.get(_digest_tag(file), _sha256(text)):
+            raise RefusedModelError(f"{model} version {version}: {file} is not what was recorded")
+        return text
 
     def find_text(self, model: str, version: str, file: str) -> str | None:
         """The same; None of a run that has no such artifact."""
@@ -318,6 +323,14 @@ def champion_metrics(config: MlflowConfig, champions: Sequence[tuple[str, str]])
     return found
 
 
+def _digest_tag(file: str) -> str:
+    return f"digest_of_{file}"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _make_folders(config: MlflowConfig) -> None:
     if config.tracking_uri.startswith("sqlite:///"):
         Path(config.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -363,6 +376,7 @@ def _parameters(trained: Trained, versions: InputVersions) -> dict[str, object]:
         **trained.chosen.point,
         "seed": spec.seed,
         "refit": spec.refit,
+        "calibration": trained.calibration.kind,
         "features": len(prepared.features.names),
         **{f"gate_{bar}": value for bar, value in asdict(spec.gate).items() if bar != "stability"},
         **{f"gate_stability_{bar}": value for bar, value in (asdict(spec.gate.stability) | {"by": ", ".join(spec.gate.stability.watched(spec.groups))}).items()},

@@ -8,19 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from pyspark.ml import PipelineModel, Transformer
-from pyspark.ml.classification import (
-    DecisionTreeClassificationModel,
-    GBTClassificationModel,
-    LogisticRegressionModel,
-    RandomForestClassificationModel,
-)
+from pyspark.ml.classification import GBTClassificationModel, LogisticRegressionModel
 from pyspark.ml.feature import SQLTransformer, StringIndexerModel, VectorAssembler
-from pyspark.ml.regression import DecisionTreeRegressionModel, IsotonicRegressionModel
+from pyspark.ml.regression import DecisionTreeRegressionModel, IsotonicRegressionModel, RandomForestRegressionModel
 
 from crm_spark.learning.features import MISSING
 
-TreeModel = DecisionTreeClassificationModel | GBTClassificationModel | RandomForestClassificationModel
-ReadableTree = DecisionTreeRegressionModel  # its leaves are shares of customers with the label
+TreeModel = GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel  # of all but boosted trees a leaf is a share with the label
 
 UNSEEN = "(unseen)"  # the level of a text that training never saw
 _NUMBER_TEST = re.compile(r"feature (\d+) (<=|>) (-?[\d.]+(?:E-?\d+)?)")
@@ -28,10 +22,10 @@ _LEAF = re.compile(r"Predict: (-?[\d.]+(?:E-?\d+)?)")
 _LEVEL_TEST = re.compile(r"feature (\d+) (not in|in) \{([\d.,]*)\}")
 
 
-def tree_rules(model: TreeModel | ReadableTree, names: Sequence[str], levels: Mapping[str, Sequence[str]]) -> str:
+def tree_rules(model: TreeModel, names: Sequence[str], levels: Mapping[str, Sequence[str]]) -> str:
     """The model's trees as nested conditions, with feature names, level names and `is missing` in place of numbers."""
     text = _NUMBER_TEST.sub(lambda m: _number_test(names[int(m[1])], m[2], float(m[3])), _trees(model))
-    if isinstance(model, ReadableTree):
+    if not isinstance(model, GBTClassificationModel):
         text = _LEAF.sub(lambda m: f"{float(m[1]):.1%} have the label", text)
     return _LEVEL_TEST.sub(lambda m: _level_test(names[int(m[1])], m[2], m[3], levels), text)
 
@@ -62,13 +56,13 @@ def _stage_text(stage: Transformer) -> str:
     if isinstance(stage, VectorAssembler):
         return repr(stage.getInputCols())
     if isinstance(stage, IsotonicRegressionModel):
-        return repr((stage.boundaries.toArray().tolist(), stage.predictions.toArray().tolist()))
+        return repr((stage.boundaries.toArray().tolist(), stage.predictions.toArray().tolist(), stage.getFeatureIndex()))
     if isinstance(stage, LogisticRegressionModel):
         return repr((stage.coefficients.toArray().tolist(), stage.intercept))
     return _trees(cast(TreeModel, stage))
 
 
-def _trees(model: TreeModel | ReadableTree) -> str:
+def _trees(model: TreeModel) -> str:
     """The debug text without its first line, which holds a random identifier."""
     return str(model.toDebugString).split("\n", 1)[1]
 

@@ -1,7 +1,7 @@
 """What drives the scores of the month's models, in words: the leaf in which a customer ends tells what each feature added on the way there.
 
 As in `drivers`, a step in a tree is credited to the feature that was asked, by how the mean of the customers below changes (Saabas, 2014).
-What each leaf adds is known when the model is trained, so that scoring only looks it up.
+What each leaf adds is known when the model is trained, so that scoring only looks it up. The average customer's log-odds and all effects are the score's.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 from pyspark.ml import PipelineModel
-from pyspark.ml.classification import DecisionTreeClassificationModel, GBTClassificationModel
+from pyspark.ml.classification import GBTClassificationModel
 from pyspark.ml.functions import vector_to_array
+from pyspark.ml.regression import DecisionTreeRegressionModel, RandomForestRegressionModel
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from crm_spark.learning.calibrate import Calibration, logit
+from crm_spark.learning.drivers import stretched
 from crm_spark.learning.measures import Numbers
 from crm_spark.learning.rules import TreeModel
 from crm_spark.learning.trees import Places, Trees, trees_of
@@ -29,28 +32,45 @@ SCORE_DRIVERS = "score_drivers.json"
 SHOWN = 3
 RAISED, LOWERED = "raised by", "lowered by"
 LEAVES, DRIVERS, _LEAF = "leaves", "drivers", "__leaf"
-_NOTHING = 1e-9
+EXPLAINED = T.StructType(
+    [
+        T.StructField(DRIVERS, T.ArrayType(T.StringType())),
+        T.StructField("effects", T.ArrayType(T.DoubleType())),
+        T.StructField("base", T.DoubleType()),
+        T.StructField("rest", T.DoubleType()),
+    ]
+)
+TREE_MODELS = (GBTClassificationModel, RandomForestRegressionModel, DecisionTreeRegressionModel)
+_NOTHING = 1e-6
+_DIGITS = 6  # of an effect
 _SPANS = {"_trend_3m": "trend of {} over three months", "_mean_3m": "mean of {} over three months"}
 
 
 @dataclass(frozen=True)
 class ScoreDrivers:
-    """Per driver, by its words, and per tree that asks for it: what it adds in each leaf, leaves from left to right."""
+    """Per driver, by its words, and per tree that asks for it: what it adds in each leaf, leaves from left to right, to the mean answer `average`.
+
+    The answer is half the log-odds of what is `boosted`, else a share; its log-odds times `slope`, and `offset`, are the score's.
+    """
 
     effects: Mapping[str, Mapping[int, tuple[float, ...]]]
+    average: float
+    boosted: bool
+    slope: float = 1.0
+    offset: float = 0.0
 
     def as_json(self) -> str:
         """As text, for `score_drivers_of_json`."""
         told = [{"words": words, "trees": [{"tree": t, "effects": e} for t, e in trees.items()]} for words, trees in self.effects.items()]
-        return json.dumps(told, ensure_ascii=False)
+        return json.dumps({**asdict(self), "effects": told}, ensure_ascii=False)
 
-    def greatest(self, leaves: Places) -> tuple[Places, Numbers]:
-        """Per row of `leaves` (the leaf in each tree) the SHOWN drivers that moved the score most, by number, and their effects; the greatest first."""
+    def explained(self, leaves: Places) -> tuple[float, Numbers]:
+        """The average customer's log-odds, and what each driver (second axis) adds per row of `leaves` (the leaf in each tree)."""
         total = np.zeros((len(leaves), len(self.effects)))
         for tree, added in self._by_tree.items():
             total += added[leaves[:, tree]]
-        order = np.argsort(-np.abs(total), axis=1, kind="stable")[:, :SHOWN]
-        return order, np.take_along_axis(total, order, axis=1)
+        base, effects = (2 * self.average, 2 * total) if self.boosted else stretched(self.average, total, logit)
+        return self.slope * base + self.offset, self.slope * effects
 
     @cached_property
     def _by_tree(self) -> dict[int, Numbers]:
@@ -63,63 +83,78 @@ class ScoreDrivers:
 
 
 def with_drivers(rows: DataFrame, known: Mapping[str, ScoreDrivers]) -> DataFrame:
-    """Rows of scores with `drivers` in place of `leaves`: what moved the score most, as `raised by tenure months`; null for a model not in `known`.
+    """Rows of scores with EXPLAINED in place of `leaves`: what moved the score most, as `raised by tenure months`, by how much, from where, and what all
+    else adds: `base` + the effects + `rest` are the score's log-odds. Null for a model not in `known`.
 
     In numpy, as Spark's own expressions took ten times as long (docs/adr/0012).
     """
     own = [field for field in rows.schema.fields if field.name != LEAVES]
-    schema = T.StructType([*own, T.StructField(DRIVERS, T.ArrayType(T.StringType()))])
+    names = [field.name for field in own]
 
     def tell(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             told = _told(batch.column(batch.schema.get_field_index("model")), batch.column(batch.schema.get_field_index(LEAVES)), known)
-            kept = [batch.column(batch.schema.get_field_index(field.name)) for field in own]
-            yield pa.RecordBatch.from_arrays([*kept, told], names=[*(field.name for field in own), DRIVERS])
+            kept = [batch.column(batch.schema.get_field_index(name)) for name in names]
+            yield pa.RecordBatch.from_arrays([*kept, *told], names=[*names, *EXPLAINED.names])
 
-    return rows.mapInArrow(tell, schema)
+    return rows.mapInArrow(tell, T.StructType([*own, *EXPLAINED.fields]))
 
 
-def _told(models: pa.Array, leaves: pa.Array, known: Mapping[str, ScoreDrivers]) -> pa.Array:
-    """Texts are numbers into one list of them, so that a row costs no work of Python's."""
+def _told(models: pa.Array, leaves: pa.Array, known: Mapping[str, ScoreDrivers]) -> list[pa.Array]:
+    """The columns of EXPLAINED. Texts are numbers into one list of them, so that a row costs no work of Python's."""
     texts = [f"{how} {words}" for drivers in known.values() for words in drivers.effects for how in (RAISED, LOWERED)]
-    names, codes, first = models.to_numpy(zero_copy_only=False), np.full((len(models), SHOWN), -1, dtype=np.int32), 0
+    names, first = models.to_numpy(zero_copy_only=False), 0
+    codes, moved = np.full((len(models), SHOWN), -1, dtype=np.int32), np.zeros((len(models), SHOWN))
+    base, rest = np.zeros(len(models)), np.zeros(len(models))
     for model, drivers in known.items():
         mine = np.flatnonzero(names == model)
         if len(mine):
-            ends = leaves.take(pa.array(mine)).flatten().to_numpy().reshape(len(mine), -1)
-            numbers, effects = drivers.greatest(ends)
-            codes[mine, : numbers.shape[1]] = np.where(np.abs(effects) > _NOTHING, first + 2 * numbers + (effects < 0), -1)
+            start, effects = drivers.explained(leaves.take(pa.array(mine)).flatten().to_numpy().reshape(len(mine), -1))
+            order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :SHOWN]
+            greatest = np.take_along_axis(effects, order, axis=1).round(_DIGITS)
+            codes[mine, : order.shape[1]] = np.where(np.abs(greatest) > _NOTHING, first + 2 * order + (greatest < 0), -1)
+            moved[mine, : order.shape[1]] = greatest
+            base[mine], rest[mine] = round(start, _DIGITS), (start + effects.sum(axis=1) - round(start, _DIGITS) - greatest.sum(axis=1)).round(_DIGITS)
         first += 2 * len(drivers.effects)
-    there = codes >= 0
-    places = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32))
-    values = pa.DictionaryArray.from_arrays(pa.array(codes[there]), pa.array(texts, pa.string())).cast(pa.string())
-    return pa.ListArray.from_arrays(places, values, mask=pa.array(~np.isin(names.astype(str), list(known))))
+    there, unknown = codes >= 0, ~np.isin(names.astype(str), list(known))
+    places, mask = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)), pa.array(unknown)
+    words = pa.DictionaryArray.from_arrays(pa.array(codes[there]), pa.array(texts, pa.string())).cast(pa.string())
+    lists = [pa.ListArray.from_arrays(places, values, mask=mask) for values in (words, pa.array(moved[there]))]
+    return [*lists, *(pa.array(numbers, mask=unknown) for numbers in (base, rest))]
 
 
-def score_drivers_of_json(text: str) -> ScoreDrivers:
-    """What `ScoreDrivers.as_json` wrote."""
-    return ScoreDrivers({one["words"]: {t["tree"]: tuple(t["effects"]) for t in one["trees"]} for one in json.loads(text)})
+def score_drivers_of_json(text: str) -> ScoreDrivers | None:
+    """What `ScoreDrivers.as_json` wrote; None of an earlier form, which had no average."""
+    raw = json.loads(text)
+    if not isinstance(raw, dict):
+        return None
+    return ScoreDrivers(**{**raw, "effects": {one["words"]: {t["tree"]: tuple(t["effects"]) for t in one["trees"]} for one in raw["effects"]}})
 
 
-def score_drivers(model: TreeModel, features: Sequence[str], learnt: DataFrame) -> ScoreDrivers:
-    """Of a fitted model; `learnt` are the rows it learnt from, with `label` and `features`. Only a count per leaf comes to the driver."""
+def score_drivers(model: TreeModel, features: Sequence[str], learnt: DataFrame, calibration: Calibration) -> ScoreDrivers:
+    """Of a fitted model; `learnt` are the rows it learnt from, with `features`. Only a count per leaf comes to the driver."""
     each = F.posexplode(leaves_of(model)).alias("tree", "leaf")
-    ends = model.transform(learnt, {model.leafCol: _LEAF}).select("label", each).groupBy("tree", "leaf")
-    counts = ends.agg(F.count(F.lit(1)).alias("rows"), F.sum("label").alias("positives")).collect()
-    return effects_of(trees_of(model, with_levels=True), [words_of(f) for f in features], counts, isinstance(model, GBTClassificationModel))
+    counts = model.transform(learnt, {model.leafCol: _LEAF}).select(each).groupBy("tree", "leaf").agg(F.count(F.lit(1)).alias("rows")).collect()
+    words = [words_of(f) for f in features]
+    return effects_of(trees_of(model, with_levels=True), words, counts, isinstance(model, GBTClassificationModel), calibration)
+
+
+def tree_model(pipeline: PipelineModel) -> TreeModel:
+    """The model in a pipeline of the month."""
+    (found,) = (stage for stage in pipeline.stages if isinstance(stage, TREE_MODELS))
+    return found
 
 
 def with_leaves(pipeline: PipelineModel, rows: DataFrame) -> DataFrame:
     """What the pipeline makes of the rows, and the leaves of its model, for `leaves_of`."""
-    *preparing, model = pipeline.stages
-    for stage in preparing:
-        rows = stage.transform(rows)
-    return model.transform(rows, {model.leafCol: _LEAF})  # type: ignore[attr-defined]
+    for stage in pipeline.stages:
+        rows = stage.transform(rows, {stage.leafCol: _LEAF}) if isinstance(stage, TREE_MODELS) else stage.transform(rows)
+    return rows
 
 
 def leaves_of(model: TreeModel) -> Column:
     """The leaf in each tree, numbered from left to right; MLlib tells that of a single tree as one number."""
-    return (F.array(_LEAF) if isinstance(model, DecisionTreeClassificationModel) else vector_to_array(F.col(_LEAF))).cast("array<int>")
+    return (F.array(_LEAF) if isinstance(model, DecisionTreeRegressionModel) else vector_to_array(F.col(_LEAF))).cast("array<int>")
 
 
 def words_of(feature: str) -> str:
@@ -128,20 +163,17 @@ def words_of(feature: str) -> str:
     return span.format(stem.replace("_", " "))
 
 
-def effects_of(trees: Trees, words: Sequence[str], counts: Sequence[Row], boosted: bool) -> ScoreDrivers:
-    """`counts` are `rows` and `positives` by `tree` and `leaf`; of what is not boosted a leaf is worth its share of positives."""
-    leaves = _leaves(trees)
-    rows, positives = (np.zeros(len(trees.value)) for _ in range(2))
+def effects_of(trees: Trees, words: Sequence[str], counts: Sequence[Row], boosted: bool, calibration: Calibration) -> ScoreDrivers:
+    """`counts` are `rows` by `tree` and `leaf`."""
+    leaves, rows = _leaves(trees), np.zeros(len(trees.value))
     for one in counts:
-        place = leaves[one["tree"]][int(one["leaf"])]
-        rows[place], positives[place] = one["rows"], one["positives"]
-    shares = np.where(rows > 0, positives / np.maximum(rows, 1), positives.sum() / rows.sum())
-    valued = (trees if boosted else replace(trees, value=shares)).with_values(rows)
+        rows[leaves[one["tree"]][int(one["leaf"])]] = one["rows"]
+    valued = trees.with_values(rows)
     found: dict[str, dict[int, tuple[float, ...]]] = {}
     for tree, ends in enumerate(leaves):
         for driver, effects in _of_tree(valued, int(trees.roots[tree]), ends, words).items():
             found.setdefault(driver, {})[tree] = effects
-    return ScoreDrivers(dict(sorted(found.items())))
+    return ScoreDrivers(dict(sorted(found.items())), valued.base, boosted, calibration.slope, calibration.offset)
 
 
 def _leaves(trees: Trees) -> list[list[int]]:
@@ -159,4 +191,4 @@ def _of_tree(trees: Trees, root: int, ends: Sequence[int], words: Sequence[str])
             asked = words[trees.feature[above[here]]]
             found.setdefault(asked, [0.0] * len(ends))[leaf] += float(trees.value[here] - trees.value[above[here]])
             here = above[here]
-    return {driver: tuple(float(f"{e:.6g}") for e in effects) for driver, effects in found.items()}
+    return {driver: tuple(float(f"{e:.9g}") for e in effects) for driver, effects in found.items()}

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from crm_spark.columns import rounded
 from crm_spark.config.models import ModelSpec
 from crm_spark.learning.measures import probability
-from crm_spark.learning.score_drivers import DRIVERS, LEAVES, ScoreDrivers, leaves_of, with_drivers, with_leaves
+from crm_spark.learning.score_drivers import EXPLAINED, LEAVES, ScoreDrivers, leaves_of, tree_model, with_drivers, with_leaves
 from crm_spark.tables.score import MODEL_SCORE
 
 
@@ -36,7 +36,7 @@ def model_scores(view: DataFrame, scorers: Sequence[Scorer]) -> DataFrame:
     rows = F.explode(F.array(*map(_score_row, scorers))).alias("row")
     scored = wide.select("city", "month", "user_id", rows).where(F.col("row.probability").isNotNull())
     flat, known = scored.select("city", "month", "user_id", "row.*"), {s.spec.name: s.drivers for s in scorers if s.drivers}
-    told = with_drivers(flat, known) if known else flat.withColumn(DRIVERS, F.lit(None).cast("array<string>"))
+    told = with_drivers(flat, known) if known else flat.withColumns({f.name: F.lit(None).cast(f.dataType) for f in EXPLAINED.fields})
     return told.select(*MODEL_SCORE.columns)
 
 
@@ -66,7 +66,7 @@ def _with_probability(frame: DataFrame, scorer: Scorer) -> DataFrame:
     of_population = F.expr(scorer.spec.population)
     found, leaves = scorer.pipeline.transform(frame), F.lit(None).cast("array<int>")
     if scorer.drivers:
-        found, leaves = with_leaves(scorer.pipeline, frame), leaves_of(scorer.pipeline.stages[-1])  # type: ignore[arg-type]
+        found, leaves = with_leaves(scorer.pipeline, frame), leaves_of(tree_model(scorer.pipeline))
     added = {_column(scorer): rounded(probability()), _leaves(scorer): leaves}
     return found.select(*frame.columns, *(F.when(of_population, column).alias(name) for name, column in added.items()))
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pyspark.ml import Pipeline, PipelineModel, Transformer
-from pyspark.ml.classification import DecisionTreeClassifier, GBTClassifier, RandomForestClassifier
-from pyspark.ml.regression import DecisionTreeRegressor
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -17,19 +15,22 @@ from crm_spark.config.models import SEGMENT_COLUMN, Algorithm, ModelSpec, Point,
 from crm_spark.errors import CrmError
 from crm_spark.learning import groups as g
 from crm_spark.learning import measures as m
+from crm_spark.learning.calibrate import Calibration, calibration_of, together
+from crm_spark.learning.chances import estimator, probability_stages
 from crm_spark.learning.expressions import mentioned
 from crm_spark.learning.features import FeatureSet, candidate_features, input_columns, learnable_features, preparation_stages
-from crm_spark.learning.rules import ReadableTree, TreeModel, importances, text_levels, tree_rules
+from crm_spark.learning.rules import TreeModel, importances, text_levels, tree_rules
 from crm_spark.learning.score_drivers import ScoreDrivers, score_drivers
 from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import EARLIER_HOLD_OUT, HOLD_OUT, TRAIN, VALIDATION, Count, Split, choose_split, label_counts, part, tally
 from crm_spark.learning.windows import LABEL_VALUE
 
-_CLASSIFIERS = {"gbt": GBTClassifier, "forest": RandomForestClassifier, "tree": DecisionTreeClassifier}
 _DEFAULT_BINS = 32
 CHAMPION_AUC = "champion_auc_same_rows"
 _PREPARED_BY = ("month", "user_id", "split_bucket", LABEL_VALUE)
 ROWS_PER_PARTITION = 100_000
+_TO_CALIBRATE = 100  # customers with the label, and without it, that validation must have
+_HALF = "half"
 
 
 class UntrainableError(CrmError):
@@ -38,8 +39,8 @@ class UntrainableError(CrmError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is ready to be learnt from: `frame` has `part`, `label` and `features` on a fixed number of partitions, sorted by key; held-out rows
-    tell what they are counted under (`groups.MEMBER_OF`)."""
+    """What is ready to be learnt from: `frame` has `part`, `label` and `features` on a fixed number of partitions, sorted by key, and which `half` of its
+    part a row is in; held-out rows tell what they are counted under (`groups.MEMBER_OF`)."""
 
     spec: ModelSpec
     frame: DataFrame
@@ -54,7 +55,8 @@ class Prepared:
 class Candidate:
     """One point of one algorithm's grid, fitted on the training part.
 
-    `validation` is its AUC on the validation part and `error` the standard error of that; None where there is none.
+    `validation` is its AUC on the validation part and `error` the standard error of that; None where there is none. `halves` are the score tables of
+    two halves of that part, which say how to calibrate.
     """
 
     algorithm: str
@@ -62,12 +64,13 @@ class Candidate:
     model: TreeModel
     validation: float | None
     error: float | None
+    halves: Mapping[str, m.ScoreTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trained:
     """A judged model: the pipeline scores raw view rows; `metrics` and `groups` are of the hold-out; `alone` is the AUC of each feature by itself among
-    those to learn from; `drivers` tell its scores in words, where they are known."""
+    those to learn from; `drivers` tell its scores in words, where they are known. With `calibration` the pipeline's probabilities are what happens as often."""
 
     prepared: Prepared
     pipeline: PipelineModel
@@ -79,6 +82,7 @@ class Trained:
     rules: Mapping[str, str]
     groups: tuple[g.Group, ...]
     alone: Mapping[str, float]
+    calibration: Calibration
     drivers: ScoreDrivers | None = None
 
     @property
@@ -110,27 +114,32 @@ def prepare(spec: ModelSpec, rows: DataFrame) -> Prepared:
     if not features.names:
         raise UntrainableError("no column of the view varies in training")
     preparation = Pipeline(stages=preparation_stages(features)).fit(learnt)
-    vectors = preparation.transform(parted.withColumn(g.MEMBER_OF, _member_of(spec))).select("user_id", "month", "part", "label", g.MEMBER_OF, "features")
+    vectors = preparation.transform(parted.withColumn(g.MEMBER_OF, _member_of(spec))).select("user_id", "month", "part", _half(), "label", g.MEMBER_OF, "features")
     frame = vectors.repartition(_partitions(counts), "user_id").sortWithinPartitions("user_id", "month").drop("user_id", "month")
     inputs = rows.select(*input_columns(features, rows)).schema
     return Prepared(spec, frame, tuple(preparation.stages), features, inputs, split, counts)
 
 
 def train(prepared: Prepared) -> Trained:
-    """Fit every point of every algorithm, choose on validation, refit if the spec says so, judge once on the hold-out."""
+    """Fit every point of every algorithm, choose and calibrate on validation, refit if the spec says so, judge once on the hold-out."""
     spec = prepared.spec
     candidates = tuple(_fit_candidate(prepared, a, point) for a in spec.algorithms for point in a.points)
     chosen = choose(candidates, spec.selection)
     model = _refitted(prepared, chosen) if spec.refit else chosen.model
-    tables = g.group_tables(model.transform(prepared.frame.where(_is_held_out())), m.probability(), "label")
-    rules = {**_readable(prepared, candidates), chosen.algorithm: _rules(prepared, model)}
-    pipeline = PipelineModel(stages=[*prepared.stages, model])
+    calibration = _calibration(chosen)
+    final = probability_stages(prepared.frame, model, calibration)
+    held_out = PipelineModel(stages=final).transform(prepared.frame.where(_is_held_out()))
+    tables = g.group_tables(held_out, m.probability(), "label")
+    trees = [c.model for c in candidates if c.algorithm == "tree"]
+    rules = {name: _rules(prepared, one) for name, one in (*(("tree", t) for t in trees[:1]), (chosen.algorithm, model))}
+    pipeline = PipelineModel(stages=[*prepared.stages, *final])
     shares = importances(model, prepared.features.names)
     learnt = _part(prepared, (TRAIN, VALIDATION))
-    drivers = score_drivers(model, prepared.features.names, learnt)
+    drivers = score_drivers(model, prepared.features.names, learnt, calibration)
     alone = single_aucs(learnt, "label", "features", prepared.features.names, tuple(prepared.features.categorical))
     parts, groups = tables[g.PART], g.judged_groups(tables)
-    return Trained(prepared, pipeline, chosen, candidates, _metrics(chosen, parts), parts[HOLD_OUT], shares, rules, groups, alone, drivers)
+    metrics = _metrics(chosen, parts)
+    return Trained(prepared, pipeline, chosen, candidates, metrics, parts[HOLD_OUT], shares, rules, groups, alone, calibration, drivers)
 
 
 def choose(candidates: Sequence[Candidate], selection: Selection) -> Candidate:
@@ -183,11 +192,21 @@ def _partitions(counts: Mapping[tuple[str, bool], Count]) -> int:
 
 def _fit_candidate(prepared: Prepared, algorithm: Algorithm, point: Point) -> Candidate:
     model = fit_point(prepared, algorithm.name, point, (TRAIN,))
-    scored = model.transform(prepared.frame.where(F.col("part") == VALIDATION))
-    table = m.score_tables(scored, "part").get(VALIDATION)
+    stages = probability_stages(prepared.frame, model, Calibration())
+    scored = PipelineModel(stages=stages).transform(prepared.frame.where(F.col("part") == VALIDATION))
+    halves = m.score_tables(scored, _HALF)
+    table = together(tuple(halves.values())) if halves else None
     if not (table and table.has_both_classes):
         return Candidate(algorithm.name, point, model, None, None)
-    return Candidate(algorithm.name, point, model, m.measures(table)["auc"], m.auc_error(table))
+    return Candidate(algorithm.name, point, model, m.auc(table), m.auc_error(table), halves)
+
+
+def _calibration(chosen: Candidate) -> Calibration:
+    """Platt's line, if it is clearly better, and if there are enough customers to say so: it ties nobody."""
+    table = together(tuple(chosen.halves.values())) if chosen.halves else None
+    if table is None or min(table.positives.sum(), table.total - table.positives.sum()) < _TO_CALIBRATE:
+        return Calibration()
+    return calibration_of(chosen.halves, ("platt",))
 
 
 def _refitted(prepared: Prepared, chosen: Candidate) -> TreeModel:
@@ -197,8 +216,7 @@ def _refitted(prepared: Prepared, chosen: Candidate) -> TreeModel:
 def fit_point(prepared: Prepared, algorithm: str, point: Point, parts: Sequence[str]) -> TreeModel:
     """One algorithm at one point of its grid, fitted on some parts."""
     settings = {**point, "maxBins": _bins(prepared, point)}
-    estimator = _CLASSIFIERS[algorithm](featuresCol="features", labelCol="label", seed=prepared.spec.seed, **settings)
-    model: TreeModel = estimator.fit(_part(prepared, parts))
+    model: TreeModel = estimator(algorithm, prepared.spec.seed, settings).fit(_part(prepared, parts))
     return model
 
 
@@ -210,6 +228,10 @@ def _bins(prepared: Prepared, point: Point) -> int:
 
 def _part(prepared: Prepared, parts: Sequence[str]) -> DataFrame:
     return prepared.frame.where(F.col("part").isin(*parts)).select("label", "features")
+
+
+def _half() -> Column:
+    return F.pmod("split_bucket", F.lit(2)).cast("string").alias(_HALF)
 
 
 def _is_held_out() -> Column:
@@ -231,18 +253,7 @@ def _metrics(chosen: Candidate, tables: Mapping[str, m.ScoreTable]) -> dict[str,
     return found | ({"validation_auc": chosen.validation} if chosen.validation is not None else {})
 
 
-def _readable(prepared: Prepared, candidates: Sequence[Candidate]) -> dict[str, str]:
-    """A single tree for planners, if the spec has one, fitted to shares: of a classifier's tree MLlib cuts every branch whose leaves
-    have the same majority, which of a rare label leaves nothing."""
-    trees = [c.point for c in candidates if c.algorithm == "tree"]
-    if not trees:
-        return {}
-    settings = {**trees[0], "maxBins": _bins(prepared, trees[0])}
-    regressor = DecisionTreeRegressor(featuresCol="features", labelCol="label", seed=prepared.spec.seed, **settings)  # type: ignore[arg-type]
-    return {"tree": _rules(prepared, regressor.fit(_part(prepared, (TRAIN,))))}
-
-
-def _rules(prepared: Prepared, model: TreeModel | ReadableTree) -> str:
+def _rules(prepared: Prepared, model: TreeModel) -> str:
     return tree_rules(model, prepared.features.names, text_levels(prepared.stages))
 
 
