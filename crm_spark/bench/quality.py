@@ -1,10 +1,11 @@
 """Compare the champion search, given a raw table, with gradient boosting of other libraries on the same rows.
 
-    python -m crm_spark.bench.quality                      both real tables of CRM_SPARK_REAL_DATA
+    python -m crm_spark.bench.quality                      both real tables of CRM_SPARK_REAL_DATA, and a planted one
     python -m crm_spark.bench.quality --tables cell2cell --splits 2
 
 Each split takes other customers as hold-out, by salted hash of the key; both sides learn from the others and both are judged on the
-same hold-out, which chooses nothing. Records: var/bench/quality.json, per table and rival the mean difference in AUC (ours less theirs).
+same hold-out, which chooses nothing. Of the planted table (the drivers of leaving of a synthetic province, on a seed of its own) the rival is the
+known chance, which nothing can beat but by luck. Records: var/bench/quality.json, per table and rival the mean difference in AUC (ours less theirs).
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from statistics import fmean, stdev
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from sklearn.metrics import roc_auc_score
 
+from crm_spark.bench import planted
+from crm_spark.bench.planted import planted_rows
 from crm_spark.bench.rivals import numbers_where_possible, rival_auc, rivals
 from crm_spark.config.table_models import HoldOut, TableLabel, TableSpec
 from crm_spark.learning.files import read_table
 from crm_spark.learning.search import fit_table
+from crm_spark.learning.split import HOLD_OUT
 from crm_spark.learning.table import BUCKET, FOLD, KEY, LABEL, PART, in_parts, labelled
 from crm_spark.session import open_session
 
@@ -35,15 +40,17 @@ OURS = "champion"
 _VALIDATION = 0.2  # of the rivals' rows, to choose their way with texts
 _PANEL_FOLDS = 5
 _PANEL_LABEL = "churned"
+_PLANTED_SIZE, _PLANTED_SEED = 10_000, 161_803  # subscribers, each with up to 15 months; a seed that nothing else uses
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A table, what is asked of it, and its splits."""
+    """A table, what is asked of it, its splits, and the column of the known chance, if there is one."""
 
     table: DataFrame
     spec: TableSpec
     hold_outs: tuple[HoldOut, ...]
+    chance: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     data = Path(os.environ.get("CRM_SPARK_REAL_DATA", "../shared/data"))
     records: list[Record] = []
     for name in options.tables:
-        trial = _TRIALS[name](spark, data, options.splits)
+        trial = _TRIALS[name](spark, data, options)
         spec = replace(trial.spec, budget_minutes=options.budget_minutes)
         results: list[dict[str, Result]] = []
         for i, hold_out in enumerate(trial.hold_outs, 1):
-            results.append(_split(trial.table, replace(spec, hold_out=hold_out)))
+            results.append(_split(replace(trial, spec=replace(spec, hold_out=hold_out))))
             LOG.info("%s, split %d of %d: %s", name, i, len(trial.hold_outs), ", ".join(f"{n} {r.auc:.4f}" for n, r in results[-1].items()))
             _write(options.out, [*records, *_records(name, results)])
         records += _records(name, results)
@@ -95,30 +102,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _cell2cell(spark: SparkSession, data: Path, splits: int) -> Trial:
+def _cell2cell(spark: SparkSession, data: Path, options: argparse.Namespace) -> Trial:
     spec = TableSpec("cell2cell", "Will the customer leave?", TableLabel("Churn"), key=("CustomerID",))
-    return Trial(read_table(spark, str(data / "cell2cell.csv.gz")), spec, tuple(HoldOut(salt=f"split {i}") for i in range(splits)))
+    return Trial(read_table(spark, str(data / "cell2cell.csv.gz")), spec, _by_key(options.splits))
 
 
-def _panel(spark: SparkSession, data: Path, splits: int) -> Trial:
+def _panel(spark: SparkSession, data: Path, options: argparse.Namespace) -> Trial:
     """The panel's own definition of churn: no call and no data in month 9, of which nothing else is known."""
     raw = read_table(spark, str(data / "monthly_panel.csv"))
     used = [F.coalesce(F.expr(f"try_cast({c} AS double)"), F.lit(0.0)) for c in ("total_ic_mou_9", "total_og_mou_9", "vol_2g_mb_9", "vol_3g_mb_9")]
     gone = F.when(sum(used, F.lit(0.0)) == 0, "yes").otherwise("no")
     known = [c for c in raw.columns if not c.endswith("_9") and not c.startswith("sep_")]
     spec = TableSpec("monthly_panel", "Will the customer be gone in month 9?", TableLabel(_PANEL_LABEL), key=("mobile_number",))
-    folds = tuple(HoldOut(1 / _PANEL_FOLDS, fold, f"repeat {repeat}") for repeat in range(max(1, splits // _PANEL_FOLDS)) for fold in range(_PANEL_FOLDS))
+    folds = tuple(HoldOut(1 / _PANEL_FOLDS, fold, f"repeat {repeat}") for repeat in range(max(1, options.splits // _PANEL_FOLDS)) for fold in range(_PANEL_FOLDS))
     return Trial(raw.select(*known, gone.alias(_PANEL_LABEL)), spec, folds)
 
 
-_TRIALS: Mapping[str, Callable[[SparkSession, Path, int], Trial]] = {"cell2cell": _cell2cell, "monthly_panel": _panel}
+def _planted(spark: SparkSession, data: Path, options: argparse.Namespace) -> Trial:
+    """Who leaves, of all drivers: written once, because their hashes take longer than reading them."""
+    place = str(options.out / "data" / f"planted-{_PLANTED_SIZE}-{_PLANTED_SEED}")
+    if not Path(place).exists():
+        planted_rows(spark, options.conf_dir, _PLANTED_SIZE, _PLANTED_SEED, "leave").write.parquet(place)
+    spec = TableSpec("planted", "Will the subscriber leave?", TableLabel(planted.LABEL), key=(planted.KEY,), exclude=(planted.CHANCE,))
+    return Trial(spark.read.parquet(place), spec, _by_key(options.splits), planted.CHANCE)
 
 
-def _split(table: DataFrame, spec: TableSpec) -> dict[str, Result]:
-    start = time.monotonic()
+def _by_key(splits: int) -> tuple[HoldOut, ...]:
+    return tuple(HoldOut(salt=f"split {i}") for i in range(splits))
+
+
+_TRIALS: Mapping[str, Callable[[SparkSession, Path, argparse.Namespace], Trial]] = {"cell2cell": _cell2cell, "monthly_panel": _panel, "planted": _planted}
+
+
+def _split(trial: Trial) -> dict[str, Result]:
+    start, table, spec = time.monotonic(), trial.table, trial.spec
     fitted = fit_table(table, spec, lambda line: LOG.info("    %s", line))
     found = {OURS: Result(fitted.metrics["test_auc"], time.monotonic() - start, fitted.metrics["test_calibration_error"])}
-    rows = in_parts(labelled(table, spec), spec.hold_out, _VALIDATION).drop(KEY, BUCKET, FOLD, spec.label.column, *spec.key).toPandas()
+    parted = in_parts(labelled(table, spec), spec.hold_out, _VALIDATION)
+    if trial.chance:
+        judged = parted.where(F.col(PART) == HOLD_OUT).select(LABEL, trial.chance).toPandas()
+        return found | {"known_chance": Result(float(roc_auc_score(judged[LABEL], judged[trial.chance])), 0.0)}
+    rows = parted.drop(KEY, BUCKET, FOLD, spec.label.column, *spec.key).toPandas()
     features = numbers_where_possible(rows.drop(columns=[PART, LABEL]))
     for name, make in rivals(spec.seed).items():
         start = time.monotonic()
@@ -153,9 +177,10 @@ def _table(records: Sequence[Record]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m crm_spark.bench.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", nargs="+", choices=tuple(_TRIALS), default=list(_TRIALS), help="tables to try (default: both)")
+    parser.add_argument("--tables", nargs="+", choices=tuple(_TRIALS), default=list(_TRIALS), help="tables to try (default: all)")
     parser.add_argument("--splits", type=int, default=5, help="splits of a table (default: 5; of the panel, folds of a repeated 5-fold)")
     parser.add_argument("--budget-minutes", type=float, default=20, help="budget of one search (default: 20)")
+    parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
     parser.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the records (default: var/bench)")
     parser.add_argument("--memory", default="4g", help="Java's memory (default: 4g)")
     return parser
