@@ -209,7 +209,7 @@ class TestJobs:
 
     def test_a_version_without_a_reference_is_told(self, job, learnt):
         load_job("score_models").tell_drift(job, SimpleNamespace(find_text=lambda *_: None), [Scorer(SPEC, learnt.pipeline, "1")])
-        assert job.told == [("drift", "leaves", "skipped", "version 1 was trained without a reference")] and not job.kept
+        assert job.told == [("drift", "leaves", "skipped", "version 1 was trained without drift_reference.json")] and not job.kept
 
     def test_training_by_drift_takes_what_was_asked_for_last_of_the_champion(self, job, frame, caplog):
         told = "month string, recorded_at int, kind string, model string, model_version string, retrain string"
