@@ -51,7 +51,8 @@ def run(job: Job) -> None:
     results = dict(zip(specs, at_once(job.spark, lambda name: segment(view, job.month, name, specs[name], found_before[name], search), specs), strict=True))
     for name, result in results.items():
         _tell(job, name, result)
-    ruled = _by_rules(job)
+    customers = _read_scored(job).persist()  # counted and assigned by each segmentation
+    ruled = _by_rules(job, customers)
     found: list[Segmentation | RuleSegments] = [*(result for result in results.values() if isinstance(result, Segmentation)), *ruled.values()]
     segments = _union([result.segments for result in found], literal_frame(job.spark, [], SEGMENT.struct)).persist()  # written, and compared
     job.write(_of_cities(job, segments), SEGMENT)
@@ -59,7 +60,7 @@ def run(job: Job) -> None:
     job.write(profiles, SEGMENT_PROFILE, cities=(EVERYWHERE,) if job.cities else None)
     _write_migration(job, segments)
     _show(job, {name: result for name, result in results.items() if isinstance(result, Segmentation)}, before)
-    for read_often in (view, before, segments):
+    for read_often in (view, before, customers, segments):
         read_often.unpersist()
 
 
@@ -69,12 +70,17 @@ def _read_columns(job: Job) -> DataFrame:
     return view.select(*[c for c in view.columns if c in (*KEY, "split_bucket") or c in read])
 
 
-def _by_rules(job: Job) -> dict[str, RuleSegments]:
+def _read_scored(job: Job) -> DataFrame:
+    """What the conditions of conf/segments/rules read."""
+    values, scores = (job.read(table, optional=True, all_cities=True) for table in (VALUE_SCORE, MODEL_SCORE))
+    customers = scored_view(job.read(CUSTOMER_VIEW, all_cities=True), values, scores)
+    read = mentioned(*[sql for spec in job.config.rule_segmentations.values() for sql in spec.sql])
+    return customers.select(*[c for c in customers.columns if c in KEY or c in read])
+
+
+def _by_rules(job: Job, customers: DataFrame) -> dict[str, RuleSegments]:
     """The segmentations of conf/segments/rules."""
     specs = job.config.rule_segmentations
-    view = job.read(CUSTOMER_VIEW, all_cities=True)
-    values, scores = (job.read(table, optional=True, all_cities=True) for table in (VALUE_SCORE, MODEL_SCORE))
-    customers = scored_view(view, values, scores)
     found = {name: rule_segmentation(customers, job.month, name, spec) for name, spec in specs.items()}
     for name, result in found.items():
         job.cover("segmentation", name, "used", f"{len(result.groups)} groups by rules")

@@ -108,7 +108,8 @@ def test_a_model_that_a_source_leaves_out_may_still_be_named(folder):
         models.write("\nanomaly: null\n")
     settings = load_settings(folder, "demo")
     assert "anomaly" not in settings.models and "anomaly" in input_names(settings)[0]
-    assert input_names(settings)[1] == ("customer_group", "traffic_group", "customer_class", "traffic_class", "life_stage", "strategic_group")
+    rules = ("demographic", "frequency_amount", "life_stage", "strategic_group", "value_need")
+    assert input_names(settings)[1] == ("customer_group", "traffic_group", "customer_class", "traffic_class", *rules)
 
 
 def test_every_shipped_policy_is_reached_by_a_group_or_a_rule():

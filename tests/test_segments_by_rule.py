@@ -9,7 +9,7 @@ from crm_spark.errors import ConfigError
 from crm_spark.frames import literal_frame
 from crm_spark.segments.rules import rule_segmentation, scored_view
 from crm_spark.tables.mart import CUSTOMER_VIEW
-from crm_spark.tables.score import MODEL_SCORE, SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
+from crm_spark.tables.score import SEGMENT, SEGMENT_PROFILE, VALUE_SCORE
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 M = "2025-03"
@@ -17,6 +17,9 @@ SHIPPED = load_rule_segments(CONF, "none")
 QUIET = {"status": "active", "is_active": True, "tenure_months": 60, "arpu_yuan": 50.0, "arpu_prior_3m_yuan": 50.0, "total_minutes": 200.0,
          "total_minutes_mean_3m": 200.0, "vpn_minutes": 0.0, "vpn_minutes_mean_3m": 0.0, "held_services": 5, "dou_mb_mean_3m": 10.0, "age_years": 50,
          "bundle_none_or_ending": False}  # fmt: skip
+
+
+NEEDS = {"travels": {"inter_province_roaming_minutes": 45.0}, "online": {"dou_mb_mean_3m": 900.0}, "services": {}, "talks": {"held_services": 1}}
 
 
 @pytest.fixture
@@ -31,8 +34,9 @@ def customers(spark):
         types = {f.name: f.sql_type for f in CUSTOMER_VIEW.fields}
         view = rows.selectExpr(*[f"cast({f'`{n}`' if n in rows.columns else 'null'} as {t}) as `{n}`" for n, t in types.items()])
         values = [("X", M, user, None, None, None, None, None, grade) for user, grade in (value_grades or {}).items()]
-        scores = [("X", M, user, model, None, None, grade, "1", None) for user, models in (grades or {}).items() for model, grade in models.items()]
-        return scored_view(view, literal_frame(spark, values, VALUE_SCORE.struct), literal_frame(spark, scores, MODEL_SCORE.struct))
+        scores = [("X", M, user, model, None, grade) for user, models in (grades or {}).items() for model, grade in models.items()]
+        schema = "city string, month string, user_id string, model string, score double, grade string"
+        return scored_view(view, literal_frame(spark, values, VALUE_SCORE.struct), literal_frame(spark, scores, schema))
 
     return build
 
@@ -81,6 +85,44 @@ def test_every_strategic_group_is_reached_by_the_customer_it_is_meant_for(custom
         "young": "new-service growth",
         "quiet": "steady",
     }
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "people"),
+    [
+        (
+            "frequency_amount",
+            {
+                "inactive": {"total_minutes": 0.0, "dou_mb": 0.0},
+                "defector": {"total_minutes": 20.0},
+                "often, for much": {"voice_active_days": 25, "arpu_yuan": 90.0},
+                "often, for little": {"voice_active_days": 25},
+                "seldom, for much": {"voice_active_days": 3, "arpu_yuan": 90.0},
+                "seldom, for little": {"voice_active_days": 3},
+            },
+        ),
+        (
+            "value_need",
+            {
+                **{f"valued, {need}": {"value": "high", **own} for need, own in NEEDS.items()},
+                **{f"ordinary, {need}": own for need, own in NEEDS.items()},
+            },
+        ),
+        (
+            "demographic",
+            {
+                "school and studies": {"age_years": 19}, "young and working": {"age_years": 23}, "families": {"age_years": 35},
+                "established": {"age_years": 50}, "retired": {"age_years": 65}, "age not told": {"age_years": None},
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_every_further_group_is_reached_by_the_customer_it_is_named_for(customers, segmentation, people):
+    views = {user: {"voice_active_days": 10, "dou_mb": 5.0, "inter_province_roaming_minutes": 0.0} | {k: v for k, v in own.items() if k != "value"}
+             for user, own in people.items()}  # fmt: skip
+    grades = {user: own["value"] for user, own in people.items() if "value" in own}
+    found = rule_segmentation(customers(views, grades), M, segmentation, SHIPPED[segmentation])
+    assert named(found) == {user: user for user in people} and found.empty == ()
 
 
 RULES = (RuleGroup("old", "is_old", "thank"), RuleGroup("rich", "arpu_yuan > 90", "keep"), RuleGroup("nobody", "arpu_yuan < 0", "-"))

@@ -148,6 +148,11 @@ class RuleSegmentation:
         return (*(group.name for group in self.groups), *((self.otherwise,) if self.otherwise else ()))
 
     @property
+    def sql(self) -> tuple[str, ...]:
+        """All that reads columns."""
+        return (*(group.when for group in self.groups), *self.derive.values(), *self.expressions.values())
+
+    @property
     def expressions(self) -> dict[str, str]:
         """SQL over the view per attribute of the profile."""
         return {name: sql for attribute in self.profile for name, sql in _named(attribute).items()}
