@@ -42,6 +42,6 @@ def _candidate(tried: Tried) -> Candidate:
 
 
 def _chosen(fitted: Fitted) -> Candidate:
-    names = " + ".join(member.recipe.name for member in fitted.members)
-    settings = fitted.members[0].recipe.settings if len(fitted.members) == 1 else {}
+    recipes = {member.recipe.name: member.recipe.settings for member in fitted.members}
+    names, settings = " + ".join(recipes), next(iter(recipes.values())) if len(recipes) == 1 else {}
     return Candidate(names, settings, cast(TreeModel, fitted.members[0].model), fitted.validation, None)
