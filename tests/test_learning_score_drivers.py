@@ -64,6 +64,7 @@ def test_the_greatest_come_first_in_words_and_what_adds_nothing_is_not_told(spar
 
 def test_names_are_read_as_words():
     assert words_of("tenure_months") == "tenure months" and words_of("total_minutes_trend_3m") == "trend of total minutes over three months"
+    assert words_of("dou_mb") == "data volume (MB)" and words_of("arpu_yuan_mean_3m") == "mean of ARPU (yuan) over three months"
 
 
 @pytest.mark.parametrize("algorithm", ["gbt", "tree", "forest"])

@@ -43,6 +43,7 @@ EXPLAINED = T.StructType(
 TREE_MODELS = (GBTClassificationModel, RandomForestRegressionModel, DecisionTreeRegressionModel)
 _NOTHING = 1e-6
 _DIGITS = 6  # of an effect
+_TERMS = {"dou": "data volume", "arpu": "ARPU", "vpn": "VPN", "vas": "value-added service", "mb": "(MB)", "yuan": "(yuan)", "3q": "of nine months"}
 _SPANS = {"_trend_3m": "trend of {} over three months", "_mean_3m": "mean of {} over three months"}
 
 
@@ -160,7 +161,7 @@ def leaves_of(model: TreeModel) -> Column:
 def words_of(feature: str) -> str:
     """A feature's name as one reads it."""
     stem, span = next(((feature.removesuffix(end), told) for end, told in _SPANS.items() if feature.endswith(end)), (feature, "{}"))
-    return span.format(stem.replace("_", " "))
+    return span.format(" ".join(_TERMS.get(word, word) for word in stem.split("_")))
 
 
 def effects_of(trees: Trees, words: Sequence[str], counts: Sequence[Row], boosted: bool, calibration: Calibration) -> ScoreDrivers:
