@@ -22,12 +22,12 @@ from crm_spark.customer.view import MiddleTables, build_customer_view, customer_
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.learning.checks import refuse_bad_expressions
-from crm_spark.learning.windows import label_months, label_rows, months_to_read
+from crm_spark.learning.windows import asked_together, asks_exits, label_months, label_rows, months_to_read
 from crm_spark.months import window
 from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.middle import BILLING_SUMMARY, BUNDLE_STATUS, CONTACT_CIRCLE, USER_BASIC, VAS_SUMMARY, VOICE_SUMMARY
-from crm_spark.tables.raw import OUTCOME, USER_EXTENSION
+from crm_spark.tables.raw import OUTCOME, USER_EXTENSION, USER_INFO
 
 INPUTS = (USER_BASIC, BILLING_SUMMARY, VOICE_SUMMARY, CONTACT_CIRCLE, VAS_SUMMARY, BUNDLE_STATUS, USER_EXTENSION)
 
@@ -77,16 +77,18 @@ def write_labels(job: Job) -> None:
             groups[as_ofs].setdefault((spec.label.name, spec.window_id), spec)
     for as_ofs, specs in sorted(groups.items()):
         names = sorted({name for name, _ in specs})
-        frames = [label_frame(job, spec, as_ofs, seen) for spec in specs.values()]
+        frames = [label_frame(job, together, as_ofs, seen) for together in asked_together(specs.values())]
         replaced = {"label": names, "window_id": sorted({window_id for _, window_id in specs})}
         job.write(reduce(DataFrame.unionByName, frames), CUSTOMER_VIEW_LABELS, as_ofs, where=replaced)
 
 
-def label_frame(job: Job, spec: ModelSpec, as_ofs: tuple[str, ...], seen: list[str]) -> DataFrame:
-    """The label's rows of the run's cities."""
-    view = job.read(CUSTOMER_VIEW, months_to_read(spec, as_ofs), all_cities=True)
-    outcomes = job.read(OUTCOME, as_ofs, optional=True) if spec.label.outcome else None
-    rows = label_rows(spec, view, job.month, seen, job.months_of(USER_BASIC)[0], outcomes)
+def label_frame(job: Job, specs: tuple[ModelSpec, ...], as_ofs: tuple[str, ...], seen: list[str]) -> DataFrame:
+    """The rows of labels that are asked together, of the run's cities."""
+    months = months_to_read(specs[0], as_ofs)
+    view = job.read(CUSTOMER_VIEW, months, all_cities=True)
+    outcomes = job.read(OUTCOME, as_ofs, optional=True) if specs[0].label.outcome else None
+    exits = job.read(USER_INFO, months, all_cities=True) if asks_exits(specs) else None
+    rows = label_rows(specs, view, job.month, seen, job.months_of(USER_BASIC)[0], outcomes, exits)
     return rows.where(F.col("city").isin(*job.cities)) if job.cities else rows
 
 

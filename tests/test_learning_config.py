@@ -17,7 +17,8 @@ MODELS = {
     "mobile_internet_silence", "mobile_internet_fluctuation", "credit_risk",
 }  # fmt: skip
 
-SWITCHED_ON = {"fraud", "price_sensitivity", "affinity_business_travel", "affinity_parent_class", "affinity_tone_box"}
+CHURN_KINDS = {"churn_natural", "churn_involuntary", "churn_competitive", "churn_service_failure"}
+SWITCHED_ON = {"fraud", "price_sensitivity", "affinity_business_travel", "affinity_parent_class", "affinity_tone_box"} | CHURN_KINDS
 
 MINIMAL = """
 question: Will it?

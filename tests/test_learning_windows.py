@@ -9,7 +9,15 @@ from pyspark.sql import functions as F
 from crm_spark.config.models import Algorithm, Features, Gate, Label, ModelSpec, Windows, load_models
 from crm_spark.config.sources import extension_fields, load_source
 from crm_spark.learning.features import candidate_features
-from crm_spark.learning.windows import label_months, label_rows, months_to_read, performance_months, sample_of_customers, training_rows
+from crm_spark.learning.windows import (
+    asked_together,
+    label_months,
+    label_rows,
+    months_to_read,
+    performance_months,
+    sample_of_customers,
+    training_rows,
+)
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.raw import OUTCOME
 
@@ -17,6 +25,10 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 VIEW = "city string, month string, user_id string, split_bucket int, status string, minutes double"
 SEEN = ("2024-11", "2024-12", "2025-01", "2025-02", "2025-03")
 SPECS = [(p.parent.name, n) for p in sorted((CONF / "sources").glob("*/source.yml")) for n in load_models(CONF, p.parent.name)]
+
+
+def rows_of_one(one, *told, **more):
+    return label_rows([one], *told, **more)
 
 
 def spec(value="bool_or(NOT p.present)", gap=1, performance=2, population="status = 'active'", outcome=None, **changes):
@@ -65,7 +77,7 @@ class TestLabels:
         return frame(VIEW, *rows)
 
     def test_everybody_of_the_population_gets_a_label_and_nobody_else(self, view):
-        labels = label_rows(spec(), view, "2025-03", SEEN, first_month="2024-11")
+        labels = rows_of_one(spec(), view, "2025-03", SEEN, first_month="2024-11")
         assert labels.columns == list(CUSTOMER_VIEW_LABELS.columns)
         assert values(labels) == {("stays", "2024-12"): 0, ("leaves", "2024-12"): 1, ("gone", "2024-12"): 1, ("moves", "2024-12"): 0}
         told = labels.select("city", "label", "window_id", "known_month").distinct().collect()
@@ -73,32 +85,48 @@ class TestLabels:
 
     def test_a_condition_compares_the_as_of_row_with_every_performance_month(self, view):
         steady = spec("bool_and(p.present AND p.minutes >= 0.8 * o.minutes)")
-        assert values(label_rows(steady, view, "2025-03", SEEN, "2024-11")) == {
+        assert values(rows_of_one(steady, view, "2025-03", SEEN, "2024-11")) == {
             ("stays", "2024-12"): 0, ("leaves", "2024-12"): 0, ("gone", "2024-12"): 0, ("moves", "2024-12"): 1,
         }  # fmt: skip
         fallen = spec("avg(coalesce(p.minutes, 0)) < 0.5 * any_value(o.minutes)")
-        assert values(label_rows(fallen, view, "2025-03", SEEN, "2024-11")) == {
+        assert values(rows_of_one(fallen, view, "2025-03", SEEN, "2024-11")) == {
             ("stays", "2024-12"): 1, ("leaves", "2024-12"): 1, ("gone", "2024-12"): 1, ("moves", "2024-12"): 0,
         }  # fmt: skip
 
     def test_the_gap_month_is_not_looked_at(self, view):
         ever_low = spec("bool_or(p.minutes < 20)")
-        before = values(label_rows(ever_low, view.where("month != '2025-01'"), "2025-03", SEEN, "2024-11"))
-        assert before == values(label_rows(ever_low, view, "2025-03", SEEN, "2024-11"))
+        before = values(rows_of_one(ever_low, view.where("month != '2025-01'"), "2025-03", SEEN, "2024-11"))
+        assert before == values(rows_of_one(ever_low, view, "2025-03", SEEN, "2024-11"))
 
     def test_each_as_of_month_looks_at_its_own_months_though_windows_overlap(self, frame):
         minutes = {"late": (90.0, 90.0, 90.0, 10.0), "early": (90.0, 10.0, 90.0, 90.0), "both": (90.0, 90.0, 10.0, 90.0)}
         months = ("2024-12", "2025-01", "2025-02", "2025-03")
         rows = [("A", month, user, 1, "active", used) for user, told in minutes.items() for month, used in zip(months, told, strict=True)]
         ever_low = spec("bool_or(p.minutes < 20)", gap=0, as_of_months=2)
-        labels = label_rows(ever_low, frame(VIEW, *rows), "2025-03", months)
+        labels = rows_of_one(ever_low, frame(VIEW, *rows), "2025-03", months)
         assert values(labels) == {
             ("late", "2024-12"): 0, ("late", "2025-01"): 1, ("early", "2024-12"): 1, ("early", "2025-01"): 0, ("both", "2024-12"): 1, ("both", "2025-01"): 1,
         }  # fmt: skip
         assert {(r["month"], r["known_month"]) for r in labels.collect()} == {("2024-12", "2025-02"), ("2025-01", "2025-03")}
 
+    def test_why_a_customer_left_is_told_of_those_who_have_closed_and_are_gone(self, frame):
+        as_of, later = "2024-12", ("2025-01", "2025-02")
+        users = ("dear", "owes", "untold", "stays", "moves", "too_late")
+        view = [("A", as_of, u, 1, "active", 9.0) for u in users] + [("B", m, u, 1, "active", 9.0) for u in ("stays", "moves") for m in later]
+        register = [
+            ("A", "2025-01", "dear", "closed", "competitive"), ("A", "2025-02", "owes", "closed", "involuntary"), ("A", "2025-02", "untold", "closed", None),
+            ("A", "2025-01", "stays", "suspended", "competitive"), ("A", "2025-01", "moves", "closed", "natural"), ("A", "2025-03", "too_late", "closed", "natural"),
+        ]  # fmt: skip
+        exits = frame("city string, month string, user_id string, status string, exit_kind string", *register)
+        kinds = ("natural", "involuntary", "competitive", "service_failure")
+        asked = [spec(gap=0, label=Label(kind, value=f"bool_or(p.exit_kind = '{kind}')")) for kind in kinds]
+        assert asked_together([*asked, spec(), spec(outcome="told")]) == [tuple(asked), (spec(),), (spec(outcome="told"),)]
+        labels = label_rows(asked, frame(VIEW, *view), "2025-02", (as_of, *later), exits=exits)
+        assert labels.count() == len(kinds) * len(users) and labels.select("window_id", "known_month").distinct().collect() == [("o2g0p2", "2025-02")]
+        assert {(r.user_id, r.label) for r in labels.where("value = 1").collect()} == {("dear", "competitive"), ("owes", "involuntary")}
+
     def test_without_a_label_month_there_are_no_rows(self, view):
-        assert label_rows(spec(), view, "2024-12", SEEN).collect() == []
+        assert rows_of_one(spec(), view, "2024-12", SEEN).collect() == []
 
     def test_delivered_labels_keep_the_month_they_became_known_and_later_ones_wait(self, view, frame):
         told = [("A", "2025-02", u, label, v, known) for u, label, v, known in (
@@ -107,7 +135,7 @@ class TestLabels:
         )]  # fmt: skip
         outcomes = frame(", ".join(f"{f.name} {f.sql_type}" for f in OUTCOME.fields), *told)
         delivered = spec(outcome="left_network", as_of_months=1)
-        labels = label_rows(delivered, view, "2025-03", [m for m in SEEN if m <= "2025-02"], outcomes=outcomes)
+        labels = rows_of_one(delivered, view, "2025-03", [m for m in SEEN if m <= "2025-02"], outcomes=outcomes)
         rows = {(r["user_id"], r["value"], r["known_month"], r["window_id"]) for r in labels.collect()}
         assert rows == {("stays", 0.0, "2025-02", "delivered"), ("leaves", 1.0, "2025-03", "delivered")}
 
@@ -117,14 +145,14 @@ class TestLabels:
         other = view.withColumn("minutes", F.when(later, -F.col("minutes")).otherwise(F.col("minutes"))).where(~later | (F.col("user_id") != "stays"))
         steady = spec("bool_and(p.present AND p.minutes >= 0.8 * o.minutes)")
         first, second = (
-            training_rows(steady, v.where("month = '2024-12'"), label_rows(steady, v, "2025-03", SEEN, "2024-11"), "2025-03").collect() for v in (view, other)
+            training_rows(steady, v.where("month = '2024-12'"), rows_of_one(steady, v, "2025-03", SEEN, "2024-11"), "2025-03").collect() for v in (view, other)
         )
         features = {r["user_id"]: (r["city"], r["month"], r["split_bucket"], r["status"], r["minutes"]) for r in first}
         assert features == {r["user_id"]: (r["city"], r["month"], r["split_bucket"], r["status"], r["minutes"]) for r in second}
         assert {r["user_id"]: r["label_value"] for r in first} != {r["user_id"]: r["label_value"] for r in second}
 
     def test_a_label_that_is_known_only_after_the_run_is_not_learnt_from(self, view):
-        labels = label_rows(spec(), view, "2025-03", SEEN, "2024-11")
+        labels = rows_of_one(spec(), view, "2025-03", SEEN, "2024-11")
         assert training_rows(spec(), view, labels, "2025-02").collect() == []
         assert training_rows(spec(), view, labels, "2025-03").count() == 4
 
@@ -136,7 +164,7 @@ def test_every_expression_of_every_spec_fits_the_view_of_its_source(frame, sourc
     empty = frame(view.struct)
     found = load_models(CONF, source)[model]
     months = ("2024-10", "2024-11", "2024-12", "2025-01", "2025-02", "2025-03")
-    labels = label_rows(found, empty, "2025-03", months, outcomes=frame(OUTCOME.struct))
+    labels = rows_of_one(found, empty, "2025-03", months, outcomes=frame(OUTCOME.struct))
     assert set(labels.columns) == set(CUSTOMER_VIEW_LABELS.columns)
     names = candidate_features(empty, found.features).names
     assert set(found.features.add) <= set(names) and not {"user_id", "split_bucket", "month", "person_id", "household_id"} & set(names)
@@ -157,7 +185,7 @@ def test_a_month_without_minutes_is_not_one_of_staying_tied(frame):
     months_used = [(user, *month) for user, known in used.items() for month in zip(months, known, strict=True)]
     rows = [("A", month, user, "active", True, minutes, 100.0) for user, month, minutes in months_used]
     stickiness = replace(load_models(CONF, "province")["stickiness"], as_of_months=1)
-    labels = label_rows(stickiness, frame(schema, *rows), "2025-03", months)
+    labels = rows_of_one(stickiness, frame(schema, *rows), "2025-03", months)
     assert values(labels) == {("tied", "2025-01"): 1, ("silent", "2025-01"): 0, ("less", "2025-01"): 0}
 
 

@@ -43,7 +43,7 @@ def _refused_groups(rows: DataFrame, groups: Mapping[str, str], keys: Sequence[s
 def _problems(view: DataFrame, spec: ModelSpec) -> Iterator[str]:
     if told := _refusal(partial(view.where, spec.population)):
         yield f"population: {told}"
-    elif spec.label.value and (told := _refusal(partial(build_labels, spec, view, [_SOME_MONTH]))):
+    elif spec.label.value and (told := _refusal(partial(build_labels, [spec], view, [_SOME_MONTH]))):
         yield f"label.value: {told}"
     grouped = view.withColumn(SEGMENT_COLUMN, F.lit(None).cast("string"))
     yield from (f"groups.{name}: {told}" for name, told in _refused_groups(grouped, spec.groups).items())

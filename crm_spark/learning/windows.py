@@ -6,7 +6,8 @@ Features are the view's row of the as-of month, which never looks ahead; labels 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -18,6 +19,7 @@ from crm_spark.tables.mart import CUSTOMER_VIEW_LABELS
 
 _PLACES = 1_000_000
 LABEL_VALUE = "label_value"  # 1.0 or 0.0 beside the view's columns in a training row
+EXIT_KIND = "exit_kind"  # known to labels alone: the view has no row of who has left
 
 
 def label_months(spec: ModelSpec, month: str, seen: Collection[str], first_month: str | None = None) -> tuple[str, ...]:
@@ -40,45 +42,57 @@ def months_to_read(spec: ModelSpec, as_of_months: Sequence[str]) -> tuple[str, .
     return tuple(sorted({m for as_of in as_of_months for m in (as_of, *performance_months(spec, as_of))}))
 
 
+def asked_together(specs: Iterable[ModelSpec]) -> list[tuple[ModelSpec, ...]]:
+    """Specs whose labels one pass over the view tells: of one population and the same windows; a delivered label by itself."""
+    groups: dict[tuple[object, ...], list[ModelSpec]] = defaultdict(list)
+    for spec in specs:
+        groups[(spec.population, spec.windows, spec.label.outcome and spec.label)].append(spec)
+    return [tuple(group) for group in groups.values()]
+
+
+def asks_exits(specs: Iterable[ModelSpec]) -> bool:
+    """True if a label looks at why customers left."""
+    return any(EXIT_KIND in mentioned(spec.label.value) for spec in specs)
+
+
 def label_rows(
-    spec: ModelSpec,
+    specs: Sequence[ModelSpec],
     view: DataFrame,
     month: str,
     seen: Collection[str],
     first_month: str | None = None,
     outcomes: DataFrame | None = None,
+    exits: DataFrame | None = None,
 ) -> DataFrame:
-    """Rows of `customer_view_labels` for every label month of the run's `month`.
+    """Rows of `customer_view_labels` for every label month of the run's `month`; the specs are `asked_together`.
 
     `view` holds at least `months_to_read` of them, of all cities (a customer may have moved); `outcomes` is raw.outcome, for
-    delivered labels.
+    delivered labels; `exits` is raw.user_info of the performance months, for labels that ask why a customer left.
     """
-    as_ofs = label_months(spec, month, seen, first_month)
-    if spec.label.outcome:
-        return _delivered_labels(spec, view, month, as_ofs, outcomes)
-    return build_labels(spec, view, as_ofs)
+    as_ofs = label_months(specs[0], month, seen, first_month)
+    if specs[0].label.outcome:
+        return _delivered_labels(specs[0], view, month, as_ofs, outcomes)
+    return build_labels(specs, view, as_ofs, exits)
 
 
-def build_labels(spec: ModelSpec, view: DataFrame, as_of_months: Sequence[str]) -> DataFrame:
-    """One row per customer of the population in each as-of month: 1 if the label's condition held, else 0 (null counts as 0).
+def build_labels(specs: Sequence[ModelSpec], view: DataFrame, as_of_months: Sequence[str], exits: DataFrame | None = None) -> DataFrame:
+    """One row per label and customer of the population in each as-of month: 1 if the label's condition held, else 0 (null counts as 0).
 
     The condition is an aggregate over the customer's performance months: `o` is the as-of row, `p` the row of each month, all null
-    and `p.present` false in a month without one. Whoever leaves in the gap is absent afterwards, so the label sees it. Customers
-    are followed by `user_id` across cities; the row keeps the as-of city. `view` holds at least `months_to_read`; the join goes by
-    performance month, so no other month can enter.
+    and `p.present` false in a month without one; then `p.exit_kind` says why a subscription ended in the month, where that was told.
+    Whoever leaves in the gap is absent afterwards, so the label sees it. Customers are followed by `user_id` across cities; the row
+    keeps the as-of city. `view` holds at least `months_to_read`; the join goes by performance month, so no other month can enter.
     """
-    later = {as_of: performance_months(spec, as_of) for as_of in as_of_months}
-    asked = F.create_map(*[cell for as_of, span in later.items() for cell in (F.lit(as_of), F.array(*map(F.lit, span)))])
-    months = F.element_at(asked.cast("map<string,array<string>>"), F.col("month"))
-    population = _months(view, *as_of_months).where(F.expr(spec.population))
-    read = [c for c in view.columns if c in {"city", "month", "user_id"} | mentioned(spec.label.value)]
-    grid = population.select(F.struct(*read).alias("o"), F.element_at(months, -1).alias("known_month"), F.explode(months).alias("performance_month"))
-    performed = _months(view, *sorted({m for span in later.values() for m in span})).select(F.struct(*read).alias("p"))
-    same = (F.col("o.user_id") == F.col("p.user_id")) & (F.col("performance_month") == F.col("p.month"))
-    rows = grid.join(performed, on=same, how="left").select("o", "known_month", _with_presence(read).alias("p"))
+    asked = {as_of: performance_months(specs[0], as_of) for as_of in as_of_months}
+    population = _months(view, *as_of_months).where(F.expr(specs[0].population))
+    names = {"city", "month", "user_id"}.union(*(mentioned(spec.label.value) for spec in specs))
+    read = [c for c in view.columns if c in names]
+    rows = _performed(population.select(*read), view.select(*read), asked)
+    if asks_exits(specs):
+        rows = _with_exits(rows, exits)
     customer = [F.col(f"o.{c}").alias(c) for c in ("city", "month", "user_id")]
-    happened = rows.groupBy(*customer, "known_month").agg(F.expr(str(spec.label.value)).cast("boolean").cast("double").alias("happened"))
-    return _label_frame(spec, happened.withColumn("value", F.coalesce("happened", F.lit(0.0))), F.col("known_month"))
+    held = rows.groupBy(*customer, "known_month").agg(F.array(*map(_held, specs)).alias("held"))
+    return _label_frame(specs[0], held.select("city", "month", "user_id", "known_month", F.inline("held")))
 
 
 def training_rows(spec: ModelSpec, view: DataFrame, labels: DataFrame, month: str) -> DataFrame:
@@ -105,20 +119,46 @@ def _is_known(spec: ModelSpec, as_of: str, month: str, seen: Collection[str]) ->
 
 def _delivered_labels(spec: ModelSpec, view: DataFrame, month: str, as_ofs: Sequence[str], outcomes: DataFrame | None) -> DataFrame:
     population = _months(view, *as_ofs).where(F.expr(spec.population)).select("city", "month", "user_id")
+    label = F.lit(spec.label.name).alias("label")
     if outcomes is None:
-        return _label_frame(spec, population.limit(0).withColumn("value", F.lit(None).cast("double")), F.lit(month))
+        return _label_frame(spec, population.limit(0).select("*", label, F.lit(None).cast("double").alias("value"), F.lit(month).alias("known_month")))
     told = outcomes.where((F.col("label") == spec.label.outcome) & F.col("value").isNotNull() & (F.col("known_month") <= month))
-    joined = population.join(told.select("user_id", "month", "value", "known_month"), on=["user_id", "month"], how="inner")
-    return _label_frame(spec, joined, F.col("known_month"))
+    joined = population.join(told.select("user_id", "month", label, "value", "known_month"), on=["user_id", "month"], how="inner")
+    return _label_frame(spec, joined)
 
 
-def _with_presence(columns: Sequence[str]) -> Column:
-    return F.struct(*[F.col(f"p.{c}").alias(c) for c in columns], F.col("p").isNotNull().alias("present"))
+def _performed(population: DataFrame, view: DataFrame, asked: Mapping[str, Sequence[str]]) -> DataFrame:
+    """One row per row `o` of the population and performance month: `p`, the customer's row of that month, and the month the last one is known."""
+    later = F.create_map(*[cell for as_of, span in asked.items() for cell in (F.lit(as_of), F.array(*map(F.lit, span)))])
+    months = F.element_at(later.cast("map<string,array<string>>"), F.col("month"))
+    whole = F.struct(*view.columns)
+    grid = population.select(whole.alias("o"), F.element_at(months, -1).alias("known_month"), F.explode(months).alias("performance_month"))
+    performed = _months(view, *sorted({m for span in asked.values() for m in span})).select(whole.alias("p"))
+    same = (F.col("o.user_id") == F.col("p.user_id")) & (F.col("performance_month") == F.col("p.month"))
+    cells = [F.col(f"p.{c}").alias(c) for c in view.columns]
+    present = F.col("p").isNotNull().alias("present")
+    return grid.join(performed, on=same, how="left").select("o", "known_month", "performance_month", F.struct(*cells, present).alias("p"))
 
 
-def _label_frame(spec: ModelSpec, rows: DataFrame, known_month: Column) -> DataFrame:
-    told = {"label": F.lit(spec.label.name), "window_id": F.lit(spec.window_id), "known_month": known_month}
-    return rows.withColumns(told).select(*CUSTOMER_VIEW_LABELS.columns)
+def _with_exits(rows: DataFrame, exits: DataFrame | None) -> DataFrame:
+    """`p.exit_kind` of who is not in the network in the month; null without a register that tells it."""
+    if exits is None:
+        return rows.withColumn("p", F.col("p").withField(EXIT_KIND, F.lit(None).cast("string")))
+    closed = exits.where((F.col("status") == "closed") & F.col(EXIT_KIND).isNotNull())
+    told = closed.groupBy(F.col("user_id").alias("_left"), F.col("month").alias("_left_in")).agg(F.min(EXIT_KIND).alias("_kind"))
+    same = (F.col("o.user_id") == F.col("_left")) & (F.col("performance_month") == F.col("_left_in"))
+    kind = F.when(~F.col("p.present"), F.col("_kind"))
+    return rows.join(told, on=same, how="left").withColumn("p", F.col("p").withField(EXIT_KIND, kind))
+
+
+def _held(spec: ModelSpec) -> Column:
+    """The label's name and whether its condition held, over a customer's performance months."""
+    happened = F.expr(str(spec.label.value)).cast("boolean").cast("double")
+    return F.struct(F.lit(spec.label.name).alias("label"), F.coalesce(happened, F.lit(0.0)).alias("value"))
+
+
+def _label_frame(spec: ModelSpec, rows: DataFrame) -> DataFrame:
+    return rows.withColumn("window_id", F.lit(spec.window_id)).select(*CUSTOMER_VIEW_LABELS.columns)
 
 
 def _months(view: DataFrame, *months: str) -> DataFrame:

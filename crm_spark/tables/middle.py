@@ -14,7 +14,7 @@ USER_BASIC = Table(
     "middle",
     "user_basic",
     "One row per subscriber in the network at month end: who it is and with what handset (用户基本信息).",
-    (*(f for f in USER_INFO.fields if f.name not in ("number_id", "birth_date", "exit_reason")), *TERMINAL.fields[_NOT_KEY]),
+    (*(f for f in USER_INFO.fields if f.name not in ("number_id", "birth_date", "exit_reason", "exit_kind")), *TERMINAL.fields[_NOT_KEY]),
     KEY,
 )
 

@@ -32,6 +32,8 @@ SPLIT_BUCKET = Field(
 
 CALL_KINDS = ("local", "local_long_distance", "intra_province", "inter_province", "international")
 ROAMING_KINDS = ("none", "intra_province", "inter_province", "international")
+EXIT_KINDS = ("natural", "involuntary", "competitive", "service_failure")
+_EXITS = ", ".join(f"'{k}'" for k in EXIT_KINDS)
 _KINDS = ", ".join(f"'{k}'" for k in CALL_KINDS)
 _ROAMING = ", ".join(f"'{k}'" for k in ROAMING_KINDS)
 _MONTH_END = "last_day(to_date(concat(month, '-01')))"
@@ -63,7 +65,8 @@ USER_INFO = Table(
         whole("age_years", "Age, where the operator delivers it instead of a birth date.", "age_years BETWEEN 1 AND 120"),
         text("home_hall", "Service hall of registration."),
         text("join_channel", "Where the subscriber joined (hall, agent, ...)."),
-        text("exit_reason", "Why a closed subscription ended."),
+        text("exit_reason", "Why a closed subscription ended, in the operator's words."),
+        text("exit_kind", "Kind of churn of a closed subscription; null if not told.", f"exit_kind IN ({_EXITS})"),
         truth("consent_marketing", "The subscriber consents to marketing contact."),
     ),
     KEY,
