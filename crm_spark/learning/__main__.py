@@ -56,6 +56,7 @@ from crm_spark.workload import peak_memory
 
 LOG = logging.getLogger("crm_spark")
 _MISSED_GATE = 3
+_NOT_IN_DELTA = " ,;{}()\n\t="  # of a column's name, unless it is mapped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,6 +107,8 @@ def _compared(registry: Registry, fitted: Fitted) -> Trained:
 
 def _incomparable(spec: TableSpec, recorded: str | None) -> str | None:
     """Why a champion that was made by another spec cannot be judged on the same rows."""
+    if not spec.key:
+        return "without a key a changed column deals the rows anew, so it may have learnt from those that judge"
     known, mine = yaml.safe_load(recorded or "{}"), yaml.safe_load(_spec_text(spec))
     other = [name for name in ("label", "key", "hold_out") if known.get(name) != mine[name]]
     return f"it has another {' and '.join(other)}, so it may have learnt from the rows that judge" if other else None
@@ -125,7 +128,8 @@ def _score(options: argparse.Namespace) -> int:
     explained = explainer_of_json(registry.text(spec.name, champion.version, EXPLAINER))
     scores = scored_table(read_table(spark, options.table), spec, champion.pipeline, explained)
     kind = "parquet" if options.to.endswith(".parquet") else "delta"
-    scores.write.format(kind).mode("overwrite").save(options.to)
+    mapping = {"delta.columnMapping.mode": "name"} if kind == "delta" and any(c in _NOT_IN_DELTA for name in scores.columns for c in name) else {}
+    scores.write.format(kind).mode("overwrite").options(**mapping).save(options.to)
     LOG.info("wrote %s: scores of %s version %s", options.to, spec.name, champion.version)
     _tell_drift(spark.read.format(kind).load(options.to), spec.name, registry.find_text(spec.name, champion.version, REFERENCE))
     return 0

@@ -417,8 +417,8 @@ def _log_artifacts(trained: Trained, versions: InputVersions, failures: Sequence
     pictures = {name: _png(figure) for name, figure in _figures(trained).items()}
     texts = {
         "model_card.html": model_card(trained, versions, failures, pictures),
-        "features/importance.csv": "feature,share\n" + "".join(f"{n},{s:.6f}\n" for n, s in trained.importances.items()),
-        "features/alone.csv": "feature,auc\n" + "".join(f"{n},{auc:.4f}\n" for n, auc in telling(trained.alone, 0).items()),
+        "features/importance.csv": _csv("share", trained.importances),
+        "features/alone.csv": _csv("auc", telling(trained.alone, 0)),
         "features/used.json": json.dumps({**trained.prepared.features.categorical, **trained.prepared.features.numeric}, indent=1),
         "features/left_out.json": json.dumps(dict(sorted(trained.prepared.features.dropped.items())), indent=1),
         "groups.csv": as_csv(trained.groups),
@@ -431,6 +431,10 @@ def _log_artifacts(trained: Trained, versions: InputVersions, failures: Sequence
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
         mlflow.log_artifacts(folder)
+
+
+def _csv(measure: str, features: Mapping[str, float]) -> str:
+    return pd.DataFrame({"feature": list(features), measure: list(features.values())}).to_csv(index=False, float_format="%.6f")
 
 
 def _figures(trained: Trained) -> dict[str, Figure]:
