@@ -52,12 +52,13 @@ def test_the_best_round_counts_and_not_the_one_that_warms_up():
 
 def test_bytes_are_those_of_tasks_launched_in_the_round(tmp_path):
     def task(launched, shuffled):
-        metrics = {"Shuffle Write Metrics": {"Shuffle Bytes Written": shuffled}, "Disk Bytes Spilled": 1}
+        moved = {"Input Metrics": {"Bytes Read": 3}, "Output Metrics": {"Bytes Written": 4}}
+        metrics = {**moved, "Shuffle Write Metrics": {"Shuffle Bytes Written": shuffled}, "Disk Bytes Spilled": 1}
         return json.dumps({"Event": "SparkListenerTaskEnd", "Task Info": {"Launch Time": launched}, "Task Metrics": metrics})
 
     (tmp_path / "log").write_text("\n".join([task(999, 5), task(1_000, 7), task(1_900, 11), task(2_100, 13)]))
     measured = best_of(lambda: None, rounds=1, clock=iter([1.0, 2.0]).__next__)
-    assert bytes_moved(tmp_path / "log", measured) == {"shuffle_bytes": 18, "spill_bytes": 2}
+    assert bytes_moved(tmp_path / "log", measured) == {"read_bytes": 6, "written_bytes": 8, "shuffle_bytes": 18, "spill_bytes": 2}
 
 
 def test_the_bench_helps(capsys):

@@ -66,7 +66,10 @@ def _measured(options: argparse.Namespace) -> list[Record]:
 
 
 def _with_bytes(record: Record, moved: Mapping[str, int]) -> Record:
-    return replace(record, shuffle_bytes=moved["shuffle_bytes"], spill_bytes=moved["spill_bytes"])
+    return replace(
+        record, read_bytes=moved["read_bytes"], written_bytes=moved["written_bytes"],
+        shuffle_bytes=moved["shuffle_bytes"], spill_bytes=moved["spill_bytes"],
+    )  # fmt: skip
 
 
 def _chosen(names: Sequence[str], skew: bool) -> dict[str, Stage]:

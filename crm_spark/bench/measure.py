@@ -35,10 +35,12 @@ def _timed(work: Callable[[], None], clock: Callable[[], float]) -> Measured:
 
 
 def bytes_moved(log: Path, measured: Measured) -> dict[str, int]:
-    """Bytes that tasks of a measured round shuffled and spilled."""
-    moved = {"shuffle_bytes": 0, "spill_bytes": 0}
+    """Bytes that tasks of a measured round read, wrote, shuffled and spilled."""
+    moved = {"read_bytes": 0, "written_bytes": 0, "shuffle_bytes": 0, "spill_bytes": 0}
     for launched, metrics in _tasks(log):
         if measured.begin * 1000 <= launched <= (measured.begin + measured.seconds) * 1000:
+            moved["read_bytes"] += metrics["Input Metrics"]["Bytes Read"]
+            moved["written_bytes"] += metrics["Output Metrics"]["Bytes Written"]
             moved["shuffle_bytes"] += metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
             moved["spill_bytes"] += metrics["Disk Bytes Spilled"]
     return moved

@@ -14,12 +14,12 @@ from crm_spark.bench.stage import Record
 
 def table(records: Sequence[Record]) -> Iterator[str]:
     """One line per record, and one more where DuckDB did the same."""
-    yield f"{'stage':<46} subscribers      rows in   rows out  seconds    floor  ratio  rows/s/core  shuffle MB  spill MB  peak MB"
+    yield f"{'stage':<46} subscribers      rows in   rows out  seconds    floor  ratio  rows/s/core  read MB  written MB  shuffle MB  spill MB  peak MB"
     for r in records:
         rate = r.rows_in / r.seconds / r.cores
         yield (
             f"{r.stage:<46} {r.size:>11,} {r.rows_in:>12,} {r.rows_out:>10,} {r.seconds:>8.2f} {r.floor_seconds:>8.2f} {ratio(r):>6.2f} "
-            f"{rate:>12,.0f} {r.shuffle_bytes / 1e6:>11.1f} {r.spill_bytes / 1e6:>9.1f} {r.peak_mb:>8,}"
+            f"{rate:>12,.0f} {r.read_bytes / 1e6:>8.1f} {r.written_bytes / 1e6:>11.1f} {r.shuffle_bytes / 1e6:>11.1f} {r.spill_bytes / 1e6:>9.1f} {r.peak_mb:>8,}"
         )
         if r.duckdb_seconds is not None:
             told = f"the stage takes {r.seconds / r.duckdb_seconds:.2f} times that; digests are {'equal' if r.equals_duckdb else 'NOT EQUAL'}"

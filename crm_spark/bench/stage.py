@@ -60,6 +60,8 @@ class Record:
     cores: int = os.cpu_count() or 1
     duckdb_seconds: float | None = None
     equals_duckdb: bool | None = None
+    read_bytes: int = 0
+    written_bytes: int = 0
 
 
 def measure(spark: SparkSession, name: str, size: int, work: Work, with_rival: bool) -> tuple[Record, Measured]:

@@ -34,6 +34,10 @@ DEFECTS: Mapping[str, Sequence[Defect]] = {
     "survey": ({"score": "11"}, {"subscriber_id": None}),
     "service_contact": ({"called_at": "n/a"}, {"subscriber_id": None}),
     "tariff": ({"rental": "-1"},),
+    "policy": ({"policy_code": None}, {"begin_date": "soon"}),
+    "campaign": ({"campaign": None}, {"state": "?"}),
+    "contact_history": ({"subscriber_id": None}, {"outcome": "?"}, {"contacted_at": "in the morning"}, {}),
+    "service_monitor": ({"users": "-1"}, {"service_code": None}, {"day": "20240230"}),
     "outcome": ({"value": "7"}, {"subscriber_id": None}, {}),
     "voice_cdr": ({"seconds": "-5"}, {"direction": "sideways"}, {"start_time": None}, {}),
 }

@@ -12,11 +12,14 @@ from pyspark.sql import types as T
 
 from crm_spark.province.bills import billing
 from crm_spark.province.calls import voice_cdr
+from crm_spark.province.campaigns import campaign, policy
 from crm_spark.province.city_tables import cell_site, event, place
+from crm_spark.province.contacts import contact_history
 from crm_spark.province.desk import complaint, message_cdr, service_contact, survey, tariff
 from crm_spark.province.drivers import drivers, handset_at
 from crm_spark.province.events import lives
 from crm_spark.province.groups import account_manager, group_info, group_member, key_account
+from crm_spark.province.monitor import service_monitor
 from crm_spark.province.numbers import subscriber_id
 from crm_spark.province.outcomes import outcome
 from crm_spark.province.peers import community_of, main_province
@@ -89,6 +92,10 @@ EXTRA = (  # which no job of the month reads; delivered where all tables are ask
     Delivery("survey", survey, rows_per_subscriber=0.1),
     Delivery("service_contact", service_contact),
     Delivery("tariff", tariff, rows_per_subscriber=0),
+    Delivery("policy", policy, rows_per_subscriber=0),
+    Delivery("campaign", campaign, rows_per_subscriber=0),
+    Delivery("contact_history", contact_history, rows_per_subscriber=0.2),
+    Delivery("service_monitor", service_monitor, rows_per_subscriber=0),
 )
 
 

@@ -36,14 +36,19 @@ def service_subscription(lives: DataFrame, province: Province) -> DataFrame:
     """One row per order that runs at month end or ended in the month."""
     orders = [_order(province, s) for s in HABITS] + [_newspaper_order(), *map(_further_order, further_services(province))]
     rows = _exploded(lives, orders).where(F.col("row.start").isNotNull())
-    order_day = province.dice.below(27, "order day", "subscriber", F.col("row.start"), F.xxhash64("row.service"))
+    placed = order_day(province, F.col("row.start"), F.col("row.service"))
     cancel_day = province.dice.below(27, "cancel day", "subscriber", F.col("row.start"), F.xxhash64("row.service"))
     return rows.select(
         *whose(province), F.col("row.service").alias("service_code"),
-        day_text(_not_before_activation(_day_of(F.col("row.start"), order_day))).alias("order_date"),
+        day_text(_not_before_activation(_day_of(F.col("row.start"), placed))).alias("order_date"),
         day_text(F.when(F.col("row.ended"), F.date_add("first_day", cancel_day))).alias("cancel_date"),
         province.dice.pick(CHANNELS, "order channel", "subscriber", F.xxhash64("row.service")).alias("order_channel"),
     )  # fmt: skip
+
+
+def order_day(province: Province, start: Column, service: Column) -> Column:
+    """Days after the first of the month `start` on which the service is ordered, 0 to 26."""
+    return province.dice.below(27, "order day", "subscriber", start, F.xxhash64(service))
 
 
 def vas_usage(lives: DataFrame, province: Province) -> DataFrame:

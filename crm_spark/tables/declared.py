@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crm_spark.tables.call_state import CALL_STATE
+from crm_spark.tables.campaigns import CAMPAIGN_TABLES
 from crm_spark.tables.contract import Table
 from crm_spark.tables.decision import DECISION_TABLES
 from crm_spark.tables.desk import DESK_TABLES
@@ -19,7 +20,7 @@ from crm_spark.tables.vault import VAULT_TABLES
 TABLES: dict[str, Table] = {
     table.full_name: table
     for table in (
-        *RAW_TABLES, *DESK_TABLES, *GROUP_TABLES, *PLACE_TABLES, *VAULT_TABLES, *MIDDLE_TABLES, CALL_STATE, CALL_INDICATORS,
-        *MART_TABLES, *SCORE_TABLES, *DECISION_TABLES, *OPS_TABLES,
+        *RAW_TABLES, *DESK_TABLES, *GROUP_TABLES, *PLACE_TABLES, *CAMPAIGN_TABLES, *VAULT_TABLES, *MIDDLE_TABLES,
+        CALL_STATE, CALL_INDICATORS, *MART_TABLES, *SCORE_TABLES, *DECISION_TABLES, *OPS_TABLES,
     )
 }
