@@ -8,7 +8,7 @@
     python -m crm_spark.learning rollback --env demo --model churn --by "A. Planner" --why "too many false alarms"
     python -m crm_spark.learning shadow --env demo --model churn --version 4
 
-A table is a Delta folder, Parquet, or CSV / TSV with a header. my.yml (docs/models.md):
+A table is a Delta folder, Parquet, or text with a header (comma, semicolon, tab or bar; UTF-8 or gb18030). my.yml (docs/models.md):
 
     name: churn
     question: Will the customer leave?
@@ -196,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, told in {"fit": "train, measure and register", "score": "score with the champion"}.items():
         action = actions.add_parser(name, help=told)
         action.add_argument("--spec", type=Path, required=True, help="the model in YAML")
-        action.add_argument("--table", required=True, help="Delta, Parquet, CSV or TSV")
+        action.add_argument("--table", required=True, help="Delta, Parquet, or text as CSV")
         action.add_argument("--out", type=Path, default=Path("var/models"), help="folder of the registry (default: var/models)")
         action.add_argument("--memory", default="4g", help="Java's memory (default: 4g)")
         if name == "fit":

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from crm_spark.errors import ConfigError
+from crm_spark.learning.csv_head import csv_head
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+LOG = logging.getLogger("crm_spark")
+_TEXTS = {".csv", ".tsv", ".tab", ".txt"}
+_PARQUET_MARK = b"PAR1"
+_MEND_NANOS = ": write its times in microseconds (pandas: to_parquet(..., coerce_timestamps='us'))"
+_HEAD_BYTES = 1_000_000  # that say how a text file is to be read
+_HEAD_LINES = 10_000
 
 
 def read_table(spark: SparkSession, path: str) -> DataFrame:
-    """A Delta folder, CSV or TSV files with a header (compressed or not; every column as text), or Parquet; ConfigError if it cannot be read."""
-    suffix = next((s for s in _SEPARATORS if s in Path(path).suffixes), None)
-    reader = spark.read.format("delta") if _is_delta(path) else spark.read.format("parquet")
-    if suffix:
-        reader = spark.read.format("csv").options(header=True, sep=_SEPARATORS[suffix], quote='"', escape='"')
+    """A Delta folder, text files with a header (compressed or not; every column as text), or Parquet; ConfigError if it cannot be read.
+
+    Encoding and separator of text files, and whether quotes hold line breaks, are told from the first megabyte. A path whose name says
+    nothing is Parquet if it begins so, else text.
+    """
     try:
-        return reader.load(path)
-    except AnalysisException as error:
-        raise ConfigError(f"{path}: {str(error).strip().splitlines()[0]}") from None
+        return _read(spark, path)
+    except PySparkException as error:
+        mend = _MEND_NANOS if "NANOS" in str(error) else ""
+        raise ConfigError(f"{path}: {str(error).strip().splitlines()[0]}{mend}") from None
 
 
 def delta_version(spark: SparkSession, path: str) -> int | None:
@@ -30,6 +39,45 @@ def delta_version(spark: SparkSession, path: str) -> int | None:
         return None
     newest = spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").first()
     return int(newest["version"]) if newest else None
+
+
+def _read(spark: SparkSession, path: str) -> DataFrame:
+    if _is_delta(path):
+        return spark.read.format("delta").load(path)
+    suffixes = {s.lower() for s in Path(path).suffixes}
+    if ".parquet" in suffixes:
+        return _read_parquet(spark, path)
+    head = _head(spark, path)
+    is_text = suffixes & _TEXTS or not (head and head[0].startswith(_PARQUET_MARK))
+    return _read_text(spark, path, head) if is_text else _read_parquet(spark, path)
+
+
+def _read_parquet(spark: SparkSession, path: str) -> DataFrame:
+    try:
+        return spark.read.parquet(path)
+    except PySparkException:
+        raise
+    except Exception:  # a job that fails behind the reader comes as py4j's, which a client of a server does not have
+        raise ConfigError(f"{path}: is no Parquet, or damaged (names of text files end in {', '.join(sorted(_TEXTS))})") from None
+
+
+def _read_text(spark: SparkSession, path: str, lines: list[bytes]) -> DataFrame:
+    head = csv_head(lines)
+    if head is None:
+        raise ConfigError(f"{path}: is neither Delta, Parquet nor text in UTF-8, UTF-16 or gb18030: write it as CSV in UTF-8")
+    LOG.info("%s: read as text in %s, columns separated by %r", path, head.encoding, head.separator)
+    reader = spark.read.format("csv").options(header=True, sep=head.separator, encoding=head.encoding, quote='"', escape='"')
+    return reader.option("multiLine", head.line_breaks_in_quotes).load(path)
+
+
+def _head(spark: SparkSession, path: str) -> list[bytes]:
+    """The first lines as bytes, about a megabyte."""
+    lines = spark.read.text(path).select(F.col("value").cast("binary").alias("line"))
+    first = lines.head(1)
+    if not first:
+        return []
+    count = min(_HEAD_LINES, _HEAD_BYTES // (len(first[0]["line"]) + 1) + 1)
+    return [bytes(row["line"]) for row in lines.limit(count).collect()]
 
 
 def _is_delta(path: str) -> bool:
