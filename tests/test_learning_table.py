@@ -149,6 +149,11 @@ def test_the_registered_champion_scores_and_explains_as_the_fitted_one(table, fi
         (("2", "1", "1"), None, 1),
         (("gone", "here", "here"), "Gone", 1),
         (("a", "b", "c"), "b", 1),
+        (("+", "-", "-"), "+", 1),
+        (("churned", "none", "none", None), None, 1),
+        (("-", "left", "left"), "-", 1),
+        (("yes", "no", "unknown", "none", r"\N"), None, 1),
+        ((*[f"r{i // 2}" for i in range(300)], "rare"), "rare", 1),
     ],
 )
 def test_the_label_is_known_by_its_words_or_by_what_the_spec_says(frame, values, positive, ones):
@@ -161,7 +166,7 @@ def test_the_label_is_known_by_its_words_or_by_what_the_spec_says(frame, values,
     ("values", "label", "told"),
     [
         (("a", "b"), TableLabel("y"), "say which one is asked for by `positive`"),
-        (("yes", "yes"), TableLabel("y"), "1 values, two are wanted"),
+        (("yes", "yes"), TableLabel("y"), "1 values beside words for a missing one, two are wanted"),
         (("yes", "no"), TableLabel("y", "gone"), "is never 'gone'"),
         (("yes", "no"), TableLabel("z"), "no column 'z'"),
     ],
@@ -169,6 +174,12 @@ def test_the_label_is_known_by_its_words_or_by_what_the_spec_says(frame, values,
 def test_a_label_that_is_none_is_refused_with_the_mend(frame, values, label, told):
     with pytest.raises(ConfigError, match=told):
         labelled(frame("k int, y string", *enumerate(values)), TableSpec("t", "?", label, key=("k",)))
+
+
+def test_rows_whose_label_is_missing_are_left_out(frame):
+    for kind, values in {"boolean": (True, False, None, True), "string": ("yes", "no", r"\N", "yes"), "double": (1.0, 0.0, float("nan"), 1.0)}.items():
+        rows = labelled(frame(f"k int, y {kind}", *enumerate(values)), TableSpec("t", "?", TableLabel("y"), key=("k",)))
+        assert rows.agg(F.count(LABEL), F.sum(LABEL)).first() == (3, 2)
 
 
 def test_a_column_of_a_name_that_scoring_needs_is_refused(frame):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +10,7 @@ from crm_spark.config.models import Gate, refuse_unknown_groups
 
 TableAlgorithm = Literal["gbt", "forest", "logistic", "tree"]
 ALGORITHMS: tuple[TableAlgorithm, ...] = ("gbt", "forest", "logistic", "tree")
+_NAME = re.compile(r"\w[\w .-]*")  # MLflow refuses others
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class TableSpec:
     seed: int = 17
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name: '{self.name}' may have letters, digits, _, -, . and spaces only, and begins with a letter or a digit")
         refuse_unknown_groups(self.gate, self.groups)
         if not self.algorithms:
             raise ValueError("algorithms: at least one is wanted")

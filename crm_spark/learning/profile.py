@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -11,8 +12,17 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-MISSING_WORDS = ("", "na", "n/a", "nan", "nil", "none", "null", "unknown", "missing", "inf", "-inf", "infinity", "-infinity", "?", "-", ".", "#n/a")
-SIGNS = r"[$€£¥%\s]|,(?=[0-9]{3}([^0-9]|$))"  # as in `$1,250.00`
+from crm_spark.learning.days import days_told
+
+MISSING_WORDS = (
+    "", "na", "n/a", "n.a.", "nan", "nat", "nil", "none", "null", "(null)", "<na>", "#n/a", "\\n", "unknown", "missing", "未知", "无",
+    "inf", "-inf", "infinity", "-infinity", "?", "-", "--", ".",
+)  # fmt: skip
+UNITS = r"[$€£¥￥元%\s]"
+SIGNS = rf"{UNITS}|,(?=[0-9]{{3}}([^0-9]|$))"  # as in `$1,250.00`
+_UNITS, _SIGNS = re.compile(UNITS), re.compile(SIGNS)
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+_DECIMAL_COMMA = re.compile(r"[-+]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?")  # as in `1.250,00`
 Summary = Mapping[str, float]
 _PRINT_BYTES = 6  # a double holds so many exactly
 
@@ -20,28 +30,32 @@ _PRINT_BYTES = 6  # a double holds so many exactly
 def described(rows: DataFrame, describe: Callable[[pd.Series], Summary]) -> dict[str, Summary]:
     """Column -> what `describe` says of all its values together; `rows` are few enough for one worker."""
 
+    names = rows.columns
+
     def told(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held = list(batches)
-        names = held[0].schema.names if held else []
-        found = [json.dumps(describe(pa.chunked_array([b.column(i) for b in held]).to_pandas())) for i in range(len(names))]
-        yield pa.RecordBatch.from_arrays([pa.array(names, pa.string()), pa.array(found, pa.string())], names=["name", "found"])
+        found = [json.dumps(describe(pa.chunked_array([b.column(i) for b in held]).to_pandas())) for i in range(len(names) if held else 0)]
+        yield pa.RecordBatch.from_arrays([pa.array(names[: len(found)], pa.string()), pa.array(found, pa.string())], names=["name", "found"])
 
-    if not rows.columns:
+    if not names:
         return {}
-    return {r["name"]: json.loads(r["found"]) for r in rows.coalesce(1).mapInArrow(told, "name string, found string").collect()}
+    plain = rows.toDF(*[f"c{i}" for i in range(len(names))])  # mapInArrow takes a dot or a backquote in a name for syntax
+    return {r["name"]: json.loads(r["found"]) for r in plain.coalesce(1).mapInArrow(told, "name string, found string").collect()}
 
 
 def text_shape(values: pd.Series) -> dict[str, float]:
-    """How many values there are that do not say `missing`, and how many of them are a plain number, one with signs, or a date."""
+    """How many values there are that do not say `missing`, and how many of them are a plain number, one with signs, one with a decimal
+    comma, or a day in each of the known forms."""
     distinct = values.dropna().astype(str).str.strip().value_counts()
     there = distinct[~distinct.index.str.lower().isin(MISSING_WORDS)]
-    words = there.index.to_series()
+    words, counts = list(there.index), there.to_numpy(dtype=float)
     tests = {
-        "plain": pd.to_numeric(words, errors="coerce").notna(),
-        "signed": pd.to_numeric(words.str.replace(SIGNS, "", regex=True), errors="coerce").notna(),
-        "date": words.str.match(r"^(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/\d{4})"),
+        "plain": [_is_number(word) for word in words],
+        "signed": [_is_number(_SIGNS.sub("", word)) for word in words],
+        "comma": [_DECIMAL_COMMA.fullmatch(_UNITS.sub("", word)) is not None for word in words],
+        **days_told(words),
     }
-    return {"there": float(there.sum()), **{name: float(there[test.to_numpy(dtype=bool)].sum()) for name, test in tests.items()}}
+    return {"there": float(counts.sum()), **{name: float(counts[np.array(test, dtype=bool)].sum()) for name, test in tests.items()}}
 
 
 def summary(values: pd.Series) -> dict[str, float]:
@@ -58,3 +72,8 @@ def summary(values: pd.Series) -> dict[str, float]:
         **found, "low": float(numbers.min()), "high": float(numbers.max()), "mean": float(numbers.mean()), "mean_size": float(size.mean()),
         "negative": float((numbers < 0).sum()), "whole": float((numbers == np.floor(numbers)).sum()),
     }  # fmt: skip
+
+
+def _is_number(word: str) -> bool:
+    """pandas' own test ends the process at an exponent of many digits, which hashes have by chance."""
+    return _NUMBER.fullmatch(word) is not None

@@ -138,7 +138,7 @@ def auc_on_the_same_rows(fitted: Fitted, champion: PipelineModel) -> float:
 
 def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int, int]], shares: tuple[float, float, float], budget: _Budget) -> Fitted:
     learnt = sample.where(F.col(PART) != HOLD_OUT)
-    columns = profiled(learnt.drop(g.MEMBER_OF), spec, learnt.count())
+    columns = profiled(learnt.drop(g.MEMBER_OF), spec, learnt.count(), sum(n for n, _ in sizes.values()))
     if not columns.sources:
         raise UntrainableError("no column of the table varies in training")
     budget.tell(f"{len(columns.numbers)} numbers and {len(columns.texts)} texts can be learnt from, {len(columns.dropped)} columns cannot")

@@ -15,7 +15,8 @@ from pyspark.sql import types as T
 
 from crm_spark.config.table_models import HoldOut, TableSpec
 from crm_spark.errors import ConfigError, did_you_mean
-from crm_spark.learning.profile import MISSING_WORDS, SIGNS, Summary, described, summary, text_shape
+from crm_spark.learning.days import best_form, day_sql
+from crm_spark.learning.profile import MISSING_WORDS, SIGNS, UNITS, Summary, described, summary, text_shape
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
 
 # Own columns begin with an underscore, so that a table may have any other names.
@@ -25,9 +26,13 @@ FOLDS = 5  # of out-of-fold encodings
 BUCKETS = 1000
 _NAMELESS = re.compile(r"_c\d+")  # what Spark calls a column of a CSV whose header is empty
 _YES = ("1", "1.0", "yes", "y", "true", "t", "positive", "churn", "churned", "left", "ja", "是")
+_NOT = ("-", "none", "nil", "无")  # what a label may say of those without it
+_SHOWN_VALUES = 100  # of a label
 _FINITE = 1e30
 _NUMBERS_OF_TEXTS = 0.95  # a text is a number, or a date, if so many of its values are
-_ONE_TO_A_ROW = 0.9
+_ONE_TO_A_ROW = 0.9  # a text so often another one is a name or a key
+_NUMBERS_PER_ROW = 20  # numbers given out one after the other lie within so many per row
+_DIGITS_OF_A_KEY = 10  # at least: phones, cards
 MOST_PROFILED = 20_000  # rows that say what a column is
 
 
@@ -78,16 +83,17 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
     taken = [c for c in table.columns if c.lower() in RESERVED or (c.startswith("_") and not _NAMELESS.fullmatch(c))]
     if taken:
         raise ConfigError([f"{spec.name}: rename the column '{c}': scoring adds columns of such names" for c in taken])
-    label = F.trim(_raw(spec.label.column).cast("string"))
-    known = table.where(label.isNotNull() & ~F.lower(label).isin(*MISSING_WORDS))
-    positive = _positive(known.groupBy(F.lower(label).alias("value")).count().orderBy(F.desc("count")).limit(20).toPandas()["value"].tolist(), spec)
+    label = F.lower(F.trim(_raw(spec.label.column).cast("string")))
+    values = _label_values(table.select(label.alias("value")), spec)
+    positive = _positive(values, spec)
+    known = table.where(label.isNotNull() & (~label.isin(*MISSING_WORDS) | label.isin(*values)))
     members = spec.key or tuple(c for c in table.columns if c != spec.label.column)
     key = F.xxhash64(F.lit(spec.hold_out.salt), *[_raw(c).cast("string") for c in members])
     added = {
         KEY: key,
         BUCKET: F.pmod(F.xxhash64(F.lit("bucket"), key), F.lit(BUCKETS)),
         FOLD: F.pmod(F.xxhash64(F.lit("fold"), key), F.lit(FOLDS)).cast("int"),
-        LABEL: (F.lower(label) == positive).cast("double"),
+        LABEL: (label == positive).cast("double"),
     }
     return known.withColumns(added)
 
@@ -100,8 +106,9 @@ def in_parts(rows: DataFrame, hold_out: HoldOut, validation: float) -> DataFrame
     return rows.withColumn(PART, F.when(place < width, HOLD_OUT).when(chooses, VALIDATION).otherwise(TRAIN))
 
 
-def profiled(learnt: DataFrame, spec: TableSpec, size: int) -> Columns:
-    """What every column of the `size` learning rows is good for, by a sample of them; a text that holds numbers or dates counts as such."""
+def profiled(learnt: DataFrame, spec: TableSpec, size: int, whole: int | None = None) -> Columns:
+    """What every column of the `size` learning rows, of `whole` in the table (None: no more), is good for, by a sample of them; a text that holds
+    numbers or dates counts as such."""
     own = {KEY, BUCKET, LABEL, FOLD, PART, spec.label.column, *spec.key, *spec.exclude}
     fields = [f for f in learnt.schema.fields if f.name not in own]
     dropped = {f.name: f"a {f.dataType.simpleString()} is no number, truth value, date or text" for f in fields if not _usable(f)}
@@ -111,7 +118,7 @@ def profiled(learnt: DataFrame, spec: TableSpec, size: int) -> Columns:
     shapes = described(seen.select(*map(_raw, texts)), text_shape)
     sources = tuple(_source(f"_x{i}", f, shapes.get(f.name)) for i, f in enumerate(usable))
     found = described(seen.select(*[F.expr(s.sql).alias(s.id) for s in sources]), summary)
-    dropped |= {s.column: reason for s in sources if (reason := _useless(s, found[s.id]))}
+    dropped |= {s.column: reason for s in sources if (reason := _useless(s, found[s.id], whole or size))}
     dropped |= _doubles([s for s in sources if s.column not in dropped], found)
     kept = [s for s in sources if s.column not in dropped]
     profiles = {s.id: _profile(found[s.id]) for s in kept if s.kind != "text"}
@@ -128,6 +135,15 @@ def quoted(column: str) -> str:
     return "`" + column.replace("`", "``") + "`"
 
 
+def _label_values(labels: DataFrame, spec: TableSpec) -> list[str]:
+    """The most frequent values, what is asked for among them. Words for a missing one are none, but for `none` and the like beside one other value."""
+    asked = (spec.label.positive or "").strip().lower()
+    counts = labels.where(F.col("value").isNotNull()).groupBy("value").count()
+    found = [r["value"] for r in counts.orderBy(F.col("value") == asked, F.col("count"), ascending=False).limit(_SHOWN_VALUES).collect()]
+    said = [v for v in found if v not in MISSING_WORDS or v == asked != ""]
+    return said if len(said) != 1 else [*said, *[v for v in found if v in _NOT and v not in said][:1]]
+
+
 def _positive(values: Sequence[str], spec: TableSpec) -> str:
     where = f"{spec.name}: the label '{spec.label.column}'"
     if spec.label.positive is not None:
@@ -135,7 +151,7 @@ def _positive(values: Sequence[str], spec: TableSpec) -> str:
             raise ConfigError(f"{where} is never '{spec.label.positive}'{did_you_mean(asked, values)}")
         return asked
     if len(values) < 2:
-        raise ConfigError(f"{where} has {len(values)} values, two are wanted")
+        raise ConfigError(f"{where} has {len(values)} values beside words for a missing one, two are wanted")
     if len(values) == 2 and all(_is_number(v) for v in values):
         return max(values, key=float)
     said = [v for v in values if v in _YES]
@@ -163,25 +179,42 @@ def _source(name: str, field: T.StructField, shape: Mapping[str, float] | None) 
         if isinstance(field.dataType, (T.DateType, T.TimestampType, T.TimestampNTZType)):
             return Source(name, field.name, "date", _days(raw))
         return Source(name, field.name, "number", _finite(f"try_cast({raw} AS double)"))
-    there = shape["there"]
-    if there and shape["plain"] >= _NUMBERS_OF_TEXTS * there:
-        return Source(name, field.name, "number", _finite(_plain(raw)))
-    if there and shape["signed"] >= _NUMBERS_OF_TEXTS * there:
-        return Source(name, field.name, "number", _finite(_signed(raw)))
-    if there and shape["date"] >= _NUMBERS_OF_TEXTS * there:
-        return Source(name, field.name, "date", _days(_date(raw)))
-    return Source(name, field.name, "text", f"nullif(lower(trim({raw})), '')")
+    kind, value = _read(raw, shape)
+    return Source(name, field.name, kind, value)
 
 
-def _useless(source: Source, found: Summary) -> str | None:
+def _read(raw: str, shape: Mapping[str, float]) -> tuple[str, str]:
+    """Kind and SQL of a text. Eight digits may be a day: they are one if nearly all are; a decimal comma must read more than a thousands comma."""
+    least = max(1.0, _NUMBERS_OF_TEXTS * shape["there"])
+    form = best_form(shape)
+    if shape[form] >= least:
+        return "date", _days(day_sql(raw, form))
+    if shape["plain"] >= least:
+        return "number", _finite(_plain(raw))
+    if shape["comma"] >= least and shape["comma"] > shape["signed"]:
+        return "number", _finite(_with_comma(raw))
+    if shape["signed"] >= least:
+        return "number", _finite(_signed(raw))
+    return "text", f"nullif(lower(trim({raw})), '')"
+
+
+def _useless(source: Source, found: Summary, whole: int) -> str | None:
     if not found["filled"]:
         return "no value in training"
     if found["distinct"] < 2 and found["filled"] == found["rows"]:
         return "one value in training"
-    one_each = found["distinct"] >= _ONE_TO_A_ROW * found["rows"]
-    if one_each and (source.kind == "text" or found["whole"] == found["filled"]):
+    if (source.kind == "text" and found["distinct"] >= _ONE_TO_A_ROW * found["rows"]) or (source.kind == "number" and _is_key(found, whole)):
         return "another value in every row, as a key has"
     return None
+
+
+def _is_key(found: Summary, whole: int) -> bool:
+    """True of whole numbers, none missing and none twice, that were given out one after the other or all have as many digits as a phone or a card."""
+    if not found["rows"] == found["distinct"] == found["whole"]:
+        return False
+    digits = {len(str(int(found[end]))) for end in ("low", "high")}
+    numbered = found["high"] - found["low"] <= _NUMBERS_PER_ROW * whole
+    return numbered or (found["low"] > 0 and len(digits) == 1 and min(digits) >= _DIGITS_OF_A_KEY)
 
 
 def _doubles(sources: Sequence[Source], found: Mapping[str, Summary]) -> dict[str, str]:
@@ -215,8 +248,8 @@ def _signed(raw: str) -> str:
     return f"try_cast(regexp_replace({raw}, r'{SIGNS}', '') AS double)"
 
 
-def _date(raw: str) -> str:
-    return f"coalesce(try_cast({raw} AS date), try_to_date({raw}, 'M/d/yyyy'))"
+def _with_comma(raw: str) -> str:
+    return f"try_cast(replace(regexp_replace({raw}, r'{UNITS}|[.]', ''), ',', '.') AS double)"
 
 
 def _days(date: str) -> str:

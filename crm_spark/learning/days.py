@@ -1,0 +1,51 @@
+"""Texts that tell a day: the forms that are known, told from a sample, and the SQL that reads them."""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Mapping, Sequence
+
+# A tie goes to the first: of texts whose days are all 12 or less, month and day cannot be told apart, and the month is taken to stand first.
+FORMS = ("yyyy-M-d", "yyyy/M/d", "yyyy.M.d", "yyyy年M月d日", "yyyyMMdd", "M/d/yyyy", "d/M/yyyy", "d.M.yyyy", "d-M-yyyy")
+_YEARS = range(1900, 2100)  # of eight digits, which may be a number as well
+_PARTS = {"yyyy": r"(\d{4})", "MM": r"(\d{2})", "dd": r"(\d{2})", "M": r"(\d{1,2})", "d": r"(\d{1,2})", ".": r"\."}
+_TIME = r"(?:[T\s]\s*|(?<=日))\d{1,2}[:时點点].*"
+_SOME_DAY = re.compile(r"\s*(\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}|(\d{8}|\d{14})(?!\d))")
+
+
+def days_told(words: Sequence[str]) -> dict[str, list[bool]]:
+    """Form -> which of the words it reads as a day that there is, with or without a time behind it."""
+    some = [_SOME_DAY.match(word) is not None for word in words]
+    return {form: [maybe and _is_day(form, word) for maybe, word in zip(some, words, strict=True)] for form in FORMS}
+
+
+def best_form(counts: Mapping[str, float]) -> str:
+    """The form that reads most; month-first only where it reads as many as day-first, or more."""
+    return max(FORMS, key=lambda form: counts[form])
+
+
+def day_sql(raw: str, form: str) -> str:
+    """SQL for the date in a text of that form, null if there is none."""
+    return f"try_to_date(regexp_extract({raw}, r'{_pattern(form)}', 1), '{form}')"
+
+
+def _is_day(form: str, word: str) -> bool:
+    found = re.match(_pattern(form), word)
+    if not found:
+        return False
+    year, month, day = (int(found[2 + place]) for place in _places(form))
+    return (year in _YEARS if form == "yyyyMMdd" else year > 0) and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]
+
+
+def _places(form: str) -> list[int]:
+    """Where year, month and day stand, from 0."""
+    order = sorted("yMd", key=form.index)
+    return [order.index(part) for part in "yMd"]
+
+
+def _pattern(form: str) -> str:
+    """The same for Python and Java: the day is group 1."""
+    day = re.sub(r"yyyy|MM|dd|M|d|\.", lambda part: _PARTS[part[0]], form)
+    behind = rf"\d{{6}}|{_TIME}" if form == "yyyyMMdd" else _TIME
+    return rf"^\s*({day})(?:{behind})?\s*$"

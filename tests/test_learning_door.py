@@ -1,0 +1,140 @@
+"""What the columns of a raw table are taken for: keys, numbers and days in texts, odd names."""
+
+import datetime
+
+import pytest
+
+from crm_spark.config.strict import parse
+from crm_spark.config.table_models import TableLabel, TableSpec
+from crm_spark.errors import ConfigError
+from crm_spark.learning.table import clean_statement, labelled, profiled
+
+SPEC = TableSpec("door", "Will it?", TableLabel("y"), key=("k",))
+ROWS = 240
+DAYS = [datetime.date(2019, 1, 1) + datetime.timedelta(5 * i) for i in range(ROWS)]
+FORMS = {  # column -> how the day is written
+    "iso": "{0:%Y-%m-%d}", "iso with a time": "{0:%Y-%m-%dT10:00:00Z}", "slashes": "{0.year}/{0.month}/{0.day}", "Chinese": "{0.year}年{0.month}月{0.day}日",
+    "Chinese with a time": "{0:%Y年%m月%d日10时}", "digits": "{0:%Y%m%d}", "digits with a time": "{0:%Y%m%d}235959", "month first": "{0.month}/{0.day}/{0.year}",
+    "from a sheet": "{0:%m/%d/%Y} 0:00", "day first": "{0:%d/%m/%Y}", "day first with a time": "{0:%d/%m/%Y} 23:59:59", "dots": "{0:%d.%m.%Y}",
+}  # fmt: skip
+
+
+def told(frame, columns, kind="string", whole=None):
+    """Column -> (kind, clean values in order), or why it is left out, beside a key and a label."""
+    fields = ", ".join(f"`{name}` {kind}" for name in columns)
+    values = list(zip(*columns.values(), strict=True))
+    rows = frame(f"k int, y string, {fields}", *[(i, "yes" if i % 3 else "no", *own) for i, own in enumerate(values)])
+    found = profiled(labelled(rows, SPEC), SPEC, len(values), whole)
+    clean = rows.orderBy("k").selectExpr("k", *[f"{s.sql} AS {s.id}" for s in found.sources]).collect()
+    return {**found.dropped, **{s.column: (s.kind, [r[s.id] for r in clean]) for s in found.sources}}
+
+
+def column_told(frame, values, kind="string"):
+    return told(frame, {"the column": values}, kind)["the column"]
+
+
+LEFT_OUT = "another value in every row, as a key has"
+NUMBERED = {"in turn": [7 + 20 * i for i in range(100)], "as phones": [13_000_000_000 + 7_654_321 * i for i in range(100)]}
+MEASURED = {
+    "a wider range": [7 + 21 * i for i in range(100)], "nine digits and ten": [900_000_000 + 7_654_321 * i for i in range(100)],
+    "one missing": [*[7 + i for i in range(99)], None], "one twice": [*[7 + i for i in range(99)], 8], "halves": [i + 0.5 for i in range(100)],
+    "debts": [-(10**10) - 7_654_321 * i for i in range(100)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["double", "string"])
+def test_a_whole_number_is_a_key_only_if_it_was_given_out_in_turn_or_is_long(frame, kind):
+    as_kind = float if kind == "double" else str
+    columns = {name: [v if v is None else as_kind(v) for v in values] for name, values in (NUMBERED | MEASURED).items()}
+    found = told(frame, columns, kind)
+    assert {name: found[name] for name in NUMBERED} == dict.fromkeys(NUMBERED, LEFT_OUT)
+    assert {name: found[name] for name in MEASURED} == {name: ("number", values) for name, values in MEASURED.items()}
+
+
+def test_numbers_given_out_in_turn_are_known_by_a_tenth_of_the_table(frame):
+    columns = {"a tenth": [float(7 + 200 * i) for i in range(100)], "less": [float(7 + 210 * i) for i in range(100)]}
+    found = told(frame, columns, "double", whole=1000)
+    assert found["a tenth"] == LEFT_OUT and found["less"] == ("number", columns["less"])
+
+
+def test_a_day_is_no_key_however_dense(frame):
+    kind, values = column_told(frame, [datetime.date(2019, 1, 1) + datetime.timedelta(i) for i in range(100)], "date")
+    assert kind == "date" and values[1] - values[0] == 1
+
+
+def test_a_text_that_is_another_one_in_nearly_every_row_is_left_out(frame):
+    assert column_told(frame, [f"person {i}" for i in range(100)]) == LEFT_OUT
+
+
+def test_days_are_read_in_the_form_in_which_they_are_written(frame):
+    rows = frame(
+        f"k int, y string, {', '.join(f'`{c}` string' for c in FORMS)}",
+        *[(i, "yes" if i % 3 else "no", *[None if i == 9 else form.format(day) for form in FORMS.values()]) for i, day in enumerate(DAYS)],
+    )
+    columns = profiled(labelled(rows, SPEC), SPEC, ROWS)
+    assert columns.dropped == {c: "the same as iso" for c in FORMS if c != "iso"}
+    wanted = [None if i == 9 else float((day - datetime.date(2000, 1, 1)).days) for i, day in enumerate(DAYS)]
+    (source,) = columns.sources
+    assert [r[0] for r in rows.orderBy("k").selectExpr(source.sql).collect()] == wanted
+
+
+def test_days_that_do_not_tell_month_from_day_have_the_month_first(frame):
+    kind, (one, other, *_) = column_told(frame, ["01/02/2000", "02/01/2000", "01/02/2000"] * 5)
+    assert kind == "date" and (one, other) == (1, 31)
+
+
+def test_an_end_that_never_comes_is_a_day(frame):
+    assert column_told(frame, ["31.12.9999"] * 9 + ["01.01.2000"])[0] == "date"
+
+
+def test_words_for_a_missing_number_do_not_make_it_a_text(frame):
+    words = [r"\N", "NULL", "(null)", "<NA>", "NaT", "n.a.", "--", "未知", "无"]
+    kind, values = column_told(frame, [f"{i}.25" for i in range(11)] + words)
+    assert kind == "number" and values == [i + 0.25 for i in range(11)] + [None] * len(words)
+
+
+COMMAS = {
+    "decimal": (["12,5", "1.234,56", "-7", "0,125"], [12.5, 1234.56, -7, 0.125]),
+    "decimal with units": (["€ 12,50", "1.234.567,00 €", "30 %", "3"], [12.5, 1234567, 30, 3]),
+    "both may be": (["12,345", "1,250", "7", "1"], [12345, 1250, 7, 1]),
+    "thousands": (["12,345.50", "1,250", "7", "1"], [12345.5, 1250, 7, 1]),
+    "points": (["1.234", "2.5", "7", "1"], [1.234, 2.5, 7, 1]),
+    "points of thousands": (["1.234", "2,5", "7", "1"], [1234, 2.5, 7, 1]),
+    "Chinese units": (["￥12.5", "30元", "7", "1"], [12.5, 30, 7, 1]),
+}
+
+
+def test_the_comma_that_reads_more_is_the_decimal_one(frame):
+    found = told(frame, {name: texts * 3 for name, (texts, _) in COMMAS.items()})
+    assert found == {name: ("number", numbers * 3) for name, (_, numbers) in COMMAS.items()}
+
+
+def test_a_hash_that_looks_like_a_huge_number_is_a_text(frame):
+    """pandas.to_numeric ends the process at such an exponent."""
+    kind, _ = column_told(frame, ["0e6644263613e43", "1e99999999999999999", "8d0f", "1d", "7f"] * 5)
+    assert kind == "text"
+
+
+NAMES = ["a.b", "a`b", "a b", "金额 元", "x{y}", "it's", "per%", "a,b", "`", "a.b.`c`.d"]
+
+
+def test_a_column_may_have_any_name(frame):
+    quoted = [f"`{name.replace('`', '``')}`" for name in NAMES]
+    fields = ", ".join(f"{name} {('string', 'double')[i % 2]}" for i, name in enumerate(quoted))
+    values = [[i / (j + 3) if j % 2 else f"t{(i + j) % 3}" for j in range(len(NAMES))] for i in range(30)]
+    rows = frame(f"k int, y string, {fields}", *[(i, "yes" if i % 3 else "no", *own) for i, own in enumerate(values)])
+    columns = profiled(labelled(rows, SPEC), SPEC, 30)
+    assert {s.column for s in columns.sources} | set(columns.dropped) == set(NAMES)
+    assert not any(why == LEFT_OUT for why in columns.dropped.values())
+    rows.createOrReplaceTempView("odd_names")
+    assert len(rows.sparkSession.sql(clean_statement(columns).replace("__THIS__", "odd_names")).collect()) == 30
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "", " a", "-a"])
+def test_a_model_of_a_name_that_mlflow_refuses_is_refused_at_once(name):
+    with pytest.raises(ConfigError, match="letters, digits"):
+        parse(TableSpec, {"name": name, "question": "?", "label": {"column": "y"}}, "my.yml")
+
+
+def test_a_model_may_have_a_name_in_any_script():
+    assert TableSpec("流失 churn_2.0-b", "?", TableLabel("y")).name
