@@ -1,13 +1,18 @@
 """Which tables a champion can score: what is not there, or would clash, is told before any row is read."""
 
+import numpy as np
 import pytest
 from pyspark.ml import PipelineModel
-from pyspark.ml.feature import SQLTransformer
+from pyspark.ml.feature import SQLTransformer, VectorAssembler
 
 from crm_spark.config.table_models import TableLabel, TableSpec
 from crm_spark.errors import ConfigError
 from crm_spark.learning.__main__ import _incomparable, _spec_text
+from crm_spark.learning.calibrate import Calibration
+from crm_spark.learning.drivers import Explainer, LinePart
+from crm_spark.learning.members import LINE
 from crm_spark.learning.scored import scored_table
+from crm_spark.learning.search import RAW, SCORE
 
 CLEAN = "SELECT *, `minutes of use` + 1 AS _x0 FROM __THIS__"
 
@@ -32,3 +37,12 @@ def test_a_champion_is_compared_on_rows_that_a_key_has_kept_from_it():
     assert "another label" in _incomparable(keyed, _spec_text(other))
     bare = TableSpec("m", "?", TableLabel("y"))
     assert "without a key" in _incomparable(bare, _spec_text(bare))
+
+
+def test_keys_and_columns_may_have_any_name(frame):
+    rows = frame("`a.b ``c` string, `minutes.of call` double", ("k1", 1.5), ("k2", -2.0))
+    statement = f"SELECT *, `minutes.of call` * 2D AS x, 0.25D AS {RAW}, 0.5D AS {SCORE} FROM __THIS__"
+    pipeline = PipelineModel(stages=[SQLTransformer(statement=statement), VectorAssembler(inputCols=["x"], outputCol=LINE)])
+    line = Explainer((LinePart(np.array([1.0]), 0.0, np.array([0.0]), np.array([0])),), ("minutes",), Calibration(), 0.0)
+    told = scored_table(rows, TableSpec("m", "?", TableLabel("y"), key=("a.b `c",)), pipeline, line).collect()
+    assert [(r["a.b `c"], r["score"], r["log_odds"], r["drivers"][0]["effect"]) for r in told] == [("k1", 50, 3, 3), ("k2", 50, -4, -4)]

@@ -16,8 +16,8 @@ A table is a Delta folder, Parquet, or text with a header (comma, semicolon, tab
     key: [CustomerID]
 
 Models of tables are registered in <out>/mlflow.db: name it by --out instead of --env. `promote` without --version takes the challenger;
-`rollback` takes the champion before, and once more undoes that. Exit codes: 0 done (or champion, of `fit`), 1 nothing to learn from, 2 something is wrong with the
-arguments or the spec, 3 the model missed its gate and is kept as challenger.
+`rollback` takes the champion before, and once more undoes that. Exit codes: 0 done (or champion, of `fit`), 1 nothing to learn from (or Spark failed),
+2 something is wrong with the arguments or the spec, 3 the model missed its gate and is kept as challenger.
 """
 
 from __future__ import annotations
@@ -63,12 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Fit or score; the result is the exit code."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     LOG.setLevel(logging.INFO)
+    logging.getLogger("SQLQueryContextLogger").disabled = True  # PySpark prints every analysis error with its stack, handled or not
     options = _parser().parse_args(argv)
     try:
         return _ACTIONS[options.action](options)
     except CrmError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    except PySparkException as error:
+        sys.stderr.write(f"Spark failed: {str(error).strip().splitlines()[0]}\n")
+        LOG.debug("", exc_info=error)
+        return 1
 
 
 def _fit(options: argparse.Namespace) -> int:

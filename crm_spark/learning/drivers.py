@@ -175,7 +175,7 @@ def stretched(base: float, effects: Numbers, scale: Callable[[Numbers], Numbers]
 def _flat(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
     empty = F.array().cast("array<double>")
     vectors = [vector_to_array(F.col(c)).alias(c) if c in rows.columns else empty.alias(c) for c in (TREES, LINE)]
-    return rows.select(*map(quoted, keys), *vectors)
+    return rows.select(*[F.col(quoted(k)).alias(f"k{i}") for i, k in enumerate(keys)], *vectors)  # mapInArrow takes dots in names for syntax
 
 
 def _arrays(batch: pa.RecordBatch) -> tuple[Numbers, Numbers]:
@@ -191,7 +191,7 @@ def _explained_batch(batch: pa.RecordBatch, keys: Sequence[str], base: float, ef
     pairs = pa.StructArray.from_arrays([names, pa.array(greatest.ravel())], names=["driver", "effect"])
     places = pa.array(np.arange(0, order.size + 1, shown, dtype=np.int32))
     total, rest = base + effects.sum(axis=1), effects.sum(axis=1) - greatest.sum(axis=1)
-    own = [batch.column(batch.schema.get_field_index(k)) for k in keys]
+    own = [batch.column(i) for i in range(len(keys))]
     columns = [*own, pa.array(total), pa.array(np.full(len(total), base)), pa.ListArray.from_arrays(places, pairs), pa.array(rest)]
     return pa.RecordBatch.from_arrays(columns, names=[*keys, "_log_odds", "_base", "_drivers", "_rest"])
 
