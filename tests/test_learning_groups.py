@@ -3,15 +3,18 @@
 from dataclasses import replace
 
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from crm_spark.config.models import Gate, ModelSpec, Stability, Windows
+from crm_spark.config.table_models import TableLabel, TableSpec
 from crm_spark.errors import ConfigError
 from crm_spark.learning.card import model_card
-from crm_spark.learning.checks import refuse_bad_groups
+from crm_spark.learning.checks import failing_groups_named, refuse_bad_groups
 from crm_spark.learning.files import delta_version
 from crm_spark.learning.gate import gate_failures
 from crm_spark.learning.groups import Group, as_csv, of_kind, unstable
+from crm_spark.learning.search import fit_table
 from tests.learning_support import SPEC, fitted
 
 GOOD = Group("city", "A", 1000, 200, told=0.2, chosen=0.1, found=0.3, auc=0.7, auc_error=0.02)
@@ -116,6 +119,22 @@ def test_the_gate_watches_city_and_segments_that_are_groups_or_those_it_is_told(
 def test_a_group_that_is_no_sql_or_made_of_a_key_is_refused(frame, groups, told):
     with pytest.raises(ConfigError, match=told):
         refuse_bad_groups(frame("id string, user_id string, town string"), groups, ("id",), "mine")
+
+
+def test_a_group_whose_sql_fails_over_a_text_file_is_named(frame):
+    """Text files are text: Spark takes the text for a whole number as soon as it is compared with one."""
+    rows = frame("id string, fee string, left string", *[(f"c{i}", f"{i}.5", "yes" if i % 2 else "no") for i in range(200)])
+    groups = {"parity": "right(id, 1)", "dear": "if(fee > 9, 'dear', 'cheap')"}
+    spec = TableSpec("mine", "?", TableLabel("left"), groups=groups)
+    with pytest.raises(ConfigError, match=r"mine: groups\.dear: .*cannot be cast.*try_cast") as refused:
+        fit_table(rows, spec, lambda _: None)
+    assert len(refused.value.problems) == 1
+
+
+def test_a_failure_that_is_no_group_s_stays_what_it_is(frame):
+    rows = frame("id string, fee string", ("c1", "1.5"))
+    with pytest.raises(PySparkException, match="cannot be cast"), failing_groups_named(rows, {"fee": "fee"}, "mine"):
+        rows.selectExpr("CAST(fee AS int)").collect()
 
 
 def test_the_card_tells_every_group_and_which_are_too_small(learnt):

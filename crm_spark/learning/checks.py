@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -33,6 +34,27 @@ def refuse_bad_groups(table: DataFrame, groups: Mapping[str, str], keys: Sequenc
     problems = [f"{where}: groups.{name}: {told}" for name, told in _refused_groups(table, groups, keys).items()]
     if problems:
         raise ConfigError(problems)
+
+
+@contextmanager
+def failing_groups_named(rows: DataFrame, groups: Mapping[str, str], where: str) -> Iterator[None]:
+    """ConfigError where Spark fails within and a group's SQL does so over the rows by itself; only then it reads them, once per group."""
+    try:
+        yield
+    except PySparkException as error:
+        failed = {name: _failure(rows, sql) for name, sql in groups.items()}
+        problems = [f"{where}: groups.{name}: {told}" for name, told in failed.items() if told]
+        if problems:
+            raise ConfigError(problems) from error
+        raise
+
+
+def _failure(rows: DataFrame, sql: str) -> str | None:
+    try:
+        rows.agg(F.max(F.expr(sql).cast("string"))).collect()
+    except PySparkException as error:
+        return str(error).strip().splitlines()[0]
+    return None
 
 
 def _refused_groups(rows: DataFrame, groups: Mapping[str, str], keys: Sequence[str] = ()) -> dict[str, str]:

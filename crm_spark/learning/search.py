@@ -20,7 +20,7 @@ from crm_spark.frames import literal_frame
 from crm_spark.learning import groups as g
 from crm_spark.learning import measures as m
 from crm_spark.learning.calibrate import SURE, Calibration, calibration_of, sampling_shift
-from crm_spark.learning.checks import refuse_bad_groups
+from crm_spark.learning.checks import failing_groups_named, refuse_bad_groups
 from crm_spark.learning.derive import Feature, derived_features, own_features
 from crm_spark.learning.drivers import Explainer, explainer, importances
 from crm_spark.learning.encode import RAREST, Encoding, encodings, filled_statement, indexer, learning_statement, scoring_statement
@@ -116,7 +116,18 @@ def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
     """The champion for a raw table. UntrainableError where there is nothing to learn; ConfigError for a spec that does not fit the table."""
     budget = _Budget(spec.budget_minutes, tell)
     refuse_bad_groups(table, spec.groups, spec.key, spec.name)
-    rows = labelled(table, spec).withColumn(g.MEMBER_OF, g.member_of(spec.groups))
+    known = labelled(table, spec)
+    with failing_groups_named(known, spec.groups, spec.name):
+        return _parted_and_searched(known.withColumn(g.MEMBER_OF, g.member_of(spec.groups)), spec, len(table.columns), budget)
+
+
+def auc_on_the_same_rows(fitted: Fitted, champion: PipelineModel) -> float:
+    """AUC of another champion of the same table on the rows that judged this one."""
+    scored = champion.transform(fitted.rows.where(F.col(PART) == HOLD_OUT)).select(LABEL, F.lit(_RANKED).alias("group"), F.col(RAW).alias("p"))
+    return m.auc(_tables(scored, "group")[_RANKED])
+
+
+def _parted_and_searched(rows: DataFrame, spec: TableSpec, width: int, budget: _Budget) -> Fitted:
     parted = in_parts(rows, spec.hold_out, _VALIDATION)
     sizes = _sizes(parted)
     positives = sizes[TRAIN][1] + sizes[VALIDATION][1]
@@ -124,16 +135,10 @@ def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
         parted = in_parts(rows, spec.hold_out, _VALIDATION_OF_FEW)
         sizes = _sizes(parted)
     _refuse_too_little(spec, sizes)
-    shares = _kept_shares(spec, sizes, len(table.columns))
+    shares = _kept_shares(spec, sizes, width)
     budget.tell(f"{sum(n for n, _ in sizes.values()):,} rows with a label, {positives:,} of those to learn from have it")
     with _held(_sampled(parted, shares).repartition(_partitions(sizes, shares), KEY).sortWithinPartitions(KEY)) as sample:
         return _searched(spec, sample, sizes, shares, budget)
-
-
-def auc_on_the_same_rows(fitted: Fitted, champion: PipelineModel) -> float:
-    """AUC of another champion of the same table on the rows that judged this one."""
-    scored = champion.transform(fitted.rows.where(F.col(PART) == HOLD_OUT)).select(LABEL, F.lit(_RANKED).alias("group"), F.col(RAW).alias("p"))
-    return m.auc(_tables(scored, "group")[_RANKED])
 
 
 def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int, int]], shares: tuple[float, float, float], budget: _Budget) -> Fitted:
