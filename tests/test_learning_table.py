@@ -167,6 +167,8 @@ def test_the_label_is_known_by_its_words_or_by_what_the_spec_says(frame, values,
     [
         (("a", "b"), TableLabel("y"), "say which one is asked for by `positive`"),
         (("yes", "yes"), TableLabel("y"), "1 values beside words for a missing one, two are wanted"),
+        (("churned", "unknown", "unknown"), TableLabel("y"), "is 'churned' or 'unknown', a word for a missing value"),
+        (("churned", "unknown", None), TableLabel("y", "churned"), "is 'churned' or 'unknown', a word for a missing value"),
         (("yes", "no"), TableLabel("y", "gone"), "is never 'gone'"),
         (("yes", "no"), TableLabel("z"), "no column 'z'"),
     ],

@@ -141,7 +141,12 @@ def _label_values(labels: DataFrame, spec: TableSpec) -> list[str]:
     counts = labels.where(F.col("value").isNotNull()).groupBy("value").count()
     found = [r["value"] for r in counts.orderBy(F.col("value") == asked, F.col("count"), ascending=False).limit(_SHOWN_VALUES).collect()]
     said = [v for v in found if v not in MISSING_WORDS or v == asked != ""]
-    return said if len(said) != 1 else [*said, *[v for v in found if v in _NOT and v not in said][:1]]
+    values = said if len(said) != 1 else [*said, *[v for v in found if v in _NOT and v not in said][:1]]
+    lost = [v for v in found if v and v not in values]
+    if len(values) == 1 and lost:
+        told = f"the label '{spec.label.column}' is '{values[0]}' or '{lost[0]}', a word for a missing value"
+        raise ConfigError(f"{spec.name}: {told}: if it is the other class, write it otherwise in the table, as 'no'")
+    return values
 
 
 def _positive(values: Sequence[str], spec: TableSpec) -> str:
