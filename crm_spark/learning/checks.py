@@ -53,7 +53,7 @@ def _failure(rows: DataFrame, sql: str) -> str | None:
     try:
         rows.agg(F.max(F.expr(sql).cast("string"))).collect()
     except PySparkException as error:
-        return str(error).strip().splitlines()[0]
+        return f"fails over the rows ({error.getCondition()}); a text that is no number wants try_cast"  # Spark's own words quote the value
     return None
 
 
