@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.utils import is_remote
 
 from crm_spark.errors import SourceError
 from crm_spark.province.defects import IS_BAD, with_bad_rows
@@ -102,7 +103,8 @@ def _tables(spark: SparkSession, province: Province, out: Path, extra: bool) -> 
     if further:
         yield _written("truth/further", true_further(told, province), truth / "further")
     wanted = (*DELIVERIES, *(FURTHER if further else ()), *(EXTRA if extra else ()))
-    with ThreadPoolExecutor(_TABLES_AT_ONCE) as pool:  # one table's planning fills the other's pauses
+    at_once = 1 if is_remote() else _TABLES_AT_ONCE  # over Spark Connect rows that are counted side by side lose their counts
+    with ThreadPoolExecutor(at_once) as pool:  # one table's planning fills the other's pauses
         yield from pool.map(lambda delivery: _delivered(delivery, told, province, out / delivery.name), wanted)
 
 

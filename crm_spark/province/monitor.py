@@ -16,7 +16,7 @@ _UNEVEN = 0.1  # how much days differ
 
 
 def service_monitor(lives: DataFrame, province: Province) -> DataFrame:
-    """One row per service, city and day: users who hold it that day, how many of them used it, failures.
+    """One row per service and day: users who hold it that day, how many of them used it, failures; summed up over the cities.
 
     On the last day users are the orders that run at month end; over the month the active add up, about, to the days of use; never more of them than users,
     though some surf who have not ordered mobile internet.
@@ -25,10 +25,11 @@ def service_monitor(lives: DataFrame, province: Province) -> DataFrame:
     key = (F.xxhash64("city", "service"), F.col("serial"))
     active = F.floor(F.coalesce("days_used", F.lit(0)) / F.col("days") * (1 + _UNEVEN * province.dice.bell("active users", *key)) + 0.5)
     rate = _FAILURES * (1 + _MORE_IN_TROUBLE * F.col("trouble"))
-    return dated.withColumn("active", F.least(active, F.col("users"))).select(
-        "month", F.col("city").alias("region"), F.col("service").alias("service_code"), day_text(F.col("date")).alias("day"), "users", "active",
-        F.floor(F.col("active") * rate + province.dice.uniform("failures", *key)).alias("failures"),
-    )  # fmt: skip
+    counted = dated.withColumn("active", F.least(active, F.col("users")))
+    failures = F.floor(F.col("active") * rate + province.dice.uniform("failures", *key))
+    each = counted.select("month", "service", "date", "users", "active", failures.alias("failures"))
+    summed = each.groupBy("month", "service", "date").agg(*[F.sum(c).alias(c) for c in ("users", "active", "failures")])
+    return summed.select("month", F.col("service").alias("service_code"), day_text(F.col("date")).alias("day"), "users", "active", "failures")
 
 
 def _users(lives: DataFrame, province: Province) -> DataFrame:
