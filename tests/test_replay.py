@@ -91,7 +91,7 @@ def test_it_comes_out_the_same_although_the_view_was_published_anew_since(kept, 
     caplog.set_level(logging.INFO, "crm_spark")
     replayed(kept)
     assert "run r1 decided over a with matrix set" in caplog.text and "offers: FAMILY_NET (keep.loyal)" in caplog.text
-    assert "FAMILY_NET: churn lowered by tenure months\n" in caplog.text
+    assert any(told.endswith("FAMILY_NET: churn lowered by tenure months") for told in caplog.messages)  # PySpark may have set the form of the text
 
 
 def test_a_decision_of_before_drivers_were_told_comes_out_the_same(kept):
