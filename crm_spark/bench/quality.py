@@ -26,7 +26,6 @@ from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 from crm_spark.bench import planted
-from crm_spark.bench.planted import planted_rows
 from crm_spark.bench.rivals import numbers_where_possible, rival_auc, rivals
 from crm_spark.config.table_models import HoldOut, TableLabel, TableSpec
 from crm_spark.learning.files import read_table
@@ -122,7 +121,7 @@ def _planted(spark: SparkSession, data: Path, options: argparse.Namespace) -> Tr
     """Who leaves, of all drivers: written once, because their hashes take longer than reading them."""
     place = str(options.out / "data" / f"planted-{_PLANTED_SIZE}-{_PLANTED_SEED}")
     if not Path(place).exists():
-        planted_rows(spark, options.conf_dir, _PLANTED_SIZE, _PLANTED_SEED, "leave").write.parquet(place)
+        planted.planted_rows(spark, options.conf_dir, _PLANTED_SIZE, _PLANTED_SEED, "leave").write.parquet(place)
     spec = TableSpec("planted", "Will the subscriber leave?", TableLabel(planted.LABEL), key=(planted.KEY,), exclude=(planted.CHANCE,))
     return Trial(spark.read.parquet(place), spec, _by_key(options.splits), planted.CHANCE)
 

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OrdinalEncoder
 
 from crm_spark.learning.measures import Numbers
-from crm_spark.learning.profile import MISSING_WORDS
+from crm_spark.learning.profile import MISSING_WORDS, text_shape
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
 
 _MOST_NATIVE = 254  # categories that HistGradientBoosting takes
@@ -57,14 +57,16 @@ def rival_auc(make: Callable[[], Classifier], features: pd.DataFrame, label: Num
 
 def numbers_where_possible(table: pd.DataFrame) -> pd.DataFrame:
     """Texts that are numbers, but for words that stand for a missing one, as numbers; a column without a value is left out."""
-    found = {c: pd.to_numeric(table[c], errors="coerce") for c in table.columns}
-    numeric = {c: v.astype(float) for c, v in found.items() if v.notna().sum() == _told(table[c])}
-    return pd.DataFrame({c: numeric.get(c, table[c]) for c in table.columns}).dropna(axis=1, how="all")
+    return pd.DataFrame({c: _number(table[c]) for c in table.columns}).dropna(axis=1, how="all")
 
 
-def _told(values: pd.Series) -> int:
-    """How many values there are that do not say `missing`."""
-    return int((~values.dropna().astype(str).str.strip().str.lower().isin(MISSING_WORDS)).sum())
+def _number(values: pd.Series) -> pd.Series:
+    """As it is, unless all that is told in it are numbers."""
+    shape = text_shape(values)
+    if shape["plain"] < shape["there"]:
+        return values
+    words = values.astype(str).str.strip()
+    return words.where(values.notna() & ~words.str.lower().isin(MISSING_WORDS)).astype(float)
 
 
 def _auc(model: Classifier, features: pd.DataFrame, label: Numbers) -> float:

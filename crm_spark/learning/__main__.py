@@ -40,6 +40,7 @@ from crm_spark.config.models import MlflowConfig, Retrain
 from crm_spark.config.strict import load
 from crm_spark.config.table_models import TableSpec
 from crm_spark.errors import ConfigError, CrmError, did_you_mean
+from crm_spark.job import set_up_log
 from crm_spark.learning import life
 from crm_spark.learning.drift import REFERENCE, reference_of_json, reference_of_scores, retrain_reason, score_counts, score_shift
 from crm_spark.learning.drivers import explainer_of_json
@@ -61,9 +62,7 @@ _NOT_IN_DELTA = " ,;{}()\n\t="  # of a column's name, unless it is mapped
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fit or score; the result is the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    LOG.setLevel(logging.INFO)
-    logging.getLogger("SQLQueryContextLogger").disabled = True  # PySpark prints every analysis error with its stack, handled or not
+    set_up_log()
     options = _parser().parse_args(argv)
     try:
         return _ACTIONS[options.action](options)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyspark.ml import PipelineModel
 from pyspark.ml.classification import GBTClassificationModel
 from pyspark.ml.functions import vector_to_array
-from pyspark.ml.regression import DecisionTreeRegressionModel, RandomForestRegressionModel
+from pyspark.ml.regression import DecisionTreeRegressionModel
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -40,7 +40,6 @@ EXPLAINED = T.StructType(
         T.StructField("rest", T.DoubleType()),
     ]
 )
-TREE_MODELS = (GBTClassificationModel, RandomForestRegressionModel, DecisionTreeRegressionModel)
 _NOTHING = 1e-6
 _DIGITS = 6  # of an effect
 _TERMS = {"dou": "data volume", "arpu": "ARPU", "vpn": "VPN", "vas": "value-added service", "mb": "(MB)", "yuan": "(yuan)", "3q": "of nine months"}
@@ -142,14 +141,14 @@ def score_drivers(model: TreeModel, features: Sequence[str], learnt: DataFrame, 
 
 def tree_model(pipeline: PipelineModel) -> TreeModel:
     """The model in a pipeline of the month."""
-    (found,) = (stage for stage in pipeline.stages if isinstance(stage, TREE_MODELS))
+    (found,) = (stage for stage in pipeline.stages if isinstance(stage, TreeModel))
     return found
 
 
 def with_leaves(pipeline: PipelineModel, rows: DataFrame) -> DataFrame:
     """What the pipeline makes of the rows, and the leaves of its model, for `leaves_of`."""
     for stage in pipeline.stages:
-        rows = stage.transform(rows, {stage.leafCol: _LEAF}) if isinstance(stage, TREE_MODELS) else stage.transform(rows)
+        rows = stage.transform(rows, {stage.leafCol: _LEAF}) if isinstance(stage, TreeModel) else stage.transform(rows)
     return rows
 
 

@@ -313,10 +313,10 @@ def _refitted(chosen: Sequence[Member], frame: DataFrame, spec: TableSpec, budge
         return list(chosen)
     final: list[Member] = []
     names = " and ".join(member.recipe.name for member in chosen)
-    for round_ in range(_SEEDS):
+    for turn in range(_SEEDS):
         before = budget.used
-        final += [fit(member.recipe, frame.select(LABEL, TREES, LINE), 100 + len(chosen) * round_ + i, spec.seed + round_) for i, member in enumerate(chosen)]
-        budget.tell(f"{names} fitted to validation rows too, {round_ + 1} of {_SEEDS}")
+        final += [fit(member.recipe, frame.select(LABEL, TREES, LINE), 100 + len(chosen) * turn + i, spec.seed + turn) for i, member in enumerate(chosen)]
+        budget.tell(f"{names} fitted to validation rows too, {turn + 1} of {_SEEDS}")
         if 2 * budget.used - before > 1:
             break
     return final

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark.ml.classification import DecisionTreeClassificationModel, GBTClassificationModel, RandomForestClassificationModel
+from pyspark.ml.classification import GBTClassificationModel
 from pyspark.ml.regression import DecisionTreeRegressionModel, RandomForestRegressionModel
 
 from crm_spark.learning.measures import Numbers
 
 Places = NDArray[np.int64]
-Ensemble = (
-    GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel | RandomForestClassificationModel | DecisionTreeClassificationModel
-)
+Ensemble = GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel
 _TREE = re.compile(r"Tree \d+ \(weight (\S+)\)")
 _TEST = re.compile(r"If \(feature (\d+) <= (\S+)\)")
 _LEVEL_TEST = re.compile(r"If \(feature (\d+) in \{[^}]*\}\)")
