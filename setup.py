@@ -30,6 +30,7 @@ setup(
     ],
     extras_require={
         "spark": SPARK,
+        "xgboost": ["xgboost>=2"],
         "dev": [
             *SPARK,
             "bandicoot==0.6.0",
@@ -49,6 +50,7 @@ setup(
             "setuptools>=69",
             "types-PyYAML",
             "wheel",
+            "xgboost-cpu>=2",
         ],
     },
     entry_points={"console_scripts": [f"crm-{job.replace('_', '-')} = crm_spark.jobs.{job}:main" for job in JOBS]},

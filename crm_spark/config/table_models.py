@@ -8,7 +8,7 @@ from typing import Literal
 
 from crm_spark.config.models import Gate, refuse_unknown_groups
 
-TableAlgorithm = Literal["gbt", "forest", "logistic", "tree"]
+TableAlgorithm = Literal["gbt", "forest", "logistic", "tree", "xgboost"]
 ALGORITHMS: tuple[TableAlgorithm, ...] = ("gbt", "forest", "logistic", "tree")
 _NAME = re.compile(r"\w[\w .-]*")  # MLflow refuses others
 
@@ -41,6 +41,7 @@ class TableSpec:
     `key` names what a row belongs to: its rows stay in one part, and it is never a feature; without one, equal rows stay together.
     Of more than `max_rows` rows a sample by key learns, with the rarer class kept whole where it is rare, and probabilities are
     corrected for that. `negatives_kept` is the share of customers without the label that somebody else's sampling has left in the table.
+    `algorithms` may name xgboost too, which is an extra.
     `groups` (name: SQL over the table's row, of few values, as `{city: City}`) are judged one by one.
     """
 

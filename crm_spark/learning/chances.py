@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 
 from crm_spark.learning.calibrate import SURE, Calibration
 from crm_spark.learning.members import element_of_vector
-from crm_spark.learning.rules import TreeModel
+from crm_spark.learning.trees import TreeModel
 
 _SHARE, _MARGIN, _RAW, _CHANCE, _NOT = "_share", "_margin", "_raw_probability", "_chance", "_not"
 

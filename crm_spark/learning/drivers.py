@@ -20,7 +20,8 @@ from crm_spark.learning.calibrate import Calibration, expit, logit
 from crm_spark.learning.measures import Numbers
 from crm_spark.learning.members import LINE, TREES, Member
 from crm_spark.learning.table import quoted
-from crm_spark.learning.trees import Places, Trees, trees_of
+from crm_spark.learning.trees import Places, TreeModel, Trees, trees_of
+from crm_spark.learning.xgb import trees_of_xgboost
 
 SHOWN = 3
 DRIVER = T.StructType([T.StructField("driver", T.StringType()), T.StructField("effect", T.DoubleType())])
@@ -144,7 +145,8 @@ def _part(member: Member, of_trees: Places, of_line: Places) -> TreePart | LineP
     model = member.model
     if isinstance(model, LogisticRegressionModel):
         return LinePart(np.asarray(model.coefficients.toArray()), float(model.intercept), np.zeros(len(of_line)), of_line)
-    return TreePart(trees_of(model), of_trees, member.recipe.algorithm == "gbt")
+    own = trees_of(model) if isinstance(model, TreeModel) else trees_of_xgboost(model)
+    return TreePart(own, of_trees, member.recipe.algorithm in ("gbt", "xgboost"))
 
 
 def _part_of_json(raw: Mapping[str, object]) -> TreePart | LinePart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pyspark.ml import Transformer
 from pyspark.ml.classification import GBTClassificationModel, GBTClassifier, LogisticRegression, LogisticRegressionModel
@@ -22,8 +23,12 @@ from crm_spark.config.table_models import TableAlgorithm
 from crm_spark.frames import literal_frame
 from crm_spark.learning.calibrate import SURE
 from crm_spark.learning.table import LABEL
+from crm_spark.learning.xgb import fit_shares
 
-FittedModel = GBTClassificationModel | LogisticRegressionModel | RandomForestRegressionModel | DecisionTreeRegressionModel
+if TYPE_CHECKING:
+    from xgboost.spark import SparkXGBRegressorModel
+
+    FittedModel = GBTClassificationModel | LogisticRegressionModel | RandomForestRegressionModel | DecisionTreeRegressionModel | SparkXGBRegressorModel
 TREES, LINE = "_features", "_linear"  # the vector that trees read, and the one of a line
 _FEW_ROWS = 5000
 _FAR = 1e4  # no margin is so large
@@ -57,6 +62,7 @@ def recipes(algorithms: Sequence[TableAlgorithm], rows: int, rounds: int) -> lis
     """What is tried, in this order; leaves grow with the number of rows to learn from."""
     least = _least(rows)
     boosted: dict[str, float] = {"subsamplingRate": 0.7, "minInstancesPerNode": least}
+    sampled = {"subsample": 0.7, "colsample_bynode": 0.5}
     trees = 200 if rows < _FEW_ROWS else 100
     forest: dict[str, float] = {"numTrees": trees, "maxDepth": 8, "maxBins": 64, "minInstancesPerNode": max(2, least // 5), "maxMemoryInMB": 512}
     lines = [Recipe("logistic", "logistic", {"regParam": 0.01})]
@@ -70,6 +76,7 @@ def recipes(algorithms: Sequence[TableAlgorithm], rows: int, rounds: int) -> lis
             Recipe("gbt", "gbt", {"maxIter": rounds, "maxDepth": 3, "stepSize": 0.1, "maxBins": 128, **boosted}),
             Recipe("deeper_gbt", "gbt", {"maxIter": max(1, rounds * 2 // 5), "maxDepth": 5, "stepSize": 0.08, "maxBins": 64, **boosted}),
         ],
+        "xgboost": [Recipe("xgboost", "xgboost", {"n_estimators": 3 * rounds, "max_depth": 4, "learning_rate": 0.03, "min_child_weight": least / 4, **sampled})],
     }
     return [r for a in several if a in algorithms for r in several[a]]
 
@@ -88,8 +95,8 @@ def fit(recipe: Recipe, rows: DataFrame, number: int, seed: int) -> Member:
     """Fitted on the rows (their label and vectors); `number` sets its columns apart from other members'."""
     prefix = f"_m{number}"
     log_odds = f"{prefix}_log_odds"
-    if recipe.algorithm in ("forest", "tree"):
-        model = _tree_share(recipe, prefix, seed).fit(rows)
+    if recipe.algorithm in ("forest", "tree", "xgboost"):
+        model = _shares(recipe, prefix, rows, seed)
         share = f"greatest({SURE}D, least({1 - SURE}D, {prefix}_prediction))"
         return Member(recipe, model, (model, _sql(f"ln({share} / (1 - {share}))", log_odds)), log_odds)
     classifier = _classifier(recipe, prefix, seed).fit(rows)
@@ -98,12 +105,19 @@ def fit(recipe: Recipe, rows: DataFrame, number: int, seed: int) -> Member:
     return Member(recipe, classifier, (classifier, margin, _sql(f"{odds}{prefix}_margin", log_odds)), log_odds)
 
 
-def _tree_share(recipe: Recipe, prefix: str, seed: int) -> RandomForestRegressor | DecisionTreeRegressor:
+def _shares(recipe: Recipe, prefix: str, rows: DataFrame, seed: int) -> RandomForestRegressionModel | DecisionTreeRegressionModel | SparkXGBRegressorModel:
     """Trees fitted to the label as a number: the variance of 0 and 1 is half their Gini impurity, and a leaf is the share with the label."""
-    columns = {"featuresCol": recipe.vector, "labelCol": LABEL, "predictionCol": f"{prefix}_prediction", "seed": seed}
+    prediction = f"{prefix}_prediction"
+    if recipe.algorithm == "xgboost":
+        return fit_shares(recipe.settings, rows, recipe.vector, LABEL, prediction, seed)
+    columns = {"featuresCol": recipe.vector, "labelCol": LABEL, "predictionCol": prediction, "seed": seed}
+    own: DecisionTreeRegressor | RandomForestRegressor
     if recipe.algorithm == "tree":
-        return DecisionTreeRegressor(**columns, **recipe.settings)  # type: ignore[arg-type]
-    return RandomForestRegressor(**columns, featureSubsetStrategy="sqrt", **recipe.settings)  # type: ignore[arg-type]
+        own = DecisionTreeRegressor(**columns, **recipe.settings)  # type: ignore[arg-type]
+    else:
+        own = RandomForestRegressor(**columns, featureSubsetStrategy="sqrt", **recipe.settings)  # type: ignore[arg-type]
+    found: DecisionTreeRegressionModel | RandomForestRegressionModel = own.fit(rows)
+    return found
 
 
 def _classifier(recipe: Recipe, prefix: str, seed: int) -> GBTClassifier | LogisticRegression:

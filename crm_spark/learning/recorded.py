@@ -6,10 +6,11 @@ from typing import cast
 
 from crm_spark.config.models import Algorithm, Label, ModelSpec, Windows
 from crm_spark.learning.features import FeatureSet
-from crm_spark.learning.rules import TreeModel, tree_rules
+from crm_spark.learning.rules import tree_rules
 from crm_spark.learning.search import Fitted, Tried
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION, Count, Split
 from crm_spark.learning.trainer import Candidate, Prepared, Trained
+from crm_spark.learning.trees import TreeModel
 
 EXPLAINER, SPEC = "explainer.json", "table_spec.json"
 ONCE = "once"  # stands for the as-of month

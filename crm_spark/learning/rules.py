@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.classification import GBTClassificationModel, LogisticRegressionModel
 from pyspark.ml.feature import SQLTransformer, StringIndexerModel, VectorAssembler
-from pyspark.ml.regression import DecisionTreeRegressionModel, IsotonicRegressionModel, RandomForestRegressionModel
+from pyspark.ml.regression import IsotonicRegressionModel
 
 from crm_spark.learning.features import MISSING
+from crm_spark.learning.trees import TreeModel
+from crm_spark.learning.xgb import dumped
 
-TreeModel = GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel  # of all but boosted trees a leaf is a share with the label
+if TYPE_CHECKING:
+    from xgboost.spark import SparkXGBRegressorModel
 
 UNSEEN = "(unseen)"  # the level of a text that training never saw
 _NUMBER_TEST = re.compile(r"feature (\d+) (<=|>) (-?[\d.]+(?:E-?\d+)?)")
@@ -59,7 +62,7 @@ def _stage_text(stage: Transformer) -> str:
         return repr((stage.boundaries.toArray().tolist(), stage.predictions.toArray().tolist(), stage.getFeatureIndex()))
     if isinstance(stage, LogisticRegressionModel):
         return repr((stage.coefficients.toArray().tolist(), stage.intercept))
-    return _trees(cast(TreeModel, stage))
+    return _trees(stage) if isinstance(stage, TreeModel) else "".join(dumped(cast("SparkXGBRegressorModel", stage)))
 
 
 def _trees(model: TreeModel) -> str:

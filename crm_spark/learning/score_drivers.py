@@ -25,8 +25,7 @@ from pyspark.sql import types as T
 from crm_spark.learning.calibrate import Calibration, logit
 from crm_spark.learning.drivers import stretched
 from crm_spark.learning.measures import Numbers
-from crm_spark.learning.rules import TreeModel
-from crm_spark.learning.trees import Places, Trees, trees_of
+from crm_spark.learning.trees import Places, TreeModel, Trees, trees_of
 
 SCORE_DRIVERS = "score_drivers.json"
 SHOWN = 3

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
@@ -25,11 +26,15 @@ from crm_spark.learning.derive import Feature, derived_features, own_features
 from crm_spark.learning.drivers import Explainer, explainer, importances
 from crm_spark.learning.encode import RAREST, Encoding, encodings, filled_statement, indexer, learning_statement, scoring_statement
 from crm_spark.learning.features import MISSING
-from crm_spark.learning.members import LINE, TREES, FittedModel, Member, Recipe, fit, quick_recipe, recipes
+from crm_spark.learning.members import LINE, TREES, Member, Recipe, fit, quick_recipe, recipes
 from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
 from crm_spark.learning.table import FOLD, KEY, LABEL, PART, Columns, Profile, clean_statement, in_parts, labelled, profiled, quoted
 from crm_spark.learning.trainer import ROWS_PER_PARTITION, UntrainableError
+from crm_spark.learning.xgb import refuse_if_absent
+
+if TYPE_CHECKING:
+    from crm_spark.learning.members import FittedModel
 
 RAW, SCORE = "_raw_score", "_score"
 Tell = Callable[[str], None]
@@ -115,6 +120,8 @@ class _Budget:
 def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
     """The champion for a raw table. UntrainableError where there is nothing to learn; ConfigError for a spec that does not fit the table."""
     budget = _Budget(spec.budget_minutes, tell)
+    if "xgboost" in spec.algorithms:
+        refuse_if_absent(spec.name)
     refuse_bad_groups(table, spec.groups, spec.key, spec.name)
     known = labelled(table, spec)
     with failing_groups_named(known, spec.groups, spec.name):

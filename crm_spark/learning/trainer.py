@@ -19,10 +19,11 @@ from crm_spark.learning.calibrate import Calibration, calibration_of, together
 from crm_spark.learning.chances import estimator, probability_stages
 from crm_spark.learning.expressions import mentioned
 from crm_spark.learning.features import FeatureSet, candidate_features, input_columns, learnable_features, preparation_stages
-from crm_spark.learning.rules import TreeModel, importances, text_levels, tree_rules
+from crm_spark.learning.rules import importances, text_levels, tree_rules
 from crm_spark.learning.score_drivers import ScoreDrivers, score_drivers
 from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import EARLIER_HOLD_OUT, HOLD_OUT, TRAIN, VALIDATION, Count, Split, choose_split, label_counts, part, tally
+from crm_spark.learning.trees import TreeModel
 from crm_spark.learning.windows import LABEL_VALUE
 
 _DEFAULT_BINS = 32

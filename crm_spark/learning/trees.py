@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from pyspark.ml.regression import DecisionTreeRegressionModel, RandomForestRegre
 from crm_spark.learning.measures import Numbers
 
 Places = NDArray[np.int64]
-Ensemble = GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel
+TreeModel = GBTClassificationModel | RandomForestRegressionModel | DecisionTreeRegressionModel  # of all but boosted trees a leaf is a share with the label
 _TREE = re.compile(r"Tree \d+ \(weight (\S+)\)")
 _TEST = re.compile(r"If \(feature (\d+) <= (\S+)\)")
 _LEVEL_TEST = re.compile(r"If \(feature (\d+) in \{[^}]*\}\)")
@@ -77,7 +79,7 @@ class Trees:
         return path
 
 
-def trees_of(model: Ensemble, with_levels: bool = False) -> Trees:
+def trees_of(model: TreeModel, with_levels: bool = False) -> Trees:
     """The prediction is the margin of a boosted model, the mean of a forest. A test of levels is refused, unless `with_levels`: such trees
     tell who asks for what, but not where a row ends."""
     lines = [line.strip() for line in str(model.toDebugString).splitlines()[1:] if line.strip()]
@@ -93,8 +95,15 @@ def trees_of(model: Ensemble, with_levels: bool = False) -> Trees:
     return nodes.trees(roots)
 
 
+def trees_of_dump(dumps: Sequence[str], weight: float) -> Trees:
+    """Trees as XGBoost writes them, one text of JSON each; their leaves are multiplied by `weight`."""
+    nodes = _Nodes()
+    roots = [nodes.add_dumped(json.loads(dump), weight, 0) for dump in dumps]
+    return nodes.trees(roots)
+
+
 class _Nodes:
-    def __init__(self, with_levels: bool) -> None:
+    def __init__(self, with_levels: bool = False) -> None:
         self.with_levels = with_levels
         self.rows: list[tuple[int, float, int, int, float]] = []
         self.depth = 0
@@ -117,12 +126,29 @@ class _Nodes:
         self.rows[place] = (feature, threshold, left, right, 0.0)
         return place
 
+    def add_dumped(self, node: Mapping[str, Any], weight: float, depth: int) -> int:
+        """The place of a node of XGBoost's, with all that is below it."""
+        place = len(self.rows)
+        self.depth = max(self.depth, depth)
+        self.rows.append((0, 0.0, place, place, weight * node.get("leaf", 0.0)))
+        if "leaf" not in node:
+            below = {child["nodeid"]: child for child in node["children"]}
+            left, right = (self.add_dumped(below[node[side]], weight, depth + 1) for side in ("yes", "no"))
+            self.rows[place] = (int(node["split"].removeprefix("f")), _at_most(node["split_condition"]), left, right, 0.0)
+        return place
+
     def trees(self, roots: Sequence[int]) -> Trees:
         """As arrays."""
         feature, threshold, left, right, value = zip(*self.rows, strict=True)
         places = (np.array(a, dtype=np.int64) for a in (roots, feature, left, right))
         root, asked, one, other = places
         return Trees(root, asked, np.array(threshold), one, other, np.array(value), self.depth)
+
+
+def _at_most(limit: float) -> float:
+    """The greatest number that, rounded to 32 bits, is below the limit, which XGBoost has in 32 bits."""
+    above = np.float32(limit)
+    return (float(above) + float(np.nextafter(above, np.float32(-np.inf)))) / 2
 
 
 def _steps(path: Sequence[Places]) -> Iterator[tuple[Places, Places]]:
