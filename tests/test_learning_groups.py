@@ -11,7 +11,7 @@ from crm_spark.config.table_models import TableLabel, TableSpec
 from crm_spark.errors import ConfigError
 from crm_spark.learning.card import model_card
 from crm_spark.learning.checks import failing_groups_named, refuse_bad_groups
-from crm_spark.learning.files import delta_version
+from crm_spark.learning.files import table_version
 from crm_spark.learning.gate import gate_failures
 from crm_spark.learning.groups import Group, as_csv, of_kind, unstable
 from crm_spark.learning.search import fit_table
@@ -154,9 +154,14 @@ def test_the_file_of_groups_has_a_line_for_each(learnt):
     assert len(lines) == len(learnt.groups) == 1 + 2 + 3 + 1  # a month, cities, plans, the odd
 
 
-def test_a_delta_table_has_a_version_and_other_files_have_none(spark, tmp_path):
-    delta, parquet = str(tmp_path / "delta"), str(tmp_path / "parquet")
+def test_a_delta_table_has_a_number_for_its_version_and_other_files_tell_how_many_and_how_large_they_are(spark, tmp_path):
+    delta, text = str(tmp_path / "delta"), tmp_path / "text (1)" / "a=1"
     for _ in range(2):
         spark.range(2).write.format("delta").mode("append").save(delta)
-    spark.range(2).write.parquet(parquet)
-    assert (delta_version(spark, delta), delta_version(spark, parquet)) == (1, None)
+    assert table_version(spark, delta) == 1
+    text.mkdir(parents=True)
+    (text / "one.csv").write_text("a,b\n")
+    one = table_version(spark, str(text.parent))
+    assert one.startswith("1 file of 4 bytes, changed 2")
+    (text / "other.csv").write_text("x" * 2000)
+    assert table_version(spark, str(text.parent)).startswith("2 files of 2,004 bytes, changed 2")

@@ -5,7 +5,7 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
 
-from crm_spark.config.table_models import TableLabel, TableSpec
+from crm_spark.config.table_models import HoldOut, TableLabel, TableSpec
 from crm_spark.errors import ConfigError
 from crm_spark.learning.__main__ import _incomparable, _spec_text
 from crm_spark.learning.calibrate import Calibration
@@ -33,10 +33,19 @@ def test_a_table_that_cannot_be_scored_is_refused_with_the_mend(spark, schema, k
 
 def test_a_champion_is_compared_on_rows_that_a_key_has_kept_from_it():
     keyed, other = TableSpec("m", "?", TableLabel("y"), key=("id",)), TableSpec("m", "?", TableLabel("z"), key=("id",))
-    assert _incomparable(keyed, _spec_text(keyed)) is None
-    assert "another label" in _incomparable(keyed, _spec_text(other))
+    assert _incomparable(keyed, None, _spec_text(keyed, None)) is None
+    assert "another label" in _incomparable(keyed, None, _spec_text(other, None))
     bare = TableSpec("m", "?", TableLabel("y"))
-    assert "without a key" in _incomparable(bare, _spec_text(bare))
+    assert "without a key" in _incomparable(bare, None, _spec_text(bare, None))
+
+
+def test_a_champion_of_a_table_parted_by_time_is_compared_if_all_it_learnt_is_older_than_what_judges():
+    spec = TableSpec("m", "?", TableLabel("y"), key=("id",), hold_out=HoldOut(time="month"))
+    assert _incomparable(spec, 9.0, _spec_text(spec, 9.0)) is None
+    assert _incomparable(spec, 9.0, _spec_text(spec, 8.0)) is None
+    assert "newer rows" in _incomparable(spec, 9.0, _spec_text(spec, 10.0))
+    by_key = TableSpec("m", "?", TableLabel("y"), key=("id",))
+    assert "another hold_out" in _incomparable(spec, 9.0, _spec_text(by_key, None))
 
 
 def test_keys_and_columns_may_have_any_name(frame):

@@ -82,7 +82,7 @@ def test_a_champion_finds_what_is_planted_by_a_feature_it_made_itself(fitted, to
 
 @pytest.mark.slow
 def test_labels_of_the_held_out_turned_round_change_nothing_but_the_measures(table, fitted):
-    parts = labelled(table, SPEC).select("id", (F.col("_bucket") < 300).alias("held"))
+    parts = labelled(table, SPEC).select("id", F.col("_held").alias("held"))
     turned = F.when(F.col("held"), F.when(F.col("Has left?") == "no", "Yes").otherwise("no")).otherwise(F.col("Has left?"))
     other = fit_table(table.join(parts, "id").withColumn("Has left?", turned).drop("held"), SPEC, lambda _: None)
     assert [(t.recipe.name, t.validation) for t in other.tried] == [(t.recipe.name, t.validation) for t in fitted.tried]
@@ -110,7 +110,7 @@ def test_drivers_add_up_to_the_score_of_the_pipeline_for_rows_never_seen(table, 
 
 @pytest.mark.slow
 def test_its_groups_are_judged_one_by_one(table, fitted):
-    held = labelled(table, SPEC).where("_bucket < 300").select("id", "plan", LABEL)
+    held = labelled(table, SPEC).where("_held").select("id", "plan", LABEL)
     scored = fitted.pipeline.transform(table).select("id", "probability").join(held, "id").collect()
     for plan in ("a", "b"):
         mine = [r for r in scored if r["plan"] == plan]
@@ -200,7 +200,33 @@ def test_folds_part_all_rows_and_no_key_is_on_both_sides(spark):
     held = []
     for fold in range(5):
         spec = TableSpec("t", "?", TableLabel("y"), key=("k",), hold_out=HoldOut(0.2, fold))
-        rows = in_parts(labelled(keys, spec), spec.hold_out, 0.2).select("k", PART).distinct().collect()
+        rows = in_parts(labelled(keys, spec), 0.2).select("k", PART).distinct().collect()
         assert len(rows) == 200  # each key in one part
         held.append({r["k"] for r in rows if r[PART] == "hold_out"})
     assert sum(map(len, held)) == len(set.union(*held)) == 200
+
+
+MONTHS = [f"2024-{m:02d}" for m in range(1, 11) for _ in range(m)]  # 55 rows, month m has m
+
+
+@pytest.mark.parametrize(
+    ("share", "since"),
+    [(0.3, "2024-09"), (0.2, "2024-10"), (0.05, "2024-10"), (0.5, "2024-08")],  # 19, 10, 10 and 27 rows: the nearest to 16.5, 11, 2.75 and 27.5
+)
+@pytest.mark.parametrize("kind", ["month", "day", "number", "date"])
+def test_the_newest_judge_and_those_of_one_time_stay_together(frame, share, since, kind):
+    written = {"month": lambda m: m, "day": lambda m: f"3/{m[5:]}/{m[:4]}", "number": lambda m: m.replace("-", ""), "date": lambda m: m}[kind]
+    rows = frame("k int, y string, at string", *[(i, "yes" if i % 2 else "no", written(m)) for i, m in enumerate(MONTHS)], (99, "yes", None))
+    if kind == "date":
+        rows = rows.withColumn("at", F.to_date(F.concat("at", F.lit("-15"))))
+    spec = TableSpec("t", "?", TableLabel("y"), key=("k",), hold_out=HoldOut(share, time="at"))
+    held = {r["k"] for r in in_parts(labelled(rows, spec), 0.2).where(F.col(PART) == "hold_out").collect()}
+    assert held == {i for i, m in enumerate(MONTHS) if m >= since}
+    assert "at" not in {s.column for s in profiled(labelled(rows, spec), spec, 56).sources}
+
+
+@pytest.mark.parametrize(("at", "told"), [("2024-01", "has not two values"), (None, "neither days, months"), ("soon", "neither days, months nor numbers")])
+def test_a_time_that_parts_nothing_is_refused(frame, at, told):
+    rows = frame("k int, y string, at string", (1, "yes", at), (2, "no", at))
+    with pytest.raises(ConfigError, match=f"t: hold_out: time: 'at' .*{told}"):
+        labelled(rows, TableSpec("t", "?", TableLabel("y"), key=("k",), hold_out=HoldOut(time="at")))

@@ -31,7 +31,7 @@ from crm_spark.config.table_models import HoldOut, TableLabel, TableSpec
 from crm_spark.learning.files import read_table
 from crm_spark.learning.search import fit_table
 from crm_spark.learning.split import HOLD_OUT
-from crm_spark.learning.table import BUCKET, FOLD, KEY, LABEL, PART, in_parts, labelled
+from crm_spark.learning.table import FOLD, HELD, KEY, LABEL, PART, TIME, in_parts, labelled
 from crm_spark.session import open_session
 
 LOG = logging.getLogger("crm_spark")
@@ -137,11 +137,11 @@ def _split(trial: Trial) -> dict[str, Result]:
     start, table, spec = time.monotonic(), trial.table, trial.spec
     fitted = fit_table(table, spec, lambda line: LOG.info("    %s", line))
     found = {OURS: Result(fitted.metrics["test_auc"], time.monotonic() - start, fitted.metrics["test_calibration_error"])}
-    parted = in_parts(labelled(table, spec), spec.hold_out, _VALIDATION)
+    parted = in_parts(labelled(table, spec), _VALIDATION)
     if trial.chance:
         judged = parted.where(F.col(PART) == HOLD_OUT).select(LABEL, trial.chance).toPandas()
         return found | {"known_chance": Result(float(roc_auc_score(judged[LABEL], judged[trial.chance])), 0.0)}
-    rows = parted.drop(KEY, BUCKET, FOLD, spec.label.column, *spec.key).toPandas()
+    rows = parted.drop(KEY, HELD, TIME, FOLD, spec.label.column, *spec.key).toPandas()
     features = numbers_where_possible(rows.drop(columns=[PART, LABEL]))
     for name, make in rivals(spec.seed).items():
         start = time.monotonic()

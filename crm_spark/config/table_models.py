@@ -23,13 +23,17 @@ class TableLabel:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """The rows that judge: by salted hash of the key, `share` of them; `fold` takes another such share (0: the first)."""
+    """The rows that judge, about `share` of them: with `time`, a column of dates or numbers, the newest, and it is no feature;
+    else by salted hash of the key, of which `fold` takes another such share (0: the first)."""
 
     share: float = 0.3
     fold: int = 0
     salt: str = "hold-out"
+    time: str | None = None
 
     def __post_init__(self) -> None:
+        if self.time is not None and self.fold:
+            raise ValueError("fold parts by key, time by the newest: only one of them may be said")
         if not 0 < self.share <= 0.5 or not 0 <= self.fold < int(1 / self.share + 1e-9):
             raise ValueError("share is above 0 and at most 0.5; fold is 0 or more, and its share must still lie in the table")
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ from crm_spark.job import set_up_log
 from crm_spark.learning import life
 from crm_spark.learning.drift import REFERENCE, reference_of_json, reference_of_scores, retrain_reason, score_counts, score_shift
 from crm_spark.learning.drivers import explainer_of_json
-from crm_spark.learning.files import delta_version, read_table
+from crm_spark.learning.files import read_table, table_version
 from crm_spark.learning.gate import missed
 from crm_spark.learning.recorded import EXPLAINER, ONCE, SPEC, as_trained
 from crm_spark.learning.registry import Registry
@@ -57,6 +58,8 @@ from crm_spark.workload import peak_memory
 
 LOG = logging.getLogger("crm_spark")
 _MISSED_GATE = 3
+_SINCE = "judged_since"
+_NOT_IN_MLFLOW = re.compile(r"[^\w. -]")  # of a parameter's name
 _NOT_IN_DELTA = " ,;{}()\n\t="  # of a column's name, unless it is mapped
 
 
@@ -83,9 +86,8 @@ def _fit(options: argparse.Namespace) -> int:
     trained = with_costs(_compared(registry, fitted), time.monotonic() - start, peak_memory(spark))
     failures = missed(trained)
     known = reference_of_scores(fitted.hold_out, Count.of(trained.prepared.counts.values()))
-    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(spec), REFERENCE: known.as_json()}
-    read = delta_version(spark, options.table)
-    versions = {Path(options.table).name: {ONCE: [read]}} if read is not None else {}
+    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(spec, fitted.judged_since), REFERENCE: known.as_json()}
+    versions = {_NOT_IN_MLFLOW.sub("_", Path(options.table).name): {ONCE: [table_version(spark, options.table)]}}
     version = registry.record(trained, spark, versions, failures, {"table": options.table}, texts)
     drivers = [f"{name} {share:.0%}" for name, share in list(fitted.importances.items())[:5]]
     LOG.info("%s version %s: %s", spec.name, version, "champion" if not failures else f"challenger, it missed its gate: {'; '.join(failures)}")
@@ -99,7 +101,7 @@ def _compared(registry: Registry, fitted: Fitted) -> Trained:
     champion, _ = life.champion(registry, spec.name)
     if champion is None:
         return trained
-    reason = _incomparable(spec, registry.find_text(spec.name, champion.version, SPEC))
+    reason = _incomparable(spec, fitted.judged_since, registry.find_text(spec.name, champion.version, SPEC))
     if not reason:
         try:
             return replace(trained, metrics={**trained.metrics, CHAMPION_AUC: auc_on_the_same_rows(fitted, champion.pipeline)})
@@ -109,17 +111,20 @@ def _compared(registry: Registry, fitted: Fitted) -> Trained:
     return trained
 
 
-def _incomparable(spec: TableSpec, recorded: str | None) -> str | None:
-    """Why a champion that was made by another spec cannot be judged on the same rows."""
+def _incomparable(spec: TableSpec, judged_since: float | None, recorded: str | None) -> str | None:
+    """Why a champion that was made by another spec, or of older rows, cannot be judged on the same rows."""
     if not spec.key:
         return "without a key a changed column deals the rows anew, so it may have learnt from those that judge"
-    known, mine = yaml.safe_load(recorded or "{}"), yaml.safe_load(_spec_text(spec))
+    known, mine = yaml.safe_load(recorded or "{}"), yaml.safe_load(_spec_text(spec, judged_since))
+    if judged_since is not None and known.get(_SINCE, judged_since) > judged_since:
+        return "it learnt from newer rows than the oldest of those that judge"
     other = [name for name in ("label", "key", "hold_out") if known.get(name) != mine[name]]
     return f"it has another {' and '.join(other)}, so it may have learnt from the rows that judge" if other else None
 
 
-def _spec_text(spec: TableSpec) -> str:
-    return yaml.safe_dump(asdict(spec), allow_unicode=True)
+def _spec_text(spec: TableSpec, judged_since: float | None) -> str:
+    since = {} if judged_since is None else {_SINCE: judged_since}
+    return yaml.safe_dump({**asdict(spec), **since}, allow_unicode=True)
 
 
 def _score(options: argparse.Namespace) -> int:

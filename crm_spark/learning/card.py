@@ -12,7 +12,7 @@ from crm_spark.learning.measures import calibration
 from crm_spark.learning.trainer import CHAMPION_AUC, Candidate, Trained
 from crm_spark.tables.mart import CUSTOMER_VIEW
 
-InputVersions = Mapping[str, Mapping[str, Sequence[int]]]  # table -> as-of month -> Delta versions; several where cities differ
+InputVersions = Mapping[str, Mapping[str, Sequence[int | str]]]  # table -> as-of month -> versions; several where cities differ
 SHOWN_FEATURES = 15
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}h1{margin-bottom:0}"
@@ -66,8 +66,8 @@ def summary(trained: Trained, failures: Sequence[str]) -> str:
     return f"{trained.spec.question} {trained.chosen.algorithm}, {measured}; {trained.prepared.split.reason}. {gate}"
 
 
-def versions_told(months: Mapping[str, Sequence[int]]) -> str:
-    """Delta versions per month in one line: `2024-12:3, 2025-01:3/4`."""
+def versions_told(months: Mapping[str, Sequence[int | str]]) -> str:
+    """Versions per month in one line: `2024-12:3, 2025-01:3/4`."""
     return ", ".join(f"{month}:{'/'.join(map(str, versions))}" for month, versions in sorted(months.items()))
 
 
@@ -97,7 +97,7 @@ def _drivers(trained: Trained) -> str:
         "<p>A share says how much a feature is used, not which way it points. A feature that alone has an AUC above "
         f"{trained.spec.gate.single_auc:g} raises an alarm: it may tell what came after.</p>"
     )
-    return _table(("feature", "share of the gain", "AUC alone", "meaning"), rows) + note
+    return _table(("feature", "share of use", "AUC alone", "meaning"), rows) + note
 
 
 def _meaning(feature: str) -> str:

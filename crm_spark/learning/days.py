@@ -1,4 +1,4 @@
-"""Texts that tell a day: the forms that are known, told from a sample, and the SQL that reads them."""
+"""Texts that tell a day, or a month (its first day): the forms that are known, told from a sample, and the SQL that reads them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from calendar import monthrange
 from collections.abc import Mapping, Sequence
 
 # A tie goes to the first: of texts whose days are all 12 or less, month and day cannot be told apart, and the month is taken to stand first.
-FORMS = ("yyyy-M-d", "yyyy/M/d", "yyyy.M.d", "yyyy年M月d日", "yyyyMMdd", "M/d/yyyy", "d/M/yyyy", "d.M.yyyy", "d-M-yyyy")
-_YEARS = range(1900, 2100)  # of eight digits, which may be a number as well
+FORMS = ("yyyy-M-d", "yyyy/M/d", "yyyy.M.d", "yyyy年M月d日", "yyyyMMdd", "M/d/yyyy", "d/M/yyyy", "d.M.yyyy", "d-M-yyyy", "yyyy-M", "yyyy/M", "yyyy年M月")
+_UNSURE = ("yyyyMMdd", "yyyy-M", "yyyy/M")  # these may be numbers and names too,
+_YEARS = range(1900, 2100)  # so that their years must be near
 _PARTS = {"yyyy": r"(\d{4})", "MM": r"(\d{2})", "dd": r"(\d{2})", "M": r"(\d{1,2})", "d": r"(\d{1,2})", ".": r"\."}
 _TIME = r"(?:[T\s]\s*|(?<=日))\d{1,2}[:时點点].*"
-_SOME_DAY = re.compile(r"\s*(\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}|(\d{8}|\d{14})(?!\d))")
+_SOME_DAY = re.compile(r"\s*(\d{1,4}[-/.年]\d{1,2}(?:[-/.月]\d{1,4})?|(\d{8}|\d{14})(?!\d))")
 
 
 def days_told(words: Sequence[str]) -> dict[str, list[bool]]:
@@ -34,14 +35,9 @@ def _is_day(form: str, word: str) -> bool:
     found = re.match(_pattern(form), word)
     if not found:
         return False
-    year, month, day = (int(found[2 + place]) for place in _places(form))
-    return (year in _YEARS if form == "yyyyMMdd" else year > 0) and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]
-
-
-def _places(form: str) -> list[int]:
-    """Where year, month and day stand, from 0."""
-    order = sorted("yMd", key=form.index)
-    return [order.index(part) for part in "yMd"]
+    told = dict(zip(sorted((part for part in "yMd" if part in form), key=form.index), map(int, found.groups()[1:]), strict=True))
+    year, month, day = told["y"], told["M"], told.get("d", 1)
+    return (year in _YEARS if form in _UNSURE else year > 0) and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]
 
 
 def _pattern(form: str) -> str:

@@ -33,12 +33,14 @@ def read_table(spark: SparkSession, path: str) -> DataFrame:
         raise ConfigError(f"{path}: {str(error).strip().splitlines()[0]}{mend}") from None
 
 
-def delta_version(spark: SparkSession, path: str) -> int | None:
-    """The newest version of a Delta folder; None of other files, which have none."""
-    if not _is_delta(path):
-        return None
-    newest = spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").first()
-    return int(newest["version"]) if newest else None
+def table_version(spark: SparkSession, path: str) -> int | str:
+    """The newest version of a Delta folder; of other files how many, how large and how new they are."""
+    if _is_delta(path):
+        (newest,) = spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").collect()
+        return int(newest["version"])
+    files = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(path)  # content is not read unless it is asked for
+    (found,) = files.agg(F.count("path"), F.sum("length"), F.date_format(F.max("modificationTime"), "yyyy-MM-dd HH:mm:ss")).collect()
+    return f"{found[0]:,} file{'s' * (found[0] > 1)} of {found[1]:,} bytes, changed {found[2]}"
 
 
 def _read(spark: SparkSession, path: str) -> DataFrame:

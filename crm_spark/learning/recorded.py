@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from crm_spark.config.models import Algorithm, Label, ModelSpec, Windows
+from crm_spark.config.table_models import TableSpec
 from crm_spark.learning.features import FeatureSet
 from crm_spark.learning.rules import tree_rules
 from crm_spark.learning.search import Fitted, Tried
@@ -24,7 +25,7 @@ def as_trained(fitted: Fitted) -> Trained:
         spec.name, spec.question, "true", label, Windows(1, 0, 1), (Algorithm("gbt"),), {"default": dict(spec.grades)}, spec.gate,
         groups=spec.groups, max_rows=spec.max_rows, refit=True, seed=spec.seed,
     )  # fmt: skip
-    split = Split("key", f"by salted hash of {', '.join(spec.key) or 'the row'}: {spec.hold_out.share:.0%} held out", (ONCE,), (ONCE,), 0)
+    split = Split("time" if spec.hold_out.time else "key", _parted(spec), (ONCE,), (ONCE,), 0)
     learnt, chose = fitted.sizes[TRAIN], fitted.sizes[VALIDATION]
     counts = {(ONCE, False): Count(learnt[0] + chose[0], learnt[1] + chose[1]), (ONCE, True): Count(*fitted.sizes[HOLD_OUT])}
     features = FeatureSet({f.words: f.sql for f in fitted.features}, {}, fitted.columns.dropped)
@@ -36,6 +37,12 @@ def as_trained(fitted: Fitted) -> Trained:
         prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules, fitted.groups, fitted.alone,
         fitted.calibration,
     )  # fmt: skip
+
+
+def _parted(spec: TableSpec) -> str:
+    if spec.hold_out.time:
+        return f"by time: about {spec.hold_out.share:.0%} held out, the newest by {spec.hold_out.time}"
+    return f"by salted hash of {', '.join(spec.key) or 'the row'}: {spec.hold_out.share:.0%} held out"
 
 
 def _candidate(tried: Tried) -> Candidate:

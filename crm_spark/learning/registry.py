@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.data.spark_dataset_source import SparkDatasetSource
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -357,10 +358,17 @@ def _quiet() -> Iterator[None]:
 def _log_inputs(versions: InputVersions) -> None:
     """The tables it learnt from, among the run's datasets; the parameters tell the versions month by month."""
     for table, months in versions.items():
-        newest = max(version for found in months.values() for version in found) if any(months.values()) else None
-        if newest is not None:
-            source = DeltaDatasetSource(path=table, delta_table_version=newest)
-            mlflow.log_input(MetaDataset(source, name=table, digest=f"version {newest}"), context="training")  # type: ignore[abstract]
+        if read := [version for found in months.values() for version in found]:
+            mlflow.log_input(_dataset(table, read), context="training")
+
+
+def _dataset(table: str, read: Sequence[int | str]) -> MetaDataset:
+    """By the newest version of a Delta table; by what is told of other files."""
+    numbers = [version for version in read if isinstance(version, int)]
+    if not numbers:
+        return MetaDataset(SparkDatasetSource(path=table), name=table, digest=_sha256(str(read[-1]))[:8])  # type: ignore[abstract]
+    source = DeltaDatasetSource(path=table, delta_table_version=max(numbers))
+    return MetaDataset(source, name=table, digest=f"version {max(numbers)}")  # type: ignore[abstract]
 
 
 def _parameters(trained: Trained, versions: InputVersions) -> dict[str, object]:

@@ -29,7 +29,7 @@ from crm_spark.learning.features import MISSING
 from crm_spark.learning.members import LINE, TREES, Member, Recipe, fit, quick_recipe, recipes
 from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
-from crm_spark.learning.table import FOLD, KEY, LABEL, PART, Columns, Profile, clean_statement, in_parts, labelled, profiled, quoted
+from crm_spark.learning.table import FOLD, KEY, LABEL, PART, TIME, Columns, Profile, clean_statement, in_parts, labelled, profiled, quoted
 from crm_spark.learning.trainer import ROWS_PER_PARTITION, UntrainableError
 from crm_spark.learning.xgb import refuse_if_absent
 
@@ -64,7 +64,7 @@ class Tried:
 @dataclass(frozen=True)
 class Fitted:
     """A judged champion: `pipeline` scores raw rows of the table. `metrics` are of the hold-out, at its natural rate; `alone` is the AUC of each feature
-    by itself among the rows to learn from."""
+    by itself among the rows to learn from; `judged_since` the least time of the hold-out, if it was parted by time."""
 
     spec: TableSpec
     pipeline: PipelineModel
@@ -82,6 +82,7 @@ class Fitted:
     importances: Mapping[str, float]
     alone: Mapping[str, float]
     readable: DecisionTreeRegressionModel | None
+    judged_since: float | None
     rows: DataFrame
     inputs: T.StructType
 
@@ -135,11 +136,11 @@ def auc_on_the_same_rows(fitted: Fitted, champion: PipelineModel) -> float:
 
 
 def _parted_and_searched(rows: DataFrame, spec: TableSpec, width: int, budget: _Budget) -> Fitted:
-    parted = in_parts(rows, spec.hold_out, _VALIDATION)
+    parted = in_parts(rows, _VALIDATION)
     sizes = _sizes(parted)
     positives = sizes[TRAIN][1] + sizes[VALIDATION][1]
     if positives < _FEW_POSITIVES:
-        parted = in_parts(rows, spec.hold_out, _VALIDATION_OF_FEW)
+        parted = in_parts(rows, _VALIDATION_OF_FEW)
         sizes = _sizes(parted)
     _refuse_too_little(spec, sizes)
     shares = _kept_shares(spec, sizes, width)
@@ -182,6 +183,7 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
         validation=validation, calibration=calibration, metrics=metrics, hold_out=hold_out, groups=groups, sizes=sizes, explainer=explained,
         importances=drivers, alone=alone, rows=sample,
         readable=next((t.model for t in more if isinstance(t.model, DecisionTreeRegressionModel)), None),
+        judged_since=sample.where(F.col(PART) == HOLD_OUT).agg(F.min(TIME)).collect()[0][0],
         inputs=sample.select(*[quoted(s.column) for s in columns.sources]).schema,
     )  # fmt: skip
 

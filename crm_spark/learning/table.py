@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -20,7 +20,7 @@ from crm_spark.learning.profile import MISSING_WORDS, SIGNS, UNITS, Summary, des
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
 
 # Own columns begin with an underscore, so that a table may have any other names.
-KEY, BUCKET, LABEL, FOLD, PART = "_key", "_bucket", "_label", "_fold", "_part"
+KEY, HELD, TIME, LABEL, FOLD, PART = "_key", "_held", "_time", "_label", "_fold", "_part"
 RESERVED = ("probability", "prediction")  # what scoring adds
 FOLDS = 5  # of out-of-fold encodings
 BUCKETS = 1000
@@ -74,9 +74,9 @@ class Columns:
 
 
 def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
-    """The rows with a label, with key, bucket, fold and label (1.0 as asked for) beside the raw columns. ConfigError for a label of one
-    value, of several without `positive`, or a column that is not there."""
-    wanted = (spec.label.column, *spec.key, *spec.exclude)
+    """The rows with a label, with key, fold, label (1.0 as asked for), time (null without one) and whether they are held out beside the raw
+    columns. ConfigError for a label of one value, of several without `positive`, or a column that is not there."""
+    wanted = [c for c in (spec.label.column, spec.hold_out.time, *spec.key, *spec.exclude) if c is not None]
     unknown = [c for c in wanted if c not in table.columns]
     if unknown:
         raise ConfigError([f"{spec.name}: the table has no column '{c}'{did_you_mean(c, table.columns)}" for c in unknown])
@@ -91,25 +91,23 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
     key = F.xxhash64(F.lit(spec.hold_out.salt), *[_raw(c).cast("string") for c in members])
     added = {
         KEY: key,
-        BUCKET: F.pmod(F.xxhash64(F.lit("bucket"), key), F.lit(BUCKETS)),
         FOLD: F.pmod(F.xxhash64(F.lit("fold"), key), F.lit(FOLDS)).cast("int"),
         LABEL: (label == positive).cast("double"),
     }
-    return known.withColumns(added)
+    rows = known.withColumns({**added, TIME: F.expr(_time_sql(known, spec))})
+    return rows.withColumn(HELD, _among_the_newest(rows, spec) if spec.hold_out.time else _among_the_drawn(spec.hold_out))
 
 
-def in_parts(rows: DataFrame, hold_out: HoldOut, validation: float) -> DataFrame:
-    """With the part of each row: a share of buckets judges, `validation` of the others choose, the rest learn."""
-    width = round(hold_out.share * BUCKETS)
-    place = F.pmod(F.col(BUCKET) - hold_out.fold * width, F.lit(BUCKETS))
+def in_parts(rows: DataFrame, validation: float) -> DataFrame:
+    """With the part of each row: those held out judge, `validation` of the others choose, the rest learn."""
     chooses = F.pmod(F.xxhash64(F.lit("validation"), F.col(KEY)), F.lit(BUCKETS)) < round(validation * BUCKETS)
-    return rows.withColumn(PART, F.when(place < width, HOLD_OUT).when(chooses, VALIDATION).otherwise(TRAIN))
+    return rows.withColumn(PART, F.when(F.col(HELD), HOLD_OUT).when(chooses, VALIDATION).otherwise(TRAIN))
 
 
 def profiled(learnt: DataFrame, spec: TableSpec, size: int, whole: int | None = None) -> Columns:
     """What every column of the `size` learning rows, of `whole` in the table (None: no more), is good for, by a sample of them; a text that holds
     numbers or dates counts as such."""
-    own = {KEY, BUCKET, LABEL, FOLD, PART, spec.label.column, *spec.key, *spec.exclude}
+    own = {KEY, HELD, TIME, LABEL, FOLD, PART, spec.label.column, spec.hold_out.time, *spec.key, *spec.exclude}
     fields = [f for f in learnt.schema.fields if f.name not in own]
     dropped = {f.name: f"a {f.dataType.simpleString()} is no number, truth value, date or text" for f in fields if not _usable(f)}
     usable = [f for f in fields if _usable(f)]
@@ -133,6 +131,41 @@ def clean_statement(columns: Columns) -> str:
 def quoted(column: str) -> str:
     """The column's name in SQL, whatever stands in it."""
     return "`" + column.replace("`", "``") + "`"
+
+
+def _among_the_drawn(hold_out: HoldOut) -> Column:
+    width = round(hold_out.share * BUCKETS)
+    bucket = F.pmod(F.xxhash64(F.lit("bucket"), F.col(KEY)), F.lit(BUCKETS))
+    return F.pmod(bucket - hold_out.fold * width, F.lit(BUCKETS)) < width
+
+
+def _time_sql(rows: DataFrame, spec: TableSpec) -> str:
+    """The time by which rows are held out, as a number."""
+    if spec.hold_out.time is None:
+        return "CAST(NULL AS double)"
+    (field,) = (f for f in rows.schema.fields if f.name == spec.hold_out.time)
+    seen = rows.select(_raw(field.name)).limit(MOST_PROFILED)
+    source = _source(TIME, field, described(seen, text_shape)[field.name] if isinstance(field.dataType, T.StringType) else None)
+    if source.kind == "text":
+        raise ConfigError(f"{spec.name}: hold_out: time: '{field.name}' holds neither days, months nor numbers")
+    return source.sql
+
+
+def _among_the_newest(rows: DataFrame, spec: TableSpec) -> Column:
+    """True of about the share of newest rows, those of one time together; who has no time is not among them."""
+    time, share = F.col(TIME), spec.hold_out.share
+    edge = F.lit(_only_row(rows.agg(F.percentile_approx(TIME, 1 - share, 10_000)))[0])
+    dated, since, after = _only_row(rows.agg(F.count(TIME), F.count_if(time >= edge), F.count_if(time > edge)))
+    sizes = {size: judges for size, judges in ((since, time >= edge), (after, time > edge)) if 0 < size < dated}
+    if not sizes:
+        raise ConfigError(f"{spec.name}: hold_out: time: '{spec.hold_out.time}' has not two values, of which the newer could judge")
+    return F.coalesce(sizes[min(sizes, key=lambda size: abs(size - share * dated))], F.lit(False))
+
+
+def _only_row(frame: DataFrame) -> Row:
+    row = frame.first()
+    assert row is not None
+    return row
 
 
 def _label_values(labels: DataFrame, spec: TableSpec) -> list[str]:

@@ -5,6 +5,7 @@ Its fit is a barrier stage of one task, and its trees score in a function of Pyt
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,10 @@ def fit_shares(settings: dict[str, float], rows: DataFrame, vector: str, label: 
     """Fitted so that the column `prediction` is the share with the label; the trees alone add up to its log-odds."""
     from xgboost.spark import SparkXGBRegressor
 
+    logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
     columns: dict[str, Any] = {"features_col": vector, "label_col": label, "prediction_col": prediction}
     # base_score: no log-odds beside the trees. repartition: else XGBoost does it, and warns.
-    fixed = {"objective": "reg:logistic", "base_score": 0.5, "random_state": seed, "num_workers": 1}
+    fixed = {"objective": "reg:logistic", "base_score": 0.5, "random_state": seed, "num_workers": 1, "verbose": False}
     found: SparkXGBRegressorModel = SparkXGBRegressor(**columns | fixed | settings).fit(rows.repartition(1))
     return found
 
