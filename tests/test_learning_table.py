@@ -189,6 +189,13 @@ def test_a_column_of_a_name_that_scoring_needs_is_refused(frame):
         labelled(frame("k int, y string, Probability double", (1, "yes", 0.1)), TableSpec("t", "?", TableLabel("y"), key=("k",)))
 
 
+def test_a_column_that_scores_could_not_carry_is_refused_before_a_model_is_made_of_it(frame):
+    rows = frame("k int, y string, Rest double", (1, "yes", 0.1), (2, "no", 0.2))
+    labelled(rows, TableSpec("t", "?", TableLabel("y"), key=("k",)))
+    with pytest.raises(ConfigError, match="t: rename the column 'Rest', or name a `key`"):
+        labelled(rows, TableSpec("t", "?", TableLabel("y")))
+
+
 def test_a_hold_out_of_one_class_cannot_judge(frame):
     rows = frame("k int, y string", *[(i, "yes" if i == 0 else "no") for i in range(40)])
     with pytest.raises(UntrainableError, match="only one value"):

@@ -13,20 +13,18 @@ from crm_spark.config.table_models import TableSpec
 from crm_spark.errors import ConfigError, did_you_mean
 from crm_spark.learning.drivers import Explainer, with_drivers
 from crm_spark.learning.search import RAW, SCORE
-from crm_spark.learning.table import quoted
-
-ADDED = ("score", "probability", "rank_score", "grade", "log_odds", "base", "drivers", "rest")
+from crm_spark.learning.table import clashes, quoted
 
 
 def scored_table(table: DataFrame, spec: TableSpec, pipeline: PipelineModel, explained: Explainer) -> DataFrame:
     """One row per row of the table: its key (all its columns, without one), `score` (100 x `probability`), `grade`, and `drivers` (see `drivers.with_drivers`).
 
     `log_odds` = `base` + the effects of `drivers` + `rest`; `probability` is 1 / (1 + exp(-log_odds)); `rank_score` breaks ties that calibration made.
-    ConfigError names columns that are not there, or named as one of ADDED.
+    ConfigError names columns that are not there, or named as what scoring adds.
     """
-    problems = list(_problems(table, spec, pipeline))
+    problems = [*clashes(table, spec), *[f"{spec.name}: {told}" for told in _problems(table, spec, pipeline)]]
     if problems:
-        raise ConfigError([f"{spec.name}: {told}" for told in problems])
+        raise ConfigError(problems)
     keys = spec.key or tuple(table.columns)
     found = with_drivers(pipeline.transform(table), [*keys, RAW, SCORE], explained)
     probability = F.col(SCORE)
@@ -38,8 +36,6 @@ def scored_table(table: DataFrame, spec: TableSpec, pipeline: PipelineModel, exp
 def _problems(table: DataFrame, spec: TableSpec, pipeline: PipelineModel) -> Iterator[str]:
     """Why the table cannot be scored; no data is read."""
     yield from (f"the table has no column '{c}'{did_you_mean(c, table.columns)}" for c in spec.key if c not in table.columns)
-    taken = [c for c in spec.key or table.columns if c.lower() in ADDED]
-    yield from (f"rename the column '{c}', or name a `key`: scoring adds a column of that name" for c in taken)
     try:
         pipeline.stages[0].transform(table).schema  # noqa: B018 - the analysis is the check
     except AnalysisException as error:

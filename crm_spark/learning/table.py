@@ -21,7 +21,8 @@ from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
 
 # Own columns begin with an underscore, so that a table may have any other names.
 KEY, HELD, TIME, LABEL, FOLD, PART = "_key", "_held", "_time", "_label", "_fold", "_part"
-RESERVED = ("probability", "prediction")  # what scoring adds
+RESERVED = ("probability", "prediction")  # what the champion's pipeline adds
+ADDED = ("score", "probability", "rank_score", "grade", "log_odds", "base", "drivers", "rest")  # what its scores have beside the key
 FOLDS = 5  # of out-of-fold encodings
 BUCKETS = 1000
 _NAMELESS = re.compile(r"_c\d+")  # what Spark calls a column of a CSV whose header is empty
@@ -83,6 +84,8 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
     taken = [c for c in table.columns if c.lower() in RESERVED or (c.startswith("_") and not _NAMELESS.fullmatch(c))]
     if taken:
         raise ConfigError([f"{spec.name}: rename the column '{c}': scoring adds columns of such names" for c in taken])
+    if told := clashes(table, spec):
+        raise ConfigError(told)
     label = F.lower(F.trim(_raw(spec.label.column).cast("string")))
     values = _label_values(table.select(label.alias("value")), spec)
     positive = _positive(values, spec)
@@ -96,6 +99,12 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
     }
     rows = known.withColumns({**added, TIME: F.expr(_time_sql(known, spec))})
     return rows.withColumn(HELD, _among_the_newest(rows, spec) if spec.hold_out.time else _among_the_drawn(spec.hold_out))
+
+
+def clashes(table: DataFrame, spec: TableSpec) -> list[str]:
+    """Columns that scores carry, but would have twice."""
+    taken = [c for c in spec.key or table.columns if c.lower() in ADDED]
+    return [f"{spec.name}: rename the column '{c}', or name a `key`: scoring adds a column of that name" for c in taken]
 
 
 def in_parts(rows: DataFrame, validation: float) -> DataFrame:
