@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+_LONG_NUMBER = re.compile(r"\d{9,}")
 
 
 class CrmError(Exception):
@@ -46,6 +49,12 @@ class LockedError(CrmError):
     """Another run holds the same (job, city, month)."""
 
     exit_code = 75
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, without a Spark stack; of one that Java threw, what Java says. It may quote a value: no number as long as a phone's is told."""
+    told = (str(getattr(error, "java_exception", error)).strip().splitlines() or [type(error).__name__])[0]
+    return _LONG_NUMBER.sub("(a long number)", told[:500])
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

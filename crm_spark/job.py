@@ -24,7 +24,7 @@ from crm_spark.config.settings import Settings, load_settings
 from crm_spark.decisions.choosing import check_expressions
 from crm_spark.decisions.inputs import with_derived
 from crm_spark.decisions.load import input_columns, matrices_of
-from crm_spark.errors import ConfigError, CrmError, NotPublishedError, SourceError
+from crm_spark.errors import ConfigError, CrmError, NotPublishedError, SourceError, one_line
 from crm_spark.frames import literal_frame
 from crm_spark.locks import Locks
 from crm_spark.months import asked_month
@@ -303,11 +303,6 @@ def carry_out(job: Job, run: Run, alone: bool = False) -> float:
 def _work_since(job: Job, before: Work | None) -> Work | None:
     now = work_so_far(job.spark)
     return now.since(before) if now and before else None
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error, without a Spark stack; of one that Java threw, what Java says."""
-    return (str(getattr(error, "java_exception", error)).strip().splitlines() or [type(error).__name__])[0][:500]
 
 
 def set_up_log(verbose: bool = False) -> None:

@@ -23,8 +23,9 @@ from pyspark.sql import functions as F
 from crm_spark.config.models import SEGMENT_COLUMN, ModelSpec, Train
 from crm_spark.config.sources import extension_fields
 from crm_spark.customer.view import customer_view_table
+from crm_spark.errors import one_line
 from crm_spark.frames import literal_frame
-from crm_spark.job import Job, entry, one_line
+from crm_spark.job import Job, entry
 from crm_spark.learning import life
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.drift import REFERENCE, SCORE, Reference, reference

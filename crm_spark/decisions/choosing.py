@@ -26,7 +26,7 @@ from crm_spark.decisions.holdout import EXPLORE, HELD_OUT, TARGET, control_group
 from crm_spark.decisions.limits import Space
 from crm_spark.decisions.prices import Capacities, Ints
 from crm_spark.decisions.score_drivers import SCORE_DRIVERS
-from crm_spark.errors import ConfigError
+from crm_spark.errors import ConfigError, one_line
 from crm_spark.months import contact_days
 from crm_spark.tables.common import KEY
 from crm_spark.tables.decision import CHOICE, EXCLUSION, RECOMMENDATION
@@ -339,6 +339,6 @@ def _problem(customers: DataFrame, sql: str, kind: str) -> str | None:
     try:
         found = customers.select(F.expr(sql).alias("x")).schema["x"].dataType.simpleString()
     except AnalysisException as error:
-        return str(error).splitlines()[0]
+        return one_line(error)
     numeric = found in ("double", "float", "int", "bigint", "smallint", "tinyint") or found.startswith("decimal")
     return None if found == kind or (kind == "double" and numeric) else f"{'a number' if kind == 'double' else 'true or false'} is wanted, its SQL gives {found}"

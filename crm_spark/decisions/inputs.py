@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 
 from crm_spark.config.decisions import DecisionSettings, DerivedSpec
 from crm_spark.decisions.table import MatrixSet, Skipped, kind_of
-from crm_spark.errors import ConfigError
+from crm_spark.errors import ConfigError, one_line
 from crm_spark.frames import with_columns
 from crm_spark.tables.common import KEY
 from crm_spark.tables.contract import Table
@@ -75,7 +75,7 @@ def _derived_problem(customers: DataFrame, spec: DerivedSpec) -> str | None:
     try:
         found = kind_of(customers.select(F.expr(spec.sql)).schema.fields[0].dataType)
     except AnalysisException as error:
-        return str(error).splitlines()[0]
+        return one_line(error)
     return None if found == spec.type else f"declared {spec.type}, its SQL gives {found or 'another type'}"
 
 

@@ -40,7 +40,7 @@ from crm_spark.config.env import load_env
 from crm_spark.config.models import MlflowConfig, Retrain
 from crm_spark.config.strict import load
 from crm_spark.config.table_models import TableSpec
-from crm_spark.errors import ConfigError, CrmError, did_you_mean
+from crm_spark.errors import ConfigError, CrmError, did_you_mean, one_line
 from crm_spark.job import set_up_log
 from crm_spark.learning import life
 from crm_spark.learning.drift import REFERENCE, reference_of_json, reference_of_scores, retrain_reason, score_counts, score_shift
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except PySparkException as error:
-        sys.stderr.write(f"Spark failed: {str(error).strip().splitlines()[0]}\n")
+        sys.stderr.write(f"Spark failed: {one_line(error)}\n")
         LOG.debug("", exc_info=error)
         return 1
 
@@ -106,7 +106,7 @@ def _compared(registry: Registry, fitted: Fitted) -> Trained:
         try:
             return replace(trained, metrics={**trained.metrics, CHAMPION_AUC: auc_on_the_same_rows(fitted, champion.pipeline)})
         except PySparkException as error:
-            reason = f"it fails on this table: {str(error).strip().splitlines()[0]}"
+            reason = f"it fails on this table: {one_line(error)}"
     LOG.warning("%s: not compared with champion version %s: %s", spec.name, champion.version, reason)
     return trained
 

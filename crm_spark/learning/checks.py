@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.config.models import SEGMENT_COLUMN, ModelSpec
-from crm_spark.errors import ConfigError
+from crm_spark.errors import ConfigError, one_line
 from crm_spark.learning.features import candidate_features
 from crm_spark.learning.groups import refused_groups
 from crm_spark.learning.windows import build_labels
@@ -82,5 +82,5 @@ def _refusal(frame: Callable[[], DataFrame]) -> str | None:
     try:
         frame().schema  # noqa: B018 - the analysis is the check
     except (AnalysisException, ParseException) as error:
-        return str(error).strip().splitlines()[0]
+        return one_line(error)
     return None

@@ -9,7 +9,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from crm_spark.errors import ConfigError
+from crm_spark.errors import ConfigError, one_line
 from crm_spark.learning.csv_head import csv_head
 
 LOG = logging.getLogger("crm_spark")
@@ -30,7 +30,7 @@ def read_table(spark: SparkSession, path: str) -> DataFrame:
         return _read(spark, path)
     except PySparkException as error:
         mend = _MEND_NANOS if "NANOS" in str(error) else ""
-        raise ConfigError(f"{path}: {str(error).strip().splitlines()[0]}{mend}") from None
+        raise ConfigError(f"{path}: {one_line(error)}{mend}") from None
 
 
 def table_version(spark: SparkSession, path: str) -> int | str:

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.config.table_models import TableSpec
-from crm_spark.errors import ConfigError, did_you_mean
+from crm_spark.errors import ConfigError, did_you_mean, one_line
 from crm_spark.learning.drivers import Explainer, with_drivers
 from crm_spark.learning.search import RAW, SCORE
 from crm_spark.learning.table import clashes, quoted
@@ -40,7 +40,7 @@ def _problems(table: DataFrame, spec: TableSpec, pipeline: PipelineModel) -> Ite
         pipeline.stages[0].transform(table).schema  # noqa: B018 - the analysis is the check
     except AnalysisException as error:
         column = (error.getMessageParameters() or {}).get("objectName", "").strip("`")
-        yield f"the champion learnt from '{column}', which the table has not{did_you_mean(column, table.columns)}" if column else str(error).splitlines()[0]
+        yield f"the champion learnt from '{column}', which the table has not{did_you_mean(column, table.columns)}" if column else one_line(error)
 
 
 def _grade(score: Column, spec: TableSpec) -> Column:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from crm_spark.columns import DIGITS, clip
 from crm_spark.config.segments import SegmentationSpec
-from crm_spark.errors import ConfigError
+from crm_spark.errors import ConfigError, one_line
 
 KEY = ("city", "month", "user_id")
 _PARTS_PER_MILLION = 1_000_000
@@ -91,4 +91,4 @@ def _refuse_unknown_columns(view: DataFrame, sql: str, where: str) -> None:
     try:
         view.select(F.expr(sql).cast("double")).schema  # noqa: B018 - the analysis is the check
     except (AnalysisException, ParseException) as error:
-        raise ConfigError(f"{where}: {str(error).strip().splitlines()[0]}") from None
+        raise ConfigError(f"{where}: {one_line(error)}") from None

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.config.segments import NameRule
-from crm_spark.errors import ConfigError
+from crm_spark.errors import ConfigError, one_line
 from crm_spark.frames import literal_frame
 from crm_spark.segments.profile import Profile
 
@@ -84,5 +84,5 @@ def _problem(empty: DataFrame, rule: NameRule) -> str | None:
     try:
         empty.where(F.expr(rule.when)).schema  # noqa: B018 - the analysis is the check
     except (AnalysisException, ParseException) as error:
-        return str(error).strip().splitlines()[0]
+        return one_line(error)
     return None

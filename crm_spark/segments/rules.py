@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.config.segments import RuleSegmentation
-from crm_spark.errors import ConfigError
+from crm_spark.errors import ConfigError, one_line
 from crm_spark.frames import with_columns
 from crm_spark.segments.attributes import KEY
 from crm_spark.segments.clustering import CLUSTER
@@ -84,5 +84,5 @@ def _problem(customers: DataFrame, condition: str) -> str | None:
     try:
         customers.where(F.expr(condition)).schema  # noqa: B018 - the analysis is the check
     except (AnalysisException, ParseException) as error:
-        return str(error).strip().splitlines()[0]
+        return one_line(error)
     return None
