@@ -15,4 +15,4 @@ def test_a_value_that_spark_quotes_is_not_told_if_it_is_as_long_as_a_phone_numbe
 
 def test_an_error_without_words_tells_its_kind():
     assert one_line(ValueError()) == "ValueError"
-    assert one_line(ValueError("\n line 2024-03 of 1,000 \nstack")) == "line 2024-03 of 1,000"
+    assert one_line(ValueError("\n line 2024-03 of 1,000\nstack")) == "line 2024-03 of 1,000"

@@ -37,7 +37,7 @@ from crm_spark.session import open_session
 LOG = logging.getLogger("crm_spark")
 OURS = "champion"
 _VALIDATION = 0.2  # of the rivals' rows, to choose their way with texts
-_PANEL_FOLDS = 5
+_PANEL_FOLDS, _LEAST_REPEATS = 5, 2
 _PANEL_LABEL = "churned"
 _PLANTED_SIZE, _PLANTED_SEED = 10_000, 161_803  # subscribers, each with up to 15 months; a seed that nothing else uses
 
@@ -113,7 +113,7 @@ def _panel(spark: SparkSession, data: Path, options: argparse.Namespace) -> Tria
     gone = F.when(sum(used, F.lit(0.0)) == 0, "yes").otherwise("no")
     known = [c for c in raw.columns if not c.endswith("_9") and not c.startswith("sep_")]
     spec = TableSpec("monthly_panel", "Will the customer be gone in month 9?", TableLabel(_PANEL_LABEL), key=("mobile_number",))
-    folds = tuple(HoldOut(1 / _PANEL_FOLDS, fold, f"repeat {repeat}") for repeat in range(max(1, options.splits // _PANEL_FOLDS)) for fold in range(_PANEL_FOLDS))
+    folds = tuple(HoldOut(1 / _PANEL_FOLDS, fold, f"repeat {repeat}") for repeat in range(max(_LEAST_REPEATS, options.splits // _PANEL_FOLDS)) for fold in range(_PANEL_FOLDS))
     return Trial(raw.select(*known, gone.alias(_PANEL_LABEL)), spec, folds)
 
 
@@ -177,7 +177,7 @@ def _table(records: Sequence[Record]) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m crm_spark.bench.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=tuple(_TRIALS), default=list(_TRIALS), help="tables to try (default: all)")
-    parser.add_argument("--splits", type=int, default=5, help="splits of a table (default: 5; of the panel, folds of a repeated 5-fold)")
+    parser.add_argument("--splits", type=int, default=5, help="splits of a table (default: 5; of the panel, folds of a repeated 5-fold, at least twice)")
     parser.add_argument("--budget-minutes", type=float, default=20, help="budget of one search (default: 20)")
     parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
     parser.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the records (default: var/bench)")
