@@ -113,7 +113,8 @@ def _panel(spark: SparkSession, data: Path, options: argparse.Namespace) -> Tria
     gone = F.when(sum(used, F.lit(0.0)) == 0, "yes").otherwise("no")
     known = [c for c in raw.columns if not c.endswith("_9") and not c.startswith("sep_")]
     spec = TableSpec("monthly_panel", "Will the customer be gone in month 9?", TableLabel(_PANEL_LABEL), key=("mobile_number",))
-    folds = tuple(HoldOut(1 / _PANEL_FOLDS, fold, f"repeat {repeat}") for repeat in range(max(_LEAST_REPEATS, options.splits // _PANEL_FOLDS)) for fold in range(_PANEL_FOLDS))
+    repeats = range(max(_LEAST_REPEATS, options.splits // _PANEL_FOLDS))
+    folds = tuple(HoldOut(1 / _PANEL_FOLDS, fold, f"repeat {repeat}") for repeat in repeats for fold in range(_PANEL_FOLDS))
     return Trial(raw.select(*known, gone.alias(_PANEL_LABEL)), spec, folds)
 
 
