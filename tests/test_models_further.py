@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 
 from tests.tiny import KEY, ROOT
 
-SEED, SIZE, FIRST, MONTH = 77_003, 10_000, "2024-08", "2025-03"
-NEW = ("fraud", "price_sensitivity", "affinity_business_travel", "affinity_parent_class", "affinity_tone_box")
+SEED, SIZE, FIRST, MONTH = 77_003, 20_000, "2024-08", "2025-03"
+NEW = ("fraud", "credit_risk", "price_sensitivity", "affinity_business_travel", "affinity_parent_class", "affinity_tone_box")
 JOBS = ("ingest", "build_summaries", "build_customer_view", "train_models")
 pytestmark = pytest.mark.slow
 

@@ -35,6 +35,7 @@ def minutes(user, month):
     return 0.0 if user == "idle" else 1 / 3 + MONTHS.index(month) ** 2
 
 
+OWED = ("2024-06", "2024-07", "2025-01", "2025-03")
 USERS = ("old", "new", "gap", "city", "idle")
 
 
@@ -71,7 +72,8 @@ def tables(spark):
         billing=rows_of(
             spark, BILLING_SUMMARY,
             *rows(revenue_yuan=lambda u, m: revenue(m), return_rate=lambda u, m: None if m == "2024-12" else rate[u][m],
-                  payment_yuan=lambda u, m: Decimal(0 if u == "idle" else 5)),
+                  payment_yuan=lambda u, m: Decimal(0 if u == "idle" else 5),
+                  arrears_yuan=lambda u, m: None if u == "new" else Decimal(6 if u == "old" and m in OWED else 0)),
         ),
         voice=rows_of(spark, VOICE_SUMMARY, *rows(total_minutes=minutes, calls_out=lambda u, m: 0)),
         circle=rows_of(spark, CONTACT_CIRCLE, *rows(peers=lambda u, m: 4)),
@@ -119,6 +121,11 @@ def test_three_quarters_are_nine_months_with_this_one_and_a_null_month_is_left_o
     assert march["old"]["return_rate_3q"] == pytest.approx(sum(rates) / len(rates), abs=5e-7)
     assert march["old"]["return_rate_3q_min"] == 13.0
     assert march["old"]["history_months"] == 9
+
+
+def test_months_in_arrears_are_counted_over_three_quarters(march):
+    assert (march["old"]["arrears_months_3q"], march["old"]["arrears_yuan_mean_3m"]) == (3, 4.0)  # not June 2024, ten months ago
+    assert (march["city"]["arrears_months_3q"], march["new"]["arrears_months_3q"]) == (0, None)
 
 
 def test_the_prior_three_months_do_not_include_this_one(march):

@@ -25,6 +25,7 @@ def with_history(monthly: DataFrame) -> DataFrame:
             "measures_2": F.first("measures").over(_months_back(2, 2)),
             "return_rate_3q": F.avg("return_rate").over(_months_back(HISTORY_MONTHS - 1, 0)),
             "return_rate_3q_min": F.min("return_rate").over(_months_back(HISTORY_MONTHS - 1, 0)),
+            "arrears_months_3q": F.sum((F.col("arrears_yuan") > 0).cast("int")).over(_months_back(HISTORY_MONTHS - 1, 0)).cast("int"),
             "history_months": F.count(F.lit(1)).over(_months_back(HISTORY_MONTHS - 1, 0)),
             "return_rate_prior_3m": F.avg("return_rate").over(_months_back(RECENT_MONTHS, 1)),
             "arpu_prior_3m_yuan": F.avg(F.col("arpu_yuan").cast("double")).over(_months_back(RECENT_MONTHS, 1)),
