@@ -7,7 +7,7 @@ import pytest
 from crm_spark.bench import day
 from crm_spark.bench.__main__ import main
 from crm_spark.bench.measure import best_of, bytes_moved
-from crm_spark.bench.month import Month, fitted, told
+from crm_spark.bench.month import Month, fitted, measures_told, told
 from crm_spark.bench.report import as_released, chart, growth, releases
 from crm_spark.bench.stage import Record
 from crm_spark.customer.calls import call_totals, months_told
@@ -92,12 +92,19 @@ def test_a_release_keeps_what_was_not_measured_anew():
     assert as_released(new, old) == [new[1], new[0], old[1]]
 
 
+def test_a_month_tells_how_good_its_models_are():
+    month = Month(2_000, 2, {}, {"churn": {"test_auc": 0.71234, "test_lift_10": 2.5, "test_calibration_error": 0.00987}})
+    head, line = measures_told(month)
+    assert head.split() == ["models", "of", "2,000", "AUC", "lift", "calibration", "error"]
+    assert line.split() == ["churn", "0.712", "2.50", "0.0099"]
+
+
 def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
-    small, large = Month(1_000, 2, {"ingest": 12.0, "publish": 5.0}), Month(2_000, 2, {"ingest": 14.0, "publish": 5.0})
+    small, large = Month(1_000, 2, {"ingest": 12.0, "publish": 5.0}, {}), Month(2_000, 2, {"ingest": 14.0, "publish": 5.0}, {})
     lines = fitted([small, large])
     assert (lines["ingest"].fixed, lines["ingest"].at(10_000)) == (10.0, 30.0)
     assert lines["publish"].at(10_000) == 5.0
-    third = Month(10_000, 2, {"ingest": 37.0, "publish": 5.0})
+    third = Month(10_000, 2, {"ingest": 37.0, "publish": 5.0}, {})
     assert list(told([small, large, third]))[-1] == "10,000 subscribers by the two sizes before: 35 s; measured 42 s, +20%"
 
 

@@ -17,7 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ MONTH = "2025-03"
 SEED = 7
 ENV = "bench"
 CUSTOMERS_A_PARTITION = 25_000
-Seconds = Mapping[str, float]
+MEASURES = ("test_auc", "test_lift_10", "test_calibration_error")
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Month:
-    """A month that was run: seconds per job, in their order."""
+    """A month that was run: seconds per job, in their order; of each model its MEASURES on the hold-out."""
 
     size: int
     cores: int
     seconds: dict[str, float]
+    models: dict[str, dict[str, float]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     months = [_month(int(size), options) for size in sorted(set(options.sizes))]
     options.out.joinpath("month.json").write_text(json.dumps([asdict(m) for m in months], indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write("\n".join(told(months)) + "\n")
+    sys.stdout.write("\n".join([*told(months), "", *measures_told(months[-1])]) + "\n")
     return 0
 
 
@@ -72,6 +73,14 @@ def told(months: Sequence[Month]) -> Iterator[str]:
         promised = sum(line.at(months[-1].size) for line in fitted(months[-3:-1]).values())
         measured = sum(months[-1].seconds.values())
         yield f"{months[-1].size:,} subscribers by the two sizes before: {promised:,.0f} s; measured {measured:,.0f} s, {measured / promised - 1:+.0%}"
+
+
+def measures_told(month: Month) -> Iterator[str]:
+    """How good the models of a month are."""
+    yield f"{f'models of {month.size:,}':<32}{'AUC':>8}{'lift':>8}{'calibration error':>20}"
+    for model, found in month.models.items():
+        auc, lift, error = (found[name] for name in MEASURES)
+        yield f"{model:<32}{auc:>8.3f}{lift:>8.2f}{error:>20.4f}"
 
 
 def fitted(months: Sequence[Month]) -> dict[str, Line]:
@@ -95,8 +104,9 @@ def _month(size: int, options: argparse.Namespace) -> Month:
         run_job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(folder / "raw"))
         run_job("run_month", *common, "--env", ENV, "--month", MONTH)
         (folder / "published").touch()
-    jobs = json.loads(summary.read_text(encoding="utf-8"))["jobs"]
-    return Month(size, os.cpu_count() or 1, {job["job"]: job["seconds"] for job in jobs})
+    facts = json.loads(summary.read_text(encoding="utf-8"))
+    models = {model["model"]: {name: model[name] for name in MEASURES} for model in facts["models"]}
+    return Month(size, os.cpu_count() or 1, {job["job"]: job["seconds"] for job in facts["jobs"]}, models)
 
 
 def _configure(folder: Path, size: int, options: argparse.Namespace) -> None:
