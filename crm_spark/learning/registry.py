@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,7 @@ _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such m
 _PROMOTED = "promoted_version"  # tag of a model: the alias may be moved by anybody, in the browser too
 _MODEL_DATA = "sparkml"  # where MLflow's flavour keeps Spark's own files
 _PICTURE_DPI = 110
+_NOT_IN_A_METRIC = re.compile(r"[^\w. :/-]")  # of its name
 
 
 @dataclass(frozen=True)
@@ -414,9 +416,9 @@ def _by_kind(trained: Trained) -> dict[str, float]:
     for kind in trained.spec.groups:
         mine = [g for g in trained.groups if g.by == kind and g.auc is not None and not g.is_small(trained.spec.gate.stability.least)]
         if mine:
-            shares = [g.chosen for g in mine]
-            found |= {f"by_{kind}_lowest_auc": min(g.auc for g in mine if g.auc is not None), f"by_{kind}_widest_gap": max(abs(g.told - g.rate) for g in mine)}
-            found |= {f"by_{kind}_top_tenth_ratio": min(shares) / max(shares)} if max(shares) else {}
+            shares, by = [g.chosen for g in mine], f"by_{_NOT_IN_A_METRIC.sub('_', kind)}"
+            found |= {f"{by}_lowest_auc": min(g.auc for g in mine if g.auc is not None), f"{by}_widest_gap": max(abs(g.told - g.rate) for g in mine)}
+            found |= {f"{by}_top_tenth_ratio": min(shares) / max(shares)} if max(shares) else {}
     return found
 
 
