@@ -46,6 +46,13 @@ def test_what_is_off_is_mended_and_keeps_the_order(told):
     assert np.all(np.diff(along) >= 0)
 
 
+def test_a_handful_of_customers_with_the_label_calibrates_nothing():
+    few = halves((0.001, 0.03), lambda p: expit(3 * logit(p) + 4), rows=2000)
+    assert 0 < sum(t.positives.sum() for t in few.values()) < 100
+    assert calibration_of(few).kind == "none"
+    assert calibration_of(halves((0.001, 0.03), lambda p: expit(3 * logit(p) + 4), rows=20000)).kind != "none"
+
+
 def test_the_isotonic_curve_never_falls_and_reaches_neither_end():
     curve = isotonic(halves((0.0, 1.0), lambda p: p)["0"])
     assert all(np.diff(curve.calibrated) >= 0) and curve.calibrated[0] > 0 and curve.calibrated[-1] < 1

@@ -3,6 +3,7 @@
 import datetime
 
 import pytest
+from pyspark.sql import functions as F
 
 from crm_spark.config.strict import parse
 from crm_spark.config.table_models import TableLabel, TableSpec
@@ -81,6 +82,29 @@ def test_days_are_read_in_the_form_in_which_they_are_written(frame):
 def test_days_that_do_not_tell_month_from_day_have_the_month_first(frame):
     kind, (one, other, *_) = column_told(frame, ["01/02/2000", "02/01/2000", "01/02/2000"] * 5)
     assert kind == "date" and (one, other) == (1, 31)
+
+
+@pytest.mark.parametrize("form", ["{0:%Y-%m-%d}", "{0.month}/{0.day}/{0.year}", "{0:%Y%m%d}", "{0.year}年{0.month}月{0.day}日"])
+@pytest.mark.parametrize(("number", "kind"), [("{:.2f}", "double"), ("${:,.2f}", "double"), ("{:.2f}", "decimal(9,2)"), ("comma", "double")])
+def test_what_was_learnt_as_text_is_read_the_same_from_columns_with_types(frame, form, number, kind):
+    amounts = [round(1234.5 * (1 + i % 37) / 7, 2) for i in range(60)]
+    written = [f"{a:.2f}".replace(".", ",") if number == "comma" else number.format(a) for a in amounts]
+    text = frame("k int, y string, paid string, day string", *[(i, "yes" if i % 3 else "no", written[i], form.format(DAYS[i])) for i in range(60)])
+    columns = profiled(labelled(text, SPEC), SPEC, 60)
+    assert {s.column: s.kind for s in columns.sources} == {"paid": "number", "day": "date"}
+    typed = frame("k int, paid double, day date", *[(i, amounts[i], DAYS[i]) for i in range(60)]).withColumn("paid", F.col("paid").cast(kind))
+    timed = typed.withColumn("day", F.col("day").cast("timestamp"))
+    clean = [rows.orderBy("k").selectExpr(*[s.sql for s in columns.sources]).collect() for rows in (text, typed, timed)]
+    assert clean[0] == clean[1] == clean[2]
+    assert [r[0] for r in clean[1]] == amounts
+
+
+def test_numbers_among_which_a_word_stands_for_those_that_are_not_there_are_numbers(frame):
+    measured = [f"{1.5 * i:.1f}" if i % 3 else ("not measured", "broken")[i % 2] for i in range(200)]
+    kind, values = column_told(frame, measured)
+    assert (kind, values) == ("number", [1.5 * i if i % 3 else None for i in range(200)])
+    assert column_told(frame, [f"{i % 30}" if i % 3 else "A" for i in range(200)])[0] == "text"  # codes
+    assert column_told(frame, [f"{1.5 * i:.1f}" if i % 3 else f"street {i % 20}" for i in range(200)])[0] == "text"
 
 
 def test_an_end_that_never_comes_is_a_day(frame):

@@ -16,7 +16,7 @@ from crm_spark.learning.recorded import EXPLAINER, as_trained
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scored import scored_table
 from crm_spark.learning.search import auc_on_the_same_rows, fit_table
-from crm_spark.learning.table import LABEL, PART, in_parts, labelled, profiled
+from crm_spark.learning.table import LABEL, PART, in_parts, labelled, positive_of, profiled
 from crm_spark.learning.trainer import UntrainableError
 
 ROWS = 900
@@ -182,6 +182,12 @@ def test_rows_whose_label_is_missing_are_left_out(frame):
     for kind, values in {"boolean": (True, False, None, True), "string": ("yes", "no", r"\N", "yes"), "double": (1.0, 0.0, float("nan"), 1.0)}.items():
         rows = labelled(frame(f"k int, y {kind}", *enumerate(values)), TableSpec("t", "?", TableLabel("y"), key=("k",)))
         assert rows.agg(F.count(LABEL), F.sum(LABEL)).first() == (3, 2)
+
+
+def test_the_rows_tell_which_value_is_asked_for(frame):
+    rows = frame("k int, y string", (1, "1"), (2, "2"))
+    assert positive_of(labelled(rows, TableSpec("t", "?", TableLabel("y"), key=("k",)))) == "2"
+    assert positive_of(labelled(rows, TableSpec("t", "?", TableLabel("y", "1"), key=("k",)))) == "1"
 
 
 def test_a_column_of_a_name_that_scoring_needs_is_refused(frame):

@@ -16,7 +16,7 @@ A table is a Delta folder, Parquet, or text with a header (comma, semicolon, tab
     key: [CustomerID]
 
 Models of tables are registered in <out>/mlflow.db: name it by --out instead of --env. `promote` without --version takes the challenger;
-`rollback` takes the champion before, and once more undoes that. Exit codes: 0 done (or champion, of `fit`), 1 nothing to learn from (or Spark failed),
+`rollback` takes the champion before, and once more undoes that. Exit codes: 0 done (or champion, of `fit`), 1 nothing to learn from (or Spark or MLflow failed),
 2 something is wrong with the arguments or the spec, 3 the model missed its gate and is kept as challenger.
 """
 
@@ -32,6 +32,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
+from mlflow.exceptions import MlflowException
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -48,7 +49,7 @@ from crm_spark.learning.drivers import explainer_of_json
 from crm_spark.learning.files import read_table, table_version
 from crm_spark.learning.gate import missed
 from crm_spark.learning.recorded import EXPLAINER, ONCE, SPEC, as_trained
-from crm_spark.learning.registry import Registry
+from crm_spark.learning.registry import Champion, Registry
 from crm_spark.learning.scored import scored_table
 from crm_spark.learning.search import Fitted, auc_on_the_same_rows, fit_table
 from crm_spark.learning.split import Count
@@ -58,7 +59,7 @@ from crm_spark.workload import peak_memory
 
 LOG = logging.getLogger("crm_spark")
 _MISSED_GATE = 3
-_SINCE = "judged_since"
+_SINCE, _PARQUET = "judged_since", ".parquet"
 _NOT_IN_MLFLOW = re.compile(r"[^\w. -]")  # of a parameter's name
 _NOT_IN_DELTA = " ,;{}()\n\t="  # of a column's name, unless it is mapped
 
@@ -72,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CrmError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    except PySparkException as error:
-        sys.stderr.write(f"Spark failed: {one_line(error)}\n")
+    except (PySparkException, MlflowException) as error:
+        sys.stderr.write(f"{'MLflow' if isinstance(error, MlflowException) else 'Spark'} failed: {one_line(error)}\n")
         LOG.debug("", exc_info=error)
         return 1
 
@@ -86,7 +87,7 @@ def _fit(options: argparse.Namespace) -> int:
     trained = with_costs(_compared(registry, fitted), time.monotonic() - start, peak_memory(spark))
     failures = missed(trained)
     known = reference_of_scores(fitted.hold_out, Count.of(trained.prepared.counts.values()))
-    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(spec, fitted.judged_since), REFERENCE: known.as_json()}
+    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(fitted.spec, fitted.judged_since), REFERENCE: known.as_json()}
     versions = {_NOT_IN_MLFLOW.sub("_", Path(options.table).name): {ONCE: [table_version(spark, options.table)]}}
     version = registry.record(trained, spark, versions, failures, {"table": options.table}, texts)
     drivers = [f"{name} {share:.0%}" for name, share in list(fitted.importances.items())[:5]]
@@ -134,14 +135,25 @@ def _score(options: argparse.Namespace) -> int:
         LOG.warning("%s: %s", spec.name, reason)
     if champion is None:
         raise ConfigError(f"{spec.name}: no champion in {options.out}; `fit` makes one if it passes its gate")
-    explained = explainer_of_json(registry.text(spec.name, champion.version, EXPLAINER))
-    scores = scored_table(read_table(spark, options.table), spec, champion.pipeline, explained)
-    kind = "parquet" if options.to.endswith(".parquet") else "delta"
-    mapping = {"delta.columnMapping.mode": "name"} if kind == "delta" and any(c in _NOT_IN_DELTA for name in scores.columns for c in name) else {}
-    scores.write.format(kind).mode("overwrite").options(**mapping).save(options.to)
+    table = read_table(spark, options.table)
+    written = _scored(registry, table, spec, champion, options.to)
     LOG.info("wrote %s: scores of %s version %s", options.to, spec.name, champion.version)
-    _tell_drift(spark.read.format(kind).load(options.to), spec.name, registry.find_text(spec.name, champion.version, REFERENCE))
+    _tell_drift(written, spec.name, registry.find_text(spec.name, champion.version, REFERENCE))
+    if beside := life.shadow(registry, spec.name):
+        place = options.to.removesuffix(_PARQUET) + "_shadow" + _PARQUET * options.to.endswith(_PARQUET)
+        _scored(registry, table, spec, beside, place)
+        LOG.info("wrote %s: scores of its shadow, version %s, by which nothing decides", place, beside.version)
     return 0
+
+
+def _scored(registry: Registry, table: DataFrame, spec: TableSpec, version: Champion, place: str) -> DataFrame:
+    """The scores of one version, as they were written."""
+    explained = explainer_of_json(registry.text(spec.name, version.version, EXPLAINER))
+    scores = scored_table(table, spec, version.pipeline, explained)
+    kind = "parquet" if place.endswith(_PARQUET) else "delta"
+    mapping = {"delta.columnMapping.mode": "name"} if kind == "delta" and any(c in _NOT_IN_DELTA for name in scores.columns for c in name) else {}
+    scores.write.format(kind).mode("overwrite").options(**mapping).save(place)
+    return table.sparkSession.read.format(kind).load(place)
 
 
 def _tell_drift(scores: DataFrame, model: str, recorded: str | None) -> None:

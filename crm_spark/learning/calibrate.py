@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from crm_spark.learning.measures import Numbers, ScoreTable, score_table, weighted_labels
 
 SURE = 1e-4  # no probability is nearer to 0 or 1: a log-odd must be a number
+LEAST = 100  # customers with the label, and without it
 _CLEAR = 2e-4  # of log loss per row: less of an improvement is not one
 _FREE = 1e6
 Kind = Literal["none", "platt", "isotonic"]
@@ -40,18 +41,20 @@ class Calibration:
 
 
 def calibration_of(halves: Mapping[str, ScoreTable], kinds: Sequence[Kind] = ("platt", "isotonic")) -> Calibration:
-    """The best for the raw probabilities of two halves of the validation rows, fitted on both; none where none is clearly better.
+    """The best for the raw probabilities of two halves of the validation rows, fitted on both; none where none is clearly better, or fewer than
+    LEAST have the label, or have it not.
 
     A curve that is `isotonic` ties customers: leave it out where nothing else keeps their order.
     """
     tables = [t for t in halves.values() if t.has_both_classes]
-    if len(tables) < 2:
+    whole = together(tables) if tables else None
+    if whole is None or len(tables) < 2 or min(whole.positives.sum(), whole.total - whole.positives.sum()) < LEAST:
         return Calibration()
     losses = {"none": _loss(tables, lambda _: Calibration()), **{kind: _loss(tables, _WAYS[kind]) for kind in kinds}}
     best = min(losses, key=lambda name: losses[name])
     if losses["none"] - losses[best] < _CLEAR:
         return Calibration()
-    return _WAYS[best](together(tables))
+    return _WAYS[best](whole)
 
 
 def platt(table: ScoreTable) -> Calibration:

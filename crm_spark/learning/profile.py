@@ -45,7 +45,7 @@ def described(rows: DataFrame, describe: Callable[[pd.Series], Summary]) -> dict
 
 def text_shape(values: pd.Series) -> dict[str, float]:
     """How many values there are that do not say `missing`, and how many of them are a plain number, one with signs, one with a decimal
-    comma, or a day in each of the known forms."""
+    comma, or a day in each of the known forms; how many different plain `numbers`, and how many different `words`, which are none."""
     distinct = values.dropna().astype(str).str.strip().value_counts()
     there = distinct[~distinct.index.str.lower().isin(MISSING_WORDS)]
     words, counts = list(there.index), there.to_numpy(dtype=float)
@@ -55,7 +55,9 @@ def text_shape(values: pd.Series) -> dict[str, float]:
         "comma": [_DECIMAL_COMMA.fullmatch(_UNITS.sub("", word)) is not None for word in words],
         **days_told(words),
     }
-    return {"there": float(counts.sum()), **{name: float(counts[np.array(test, dtype=bool)].sum()) for name, test in tests.items()}}
+    numbers = float(sum(tests["plain"]))
+    different = {"numbers": numbers, "words": len(words) - numbers}
+    return {"there": float(counts.sum()), **different, **{name: float(counts[np.array(test, dtype=bool)].sum()) for name, test in tests.items()}}
 
 
 def summary(values: pd.Series) -> dict[str, float]:

@@ -20,7 +20,7 @@ ONCE = "once"  # stands for the as-of month
 def as_trained(fitted: Fitted) -> Trained:
     """The same champion as the models of the month have it."""
     spec = fitted.spec
-    label = Label(spec.label.column, outcome=spec.label.column)
+    label = Label(f"{spec.label.column} = {spec.label.positive}", outcome=spec.label.column)
     model = ModelSpec(
         spec.name, spec.question, "true", label, Windows(1, 0, 1), (Algorithm("gbt"),), {"default": dict(spec.grades)}, spec.gate,
         groups=spec.groups, max_rows=spec.max_rows, refit=True, seed=spec.seed,

@@ -29,7 +29,7 @@ from crm_spark.learning.features import MISSING
 from crm_spark.learning.members import LINE, TREES, Member, Recipe, fit, quick_recipe, recipes
 from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
-from crm_spark.learning.table import FOLD, KEY, LABEL, PART, TIME, Columns, Profile, clean_statement, in_parts, labelled, profiled, quoted
+from crm_spark.learning.table import FOLD, KEY, LABEL, PART, TIME, Columns, Profile, clean_statement, in_parts, labelled, positive_of, profiled, quoted
 from crm_spark.learning.trainer import ROWS_PER_PARTITION, UntrainableError
 from crm_spark.learning.xgb import refuse_if_absent
 
@@ -64,7 +64,8 @@ class Tried:
 @dataclass(frozen=True)
 class Fitted:
     """A judged champion: `pipeline` scores raw rows of the table. `metrics` are of the hold-out, at its natural rate; `alone` is the AUC of each feature
-    by itself among the rows to learn from; `judged_since` the least time of the hold-out, if it was parted by time."""
+    by itself among the rows to learn from; `judged_since` the least time of the hold-out, if it was parted by time. `spec` says which value of the
+    label is asked for."""
 
     spec: TableSpec
     pipeline: PipelineModel
@@ -125,6 +126,7 @@ def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
         refuse_if_absent(spec.name)
     refuse_bad_groups(table, spec.groups, spec.key, spec.name)
     known = labelled(table, spec)
+    spec = replace(spec, label=replace(spec.label, positive=positive_of(known)))
     with failing_groups_named(known, spec.groups, spec.name):
         return _parted_and_searched(known.withColumn(g.MEMBER_OF, g.member_of(spec.groups)), spec, len(table.columns), budget)
 
@@ -144,7 +146,7 @@ def _parted_and_searched(rows: DataFrame, spec: TableSpec, width: int, budget: _
         sizes = _sizes(parted)
     _refuse_too_little(spec, sizes)
     shares = _kept_shares(spec, sizes, width)
-    budget.tell(f"{sum(n for n, _ in sizes.values()):,} rows with a label, {positives:,} of those to learn from have it")
+    budget.tell(f"{sum(n for n, _ in sizes.values()):,} rows with a label, {positives:,} of those to learn from have {spec.label.column} = {spec.label.positive}")
     with _held(_sampled(parted, shares).repartition(_partitions(sizes, shares), KEY).sortWithinPartitions(KEY)) as sample:
         return _searched(spec, sample, sizes, shares, budget)
 

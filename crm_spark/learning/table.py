@@ -28,9 +28,11 @@ BUCKETS = 1000
 _NAMELESS = re.compile(r"_c\d+")  # what Spark calls a column of a CSV whose header is empty
 _YES = ("1", "1.0", "yes", "y", "true", "t", "positive", "churn", "churned", "left", "ja", "是")
 _NOT = ("-", "none", "nil", "无")  # what a label may say of those without it
+_POSITIVE = "positive"
 _SHOWN_VALUES = 100  # of a label
 _FINITE = 1e30
 _NUMBERS_OF_TEXTS = 0.95  # a text is a number, or a date, if so many of its values are
+_MANY_NUMBERS, _FEW_WORDS = 50, 5  # different ones, of a text that is a number in half its values
 _ONE_TO_A_ROW = 0.9  # a text so often another one is a name or a key
 _NUMBERS_PER_ROW = 20  # numbers given out one after the other lie within so many per row
 _DIGITS_OF_A_KEY = 10  # at least: phones, cards
@@ -98,7 +100,13 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
         LABEL: (label == positive).cast("double"),
     }
     rows = known.withColumns({**added, TIME: F.expr(_time_sql(known, spec))})
-    return rows.withColumn(HELD, _among_the_newest(rows, spec) if spec.hold_out.time else _among_the_drawn(spec.hold_out))
+    held = _among_the_newest(rows, spec) if spec.hold_out.time else _among_the_drawn(spec.hold_out)
+    return rows.withColumn(HELD, held).withMetadata(LABEL, {_POSITIVE: positive})
+
+
+def positive_of(rows: DataFrame) -> str:
+    """The value that is asked for, of rows that `labelled` made."""
+    return str(rows.schema[LABEL].metadata[_POSITIVE])
 
 
 def clashes(table: DataFrame, spec: TableSpec) -> list[str]:
@@ -235,14 +243,24 @@ def _read(raw: str, shape: Mapping[str, float]) -> tuple[str, str]:
     least = max(1.0, _NUMBERS_OF_TEXTS * shape["there"])
     form = best_form(shape)
     if shape[form] >= least:
-        return "date", _days(day_sql(raw, form))
-    if shape["plain"] >= least:
+        return "date", _days(_if_text(raw, day_sql(raw, form), f"try_cast(CAST({raw} AS string) AS date)"))
+    if shape["plain"] >= least or _has_numbers(shape):
         return "number", _finite(_plain(raw))
     if shape["comma"] >= least and shape["comma"] > shape["signed"]:
-        return "number", _finite(_with_comma(raw))
+        return "number", _finite(_if_text(raw, _with_comma(raw), _plain(f"CAST({raw} AS string)")))
     if shape["signed"] >= least:
-        return "number", _finite(_signed(raw))
+        return "number", _finite(_if_text(raw, _signed(raw), _plain(f"CAST({raw} AS string)")))
     return "text", f"nullif(lower(trim({raw})), '')"
+
+
+def _has_numbers(shape: Mapping[str, float]) -> bool:
+    """True of many different numbers among which a few words stand for those that are not there."""
+    return shape["plain"] >= shape["there"] / 2 and shape["numbers"] >= _MANY_NUMBERS and shape["words"] <= _FEW_WORDS
+
+
+def _if_text(raw: str, text: str, other: str) -> str:
+    """The table that is scored may hold as numbers or days what the one that was learnt from held as text."""
+    return f"if(typeof({raw}) = 'string', {text}, {other})"
 
 
 def _useless(source: Source, found: Summary, whole: int) -> str | None:

@@ -30,7 +30,6 @@ _DEFAULT_BINS = 32
 CHAMPION_AUC = "champion_auc_same_rows"
 _PREPARED_BY = ("month", "user_id", "split_bucket", LABEL_VALUE)
 ROWS_PER_PARTITION = 100_000
-_TO_CALIBRATE = 100  # customers with the label, and without it, that validation must have
 _HALF = "half"
 
 
@@ -203,11 +202,8 @@ def _fit_candidate(prepared: Prepared, algorithm: Algorithm, point: Point) -> Ca
 
 
 def _calibration(chosen: Candidate) -> Calibration:
-    """Platt's line, if it is clearly better, and if there are enough customers to say so: it ties nobody."""
-    table = together(tuple(chosen.halves.values())) if chosen.halves else None
-    if table is None or min(table.positives.sum(), table.total - table.positives.sum()) < _TO_CALIBRATE:
-        return Calibration()
-    return calibration_of(chosen.halves, ("platt",))
+    """Platt's line, if it is clearly better: it ties nobody."""
+    return calibration_of(chosen.halves, ("platt",)) if chosen.halves else Calibration()
 
 
 def _refitted(prepared: Prepared, chosen: Candidate) -> TreeModel:
