@@ -160,5 +160,10 @@ def test_a_model_of_a_name_that_mlflow_refuses_is_refused_at_once(name):
         parse(TableSpec, {"name": name, "question": "?", "label": {"column": "y"}}, "my.yml")
 
 
+def test_a_gate_keeps_the_bars_that_are_not_said():
+    spec = parse(TableSpec, {"name": "m", "question": "?", "label": {"column": "y"}, "gate": {"single_auc": 1.0}}, "my.yml")
+    assert (spec.gate.single_auc, spec.gate.auc, spec.gate.lift_at_10, spec.gate.calibration_error, spec.gate.positives) == (1.0, 0.6, 1.2, 0.05, 30)
+
+
 def test_a_model_may_have_a_name_in_any_script():
     assert TableSpec("流失 churn_2.0-b", "?", TableLabel("y")).name

@@ -90,6 +90,9 @@ def test_the_gate_names_each_bar_that_was_missed():
     assert gate_failures(good | {"test_auc": 0.6499}, bar) == ("AUC 0.6499 is below 0.65",)
     (reason,) = gate_failures(good | {"test_precision": 0.79}, replace(bar, precision=0.8))
     assert reason == "precision 0.7900 is below 0.8" and gate_failures(good | {"test_precision": 0.8}, replace(bar, precision=0.8)) == ()
+    few = good | {"test_customers": 450.0, "test_base_rate": 29 / 450}
+    assert gate_failures(few, replace(bar, positives=29)) == ()
+    assert gate_failures(few, replace(bar, positives=30)) == ("of those held out 29 have the label, too few to judge by: 30 are wanted",)
     assert len(gate_failures({"test_auc": 0.5, "test_lift_10": 1.0, "test_calibration_error": 0.2}, bar)) == 3
 
 

@@ -173,7 +173,8 @@ class Gate:
 
     `precision`: of as many customers with the highest scores as have the label, the share that has it. The AUC may be below the present
     champion's, on the same customers, by at most `below_champion`; no group of customers may be further off than `stability` says. A feature
-    that alone has an AUC above `single_auc` may tell what came after.
+    that alone has an AUC above `single_auc` may tell what came after. With fewer than `positives` held-out customers with the label all of
+    this is luck.
     """
 
     auc: float
@@ -182,6 +183,7 @@ class Gate:
     precision: float = 0.0
     below_champion: float = 0.005
     single_auc: float = 0.95
+    positives: int = 0
     stability: Stability = field(default_factory=Stability)
 
     def __post_init__(self) -> None:

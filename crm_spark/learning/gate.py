@@ -19,7 +19,9 @@ def missed(trained: Trained) -> tuple[str, ...]:
 
 def gate_failures(metrics: Mapping[str, float], gate: Gate, groups: Sequence[Group] = (), watched: Sequence[str] = ()) -> tuple[str, ...]:
     """The same of measures, and of those groups of customers whose kind is watched."""
+    positives = round(metrics["test_customers"] * metrics["test_base_rate"]) if gate.positives else 0
     bars = (
+        (positives >= gate.positives, f"of those held out {positives} have the label, too few to judge by: {gate.positives} are wanted"),
         (metrics["test_auc"] >= gate.auc, f"AUC {metrics['test_auc']:.4f} is below {gate.auc:g}"),
         (metrics["test_lift_10"] >= gate.lift_at_10, f"lift at 10 % {metrics['test_lift_10']:.2f} is below {gate.lift_at_10:g}"),
         (
