@@ -29,8 +29,9 @@ def customers(spark):
     def build(people, value_grades=None, grades=None):
         keys = [{"city": "X", "month": M, "user_id": user} for user in people]
         known = [{**QUIET, **own, **key} for own, key in zip(people.values(), keys, strict=True)]
-        text = [tuple(str(k[c]) if k.get(c) is not None else None for c in known[0]) for k in known]
-        rows = literal_frame(spark, text, ", ".join(f"{c} string" for c in known[0]))
+        columns = sorted({c for k in known for c in k})
+        text = [tuple(str(k[c]) if k.get(c) is not None else None for c in columns) for k in known]
+        rows = literal_frame(spark, text, ", ".join(f"{c} string" for c in columns))
         types = {f.name: f.sql_type for f in CUSTOMER_VIEW.fields}
         view = rows.selectExpr(*[f"cast({f'`{n}`' if n in rows.columns else 'null'} as {t}) as `{n}`" for n, t in types.items()])
         values = [("X", M, user, None, None, None, None, None, grade) for user, grade in (value_grades or {}).items()]
@@ -115,13 +116,61 @@ def test_every_strategic_group_is_reached_by_the_customer_it_is_meant_for(custom
                 "established": {"age_years": 50}, "retired": {"age_years": 65}, "age not told": {"age_years": None},
             },
         ),
+        (
+            "brand",
+            {
+                "GoTone 全球通": {"brand": "全球通"}, "M-Zone 动感地带": {"brand": "MZONE"}, "Easyown 神州行": {"brand": "easyown"},
+                "another brand, or none told": {"brand": None},
+            },
+        ),
+        (
+            "daily_rhythm",
+            {
+                "hardly calls": {"calls_out": 4, "calls_in": 5, "nocturnal_call_share": 0.5},
+                "by night": {"calls_out": 50, "calls_in": 50, "nocturnal_call_share": 0.2, "weekend_call_share": 0.5},
+                "at the weekend": {"calls_out": 50, "calls_in": 50, "nocturnal_call_share": 0.1, "weekend_call_share": 0.5},
+                "long talks": {"calls_out": 50, "calls_in": 50, "total_minutes": 300.0},
+                "many short calls": {"calls_out": 100, "calls_in": 60, "total_minutes": 300.0},
+                "by day, now and then": {"calls_out": 30, "calls_in": 60, "total_minutes": 100.0, "weekend_call_share": None},
+            },
+        ),
+        (
+            "household_income",
+            {
+                "income not told": {"age_years": 40}, "young, earning well": {"age_years": 34, "income_band": "12000+"},
+                "young, earning little": {"age_years": 20, "income_band": "4000-7000"},
+                "family years, earning well": {"age_years": 35, "income_band": "7000-12000"},
+                "family years, earning little": {"age_years": 49, "income_band": "0-2000"},
+                "later years, earning well": {"age_years": 50, "income_band": "7000-12000"},
+                "later years, earning little": {"age_years": 70, "income_band": "2000-4000"},
+            },
+        ),
+        (
+            "price_need",
+            {
+                "takes a cheaper tariff": {"grades": {"price_sensitivity": "high"}, "arrears_months_3q": 3},
+                "in arrears again and again": {"arrears_months_3q": 2},
+                "lives on discounts": {"arpu_yuan": 50.0, "discount_yuan": 10.0},
+                "pays in small sums": {"payment_count": 3, "payment_yuan": 90.0, "discount_yuan": 0.0},
+                "price is not the point": {"payment_count": 1, "payment_yuan": 30.0, "grades": {"price_sensitivity": "mid"}},
+            },
+        ),
+        (
+            "where_used",
+            {
+                "abroad": {"international_roaming_minutes": 1.0}, "in the country": {"inter_province_roaming_minutes": 30.0},
+                "in the province": {"intra_province_roaming_minutes": 31.0, "long_distance_minutes": 90.0},
+                "at home, calling far": {"long_distance_minutes": 45.0}, "at home": {"long_distance_minutes": None},
+            },
+        ),
     ],
 )  # fmt: skip
 def test_every_further_group_is_reached_by_the_customer_it_is_named_for(customers, segmentation, people):
-    views = {user: {"voice_active_days": 10, "dou_mb": 5.0, "inter_province_roaming_minutes": 0.0} | {k: v for k, v in own.items() if k != "value"}
+    views = {user: {"voice_active_days": 10, "dou_mb": 5.0, "inter_province_roaming_minutes": 0.0} | {k: v for k, v in own.items() if k not in ("value", "grades")}
              for user, own in people.items()}  # fmt: skip
     grades = {user: own["value"] for user, own in people.items() if "value" in own}
-    found = rule_segmentation(customers(views, grades), M, segmentation, SHIPPED[segmentation])
+    by_model = {user: own["grades"] for user, own in people.items() if "grades" in own}
+    found = rule_segmentation(customers(views, grades, by_model), M, segmentation, SHIPPED[segmentation])
     assert named(found) == {user: user for user in people} and found.empty == ()
 
 
