@@ -46,6 +46,7 @@ SPEC = ModelSpec(
     grades={"default": {"high": 50.0, "low": 0.0}},
     gate=Gate(0.5, 1.0, 1.0),
     features=Features(include=tuple(f"c{i}" for i in range(COLUMNS))),
+    groups={},
 )
 
 
