@@ -47,14 +47,14 @@ def calibration_of(halves: Mapping[str, ScoreTable], kinds: Sequence[Kind] = ("p
     A curve that is `isotonic` ties customers: leave it out where nothing else keeps their order.
     """
     tables = [t for t in halves.values() if t.has_both_classes]
-    whole = together(tables) if tables else None
-    if whole is None or len(tables) < 2 or min(whole.positives.sum(), whole.total - whole.positives.sum()) < LEAST:
+    positives = sum(float(t.positives.sum()) for t in tables)
+    if len(tables) < 2 or min(positives, sum(t.total for t in tables) - positives) < LEAST:
         return Calibration()
     losses = {"none": _loss(tables, lambda _: Calibration()), **{kind: _loss(tables, _WAYS[kind]) for kind in kinds}}
     best = min(losses, key=lambda name: losses[name])
     if losses["none"] - losses[best] < _CLEAR:
         return Calibration()
-    return _WAYS[best](whole)
+    return _WAYS[best](together(tables))
 
 
 def platt(table: ScoreTable) -> Calibration:

@@ -243,13 +243,13 @@ def _read(raw: str, shape: Mapping[str, float]) -> tuple[str, str]:
     least = max(1.0, _NUMBERS_OF_TEXTS * shape["there"])
     form = best_form(shape)
     if shape[form] >= least:
-        return "date", _days(_if_text(raw, day_sql(raw, form), f"try_cast(CAST({raw} AS string) AS date)"))
+        return "date", _days(_if_text(raw, day_sql(raw, form), _retold(raw, "date")))
     if shape["plain"] >= least or _has_numbers(shape):
         return "number", _finite(_plain(raw))
     if shape["comma"] >= least and shape["comma"] > shape["signed"]:
-        return "number", _finite(_if_text(raw, _with_comma(raw), _plain(f"CAST({raw} AS string)")))
+        return "number", _finite(_if_text(raw, _with_comma(raw), _retold(raw, "double")))
     if shape["signed"] >= least:
-        return "number", _finite(_if_text(raw, _signed(raw), _plain(f"CAST({raw} AS string)")))
+        return "number", _finite(_if_text(raw, _signed(raw), _retold(raw, "double")))
     return "text", f"nullif(lower(trim({raw})), '')"
 
 
@@ -261,6 +261,11 @@ def _has_numbers(shape: Mapping[str, float]) -> bool:
 def _if_text(raw: str, text: str, other: str) -> str:
     """The table that is scored may hold as numbers or days what the one that was learnt from held as text."""
     return f"if(typeof({raw}) = 'string', {text}, {other})"
+
+
+def _retold(raw: str, kind: str) -> str:
+    """By way of text, as Spark refuses to cast some types to others."""
+    return f"try_cast(CAST({raw} AS string) AS {kind})"
 
 
 def _useless(source: Source, found: Summary, whole: int) -> str | None:
