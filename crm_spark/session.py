@@ -40,6 +40,7 @@ SETTINGS: Mapping[str, str] = {
     "spark.sql.optimizer.nestedSchemaPruning.enabled": "false",  # it moves coalesce(found, default)[0].part below a left join, where the default is lost
     "spark.sql.redaction.string.regex": REDACTED,
     "spark.redaction.string.regex": REDACTED,
+    "spark.cleaner.periodicGC.interval": "5min",  # files of shuffles that are done with go when Java collects: by default every half hour
     "spark.sql.requireAllClusterKeysForCoPartition": "false",  # rows that lie together by customer are joined by (month, customer) where they are
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
     "spark.databricks.delta.optimize.maxFileSize": str(FILE_BYTES),

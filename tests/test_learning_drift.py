@@ -27,7 +27,6 @@ from crm_spark.learning.drift import (
     psi_noise,
     reference,
     reference_of_json,
-    reference_of_scores,
     retrain_reason,
     score_counts,
     score_shift,
@@ -36,6 +35,7 @@ from crm_spark.learning.drift import (
 from crm_spark.learning.measures import score_table
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.learning.split import Count
+from crm_spark.learning.table_drift import reference_of_scores
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.ops import MODEL_DRIFT
 from crm_spark.tables.score import MODEL_SCORE
@@ -247,4 +247,4 @@ def test_one_score_for_everybody_is_a_reference_too():
 
 
 def test_a_reference_is_plain_numbers_and_names():
-    assert json.loads(KNOWN.as_json())["features"]["plan"] == {"edges": [], "levels": ["a", "b"], "shares": [0.5, 0.25, 0.25], "weight": 0.2}
+    assert json.loads(KNOWN.as_json())["features"]["plan"] == {"edges": [], "levels": ["a", "b"], "shares": [0.5, 0.25, 0.25], "weight": 0.2, "column": ""}

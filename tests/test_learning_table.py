@@ -238,6 +238,18 @@ def test_the_newest_judge_and_those_of_one_time_stay_together(frame, share, sinc
     assert "at" not in {s.column for s in profiled(labelled(rows, spec), spec, 56).sources}
 
 
+def test_rows_of_the_gap_before_the_hold_out_do_not_learn(frame):
+    days = [f"2024-01-{d:02d}" for d in range(1, 32)]
+    rows = frame("k int, y string, at string", *[(i, "yes" if i % 2 else "no", day) for i, day in enumerate(days)], (99, "yes", None))
+    spec = TableSpec("t", "?", TableLabel("y"), key=("k",), hold_out=HoldOut(8 / 31, time="at", gap=7))
+    parts = {r["k"]: r[PART] for r in in_parts(labelled(rows, spec), 0.2).collect()}
+    judge = {k for k, part in parts.items() if part == "hold_out"}
+    assert judge == set(range(23, 31))  # from 2024-01-24 on
+    assert set(parts) - judge == {*range(16), 99}  # to 2024-01-16: a label that takes seven days is known on the 23rd
+    with pytest.raises(ValueError, match="only with time"):
+        HoldOut(gap=7)
+
+
 @pytest.mark.parametrize(("at", "told"), [("2024-01", "has not two values"), (None, "neither days, months"), ("soon", "neither days, months nor numbers")])
 def test_a_time_that_parts_nothing_is_refused(frame, at, told):
     rows = frame("k int, y string, at string", (1, "yes", at), (2, "no", at))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from crm_spark.config.models import Gate, refuse_unknown_groups
+from crm_spark.config.models import Gate, Retrain, refuse_unknown_groups
 
 TableAlgorithm = Literal["gbt", "forest", "logistic", "tree", "xgboost"]
 ALGORITHMS: tuple[TableAlgorithm, ...] = ("gbt", "forest", "logistic", "tree")
@@ -24,14 +24,18 @@ class TableLabel:
 @dataclass(frozen=True)
 class HoldOut:
     """The rows that judge, about `share` of them: with `time`, a column of dates or numbers, the newest, and it is no feature;
-    else by salted hash of the key, of which `fold` takes another such share (0: the first)."""
+    else by salted hash of the key, of which `fold` takes another such share (0: the first). With `time`, rows of less than `gap` before the
+    oldest that judges (days; for a column of numbers its own unit) do not learn: their labels were not known yet."""
 
     share: float = 0.3
     fold: int = 0
     salt: str = "hold-out"
     time: str | None = None
+    gap: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.gap < 0 or (self.gap and self.time is None):
+            raise ValueError("gap is 0 or more, and more only with time")
         if self.time is not None and self.fold:
             raise ValueError("fold parts by key, time by the newest: only one of them may be said")
         if not 0 < self.share <= 0.5 or not 0 <= self.fold < int(1 / self.share + 1e-9):
@@ -57,6 +61,7 @@ class TableSpec:
     corrected for that. `negatives_kept` is the share of customers without the label that somebody else's sampling has left in the table.
     `algorithms` may name xgboost too, which is an extra.
     `groups` (name: SQL over the table's row, of few values, as `{city: City}`) are judged one by one.
+    `retrain` says when drift, told by every `score`, asks for a new fit.
     """
 
     name: str
@@ -73,6 +78,7 @@ class TableSpec:
     gate: TableGate = field(default_factory=TableGate)
     grades: dict[str, float] = field(default_factory=lambda: {"likely": 50.0, "unlikely": 0.0})
     groups: dict[str, str] = field(default_factory=dict)
+    retrain: Retrain = field(default_factory=Retrain)
     seed: int = 17
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -35,16 +35,15 @@ import yaml
 from mlflow.exceptions import MlflowException
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from crm_spark.config.env import load_env
-from crm_spark.config.models import MlflowConfig, Retrain
+from crm_spark.config.models import MlflowConfig
 from crm_spark.config.strict import load
 from crm_spark.config.table_models import TableSpec
 from crm_spark.errors import ConfigError, CrmError, did_you_mean, one_line
 from crm_spark.job import set_up_log
 from crm_spark.learning import life
-from crm_spark.learning.drift import REFERENCE, reference_of_json, reference_of_scores, retrain_reason, score_counts, score_shift
+from crm_spark.learning.drift import REFERENCE, SCORE, Shift, reference_of_json, retrain_reason
 from crm_spark.learning.drivers import explainer_of_json
 from crm_spark.learning.files import read_table, table_version
 from crm_spark.learning.gate import missed
@@ -52,7 +51,7 @@ from crm_spark.learning.recorded import EXPLAINER, ONCE, SPEC, as_trained
 from crm_spark.learning.registry import Champion, Registry
 from crm_spark.learning.scored import scored_table
 from crm_spark.learning.search import Fitted, auc_on_the_same_rows, fit_table
-from crm_spark.learning.split import Count
+from crm_spark.learning.table_drift import table_reference, table_shifts
 from crm_spark.learning.trainer import CHAMPION_AUC, Trained, with_costs
 from crm_spark.session import open_session
 from crm_spark.workload import peak_memory
@@ -61,6 +60,7 @@ LOG = logging.getLogger("crm_spark")
 _MISSED_GATE = 3
 _SINCE, _PARQUET = "judged_since", ".parquet"
 _NOT_IN_MLFLOW = re.compile(r"[^\w. -]")  # of a parameter's name
+_DRIFTS_TOLD = 5
 _NOT_IN_DELTA = " ,;{}()\n\t="  # of a column's name, unless it is mapped
 
 
@@ -86,8 +86,7 @@ def _fit(options: argparse.Namespace) -> int:
     fitted = fit_table(read_table(spark, options.table), spec, LOG.info)
     trained = with_costs(_compared(registry, fitted), time.monotonic() - start, peak_memory(spark))
     failures = missed(trained)
-    known = reference_of_scores(fitted.hold_out, Count.of(trained.prepared.counts.values()))
-    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(fitted.spec, fitted.judged_since), REFERENCE: known.as_json()}
+    texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(fitted.spec, fitted.judged_since), REFERENCE: table_reference(fitted).as_json()}
     versions = {_NOT_IN_MLFLOW.sub("_", Path(options.table).name): {ONCE: [table_version(spark, options.table)]}}
     version = registry.record(trained, spark, versions, failures, {"table": options.table}, texts)
     drivers = [f"{name} {share:.0%}" for name, share in list(fitted.importances.items())[:5]]
@@ -138,7 +137,7 @@ def _score(options: argparse.Namespace) -> int:
     table = read_table(spark, options.table)
     written = _scored(registry, table, spec, champion, options.to)
     LOG.info("wrote %s: scores of %s version %s", options.to, spec.name, champion.version)
-    _tell_drift(written, spec.name, registry.find_text(spec.name, champion.version, REFERENCE))
+    _tell_drift(registry, table, written, spec, champion)
     if beside := life.shadow(registry, spec.name):
         place = options.to.removesuffix(_PARQUET) + "_shadow" + _PARQUET * options.to.endswith(_PARQUET)
         _scored(registry, table, spec, beside, place)
@@ -156,16 +155,34 @@ def _scored(registry: Registry, table: DataFrame, spec: TableSpec, version: Cham
     return table.sparkSession.read.format(kind).load(place)
 
 
-def _tell_drift(scores: DataFrame, model: str, recorded: str | None) -> None:
-    """How far the scores have moved from those of the hold-out; of a version that has a reference."""
-    known = reference_of_json(recorded) if recorded else None
-    found = score_counts(scores.select(F.lit(model).alias("model"), "score"), {model: known.score}) if known else {}
-    if not known or model not in found:
+def _tell_drift(registry: Registry, table: DataFrame, scores: DataFrame, spec: TableSpec, champion: Champion) -> None:
+    """How far the table has moved from what judged the champion: in the log, and kept with its run, where one score after the other makes a line."""
+    known, fitted_as = (registry.find_text(spec.name, champion.version, file) for file in (REFERENCE, SPEC))
+    if not known or not fitted_as:
         return
-    shift = score_shift(known, *found[model])
-    LOG.info("%s: mean score %.1f, in the hold-out %.1f; PSI %.3f, by chance %.3f", model, shift.mean, shift.reference_mean, shift.psi, shift.by_chance)
-    if reason := retrain_reason([shift], Retrain()):
-        LOG.warning("%s should be fitted again: %s", model, reason)
+    asked = replace(spec.label, positive=yaml.safe_load(fitted_as)["label"]["positive"])
+    found = table_shifts(table, scores, replace(spec, label=asked), champion.pipeline, reference_of_json(known))
+    for shift in sorted(found, key=lambda s: -s.psi)[:_DRIFTS_TOLD]:
+        LOG.info("%s: PSI %.3f, by chance %.3f%s", _drifted(shift), shift.psi, shift.by_chance, _means(shift))
+    registry.log_history(spec.name, champion.version, dict(_drift_metrics(found)))
+    if reason := retrain_reason(found, spec.retrain):
+        LOG.warning("%s should be fitted again: %s", spec.name, reason)
+
+
+def _drifted(shift: Shift) -> str:
+    return shift.kind if shift.kind == SCORE else f"{shift.kind} {shift.subject}"
+
+
+def _means(shift: Shift) -> str:
+    return "" if shift.mean is None else f"; mean {shift.mean:.3g}, in the hold-out {shift.reference_mean:.3g}"
+
+
+def _drift_metrics(found: Sequence[Shift]) -> Iterator[tuple[str, float]]:
+    for shift in found:
+        name = _NOT_IN_MLFLOW.sub("_", _drifted(shift))
+        yield f"drift/{name} psi", shift.psi
+        if shift.mean is not None:
+            yield f"drift/{name} mean", shift.mean
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -24,9 +24,10 @@ from scipy.stats import chi2
 from crm_spark.columns import HOLD_OUT_BELOW
 from crm_spark.config.models import Retrain
 from crm_spark.learning.features import MISSING
-from crm_spark.learning.measures import ScoreTable, probability
+from crm_spark.learning.measures import probability
 from crm_spark.learning.scoring import Scorer, score_of
 from crm_spark.learning.split import Count, tally
+from crm_spark.learning.table import quoted
 from crm_spark.learning.trainer import Trained
 from crm_spark.learning.windows import sample_of_customers
 
@@ -36,8 +37,8 @@ MOST_FEATURES = 30  # those that carry most of the gain: the others hardly move 
 COUNTED = 100_000  # customers of a month whose features are counted
 MOST_LEVELS = 18  # and one bin of all others
 SURE = 0.95
-_QUANTILES = tuple(i / 10 for i in range(1, 10))
-_SAMPLE = 20_000  # rows that bins are found by
+QUANTILES = tuple(i / 10 for i in range(1, 10))
+SAMPLE = 20_000  # rows that bins are found by
 _DIGITS = 4  # of an edge, which so is no customer's own value
 _EMPTY = 0.5  # customers that an empty bin is taken to hold
 
@@ -47,13 +48,14 @@ class Bins:
     """How one thing is counted, and the share of customers in each bin where the version learnt.
 
     A number has a bin of missing values, then one up to each of `edges`, then one above; a text one per level, then one of all others.
-    `weight` is its share of the version's gain.
+    `weight` is its share of the version's gain. `column` is what the pipeline's first stage calls it (nothing: f_ and its name).
     """
 
     edges: tuple[float, ...]
     levels: tuple[str, ...]
     shares: tuple[float, ...]
     weight: float = 0.0
+    column: str = ""
 
     @property
     def count(self) -> int:
@@ -149,32 +151,23 @@ def reference(trained: Trained, rows: DataFrame) -> Reference | None:
     if not held:
         return None
     seen = rows.where((F.col("split_bucket") < HOLD_OUT_BELOW) & F.col("month").isin(*months))
-    bare, score = _found_bins(trained, sample_of_customers(seen, _SAMPLE / held).limit(_SAMPLE))
+    bare, score = _found_bins(trained, sample_of_customers(seen, SAMPLE / held).limit(SAMPLE))
     (counts,) = feature_counts(seen, [(trained.pipeline, "true", bare)])
     scores = trained.pipeline.transform(seen).select(F.lit(trained.spec.name).alias("model"), score_of(probability()).alias("score"))
     scored, mean = score_counts(scores, {trained.spec.name: score})[trained.spec.name]
-    features = {name: replace(bins, shares=_shares(counts[name])) for name, bins in bare.items()}
+    features = {name: replace(bins, shares=shares(counts[name])) for name, bins in bare.items()}
     labels = Count.of([tally(found, months, held_out) for held_out in (True, False)])
-    return Reference(months, held, features, replace(score, shares=_shares(scored)), mean, labels.customers, labels.rate)
-
-
-def reference_of_scores(hold_out: ScoreTable, labels: Count) -> Reference:
-    """The reference of a version of a table: the scores of its hold-out, in tenths; features are not looked at. `labels` are of all labelled rows.
-
-    An edge lies between two scores, so that a score is on the same side of it whether it is rounded or not.
-    """
-    score, customers = 100 * hold_out.score[::-1], hold_out.customers[::-1]
-    share = np.cumsum(customers) / hold_out.total
-    places = sorted({int(np.searchsorted(share, q)) for q in _QUANTILES} - {len(score) - 1})
-    edges = tuple(float((score[i] + score[i + 1]) / 2) for i in places) or (float(score[0]),)
-    counts = np.bincount(np.searchsorted(edges, score) + 1, weights=customers, minlength=len(edges) + 2)
-    bins = Bins(edges, (), tuple(map(float, counts / hold_out.total)))
-    return Reference((), round(hold_out.total), {}, bins, float(score @ customers) / hold_out.total, labels.customers, labels.rate)
+    return Reference(months, held, features, replace(score, shares=shares(scored)), mean, labels.customers, labels.rate)
 
 
 def score_shift(known: Reference, customers: Sequence[int], mean: float) -> Shift:
     """The shift of a score by customers per bin of it and its mean."""
     return replace(_shift(SCORE, SCORE, known.score, customers, known), mean=mean, reference_mean=known.mean_score)
+
+
+def feature_shift(name: str, bins: Bins, customers: Sequence[int], known: Reference) -> Shift:
+    """The shift of a feature by customers per bin of it."""
+    return replace(_shift(FEATURE, name, bins, customers, known), weight=bins.weight)
 
 
 Asked = tuple[PipelineModel, str, Mapping[str, Bins]]  # features are counted of those customers of the population (SQL), by its first stage
@@ -192,9 +185,9 @@ def feature_counts(view: DataFrame, asked: Sequence[Asked]) -> list[dict[str, tu
 
     def with_slots(frame: DataFrame, item: tuple[int, Asked]) -> DataFrame:
         i, (pipeline, population, bins) = item
-        mine = F.array(*[F.lit(first[i, name]) + found.bin(F.col(f"`f_{name}`")) for name, found in bins.items()])
+        mine = F.array(*[F.lit(first[i, name]) + found.bin(F.col(quoted(found.column or f"f_{name}"))) for name, found in bins.items()])
         prepared = pipeline.stages[0].transform(frame)
-        return prepared.select(*frame.columns, F.when(F.expr(population), mine).otherwise(F.array().cast("array<int>")).alias(f"slots_{i}"))
+        return prepared.select(*map(quoted, frame.columns), F.when(F.expr(population), mine).otherwise(F.array().cast("array<int>")).alias(f"slots_{i}"))
 
     wide = reduce(with_slots, [(i, one) for i, one in enumerate(asked) if one[2]], view)
     every = F.concat(*[F.col(c) for c in wide.columns if c.startswith("slots_")])
@@ -231,7 +224,7 @@ def shifts(view: DataFrame, scores: DataFrame, watched: Mapping[str, Watched]) -
     for (name, one), counts in zip(watched.items(), counted, strict=True):
         if name not in scored:
             continue
-        moved = [replace(_shift(FEATURE, n, b, counts[n], one.reference), weight=b.weight) for n, b in one.reference.features.items() if sum(counts[n])]
+        moved = [feature_shift(n, b, counts[n], one.reference) for n, b in one.reference.features.items() if sum(counts[n])]
         found[name] = [score_shift(one.reference, *scored[name]), *moved]
     return found
 
@@ -259,7 +252,8 @@ def retrain_reason(found: Sequence[Shift], rule: Retrain) -> str | None:
 
 def _bins_of(raw: Mapping[str, object]) -> Bins:
     edges, levels, shares = (tuple(cast(list[object], raw[name])) for name in ("edges", "levels", "shares"))
-    return Bins(cast(tuple[float, ...], edges), cast(tuple[str, ...], levels), cast(tuple[float, ...], shares), cast(float, raw["weight"]))
+    weight, column = cast(float, raw["weight"]), cast(str, raw.get("column", ""))
+    return Bins(cast(tuple[float, ...], edges), cast(tuple[str, ...], levels), cast(tuple[float, ...], shares), weight, column)
 
 
 def _found_bins(trained: Trained, sample: DataFrame) -> tuple[dict[str, Bins], Bins]:
@@ -268,17 +262,18 @@ def _found_bins(trained: Trained, sample: DataFrame) -> tuple[dict[str, Bins], B
     columns = [F.col(f"`f_{n}`").alias(f"v{i}") for i, n in enumerate(names)]
     values = trained.pipeline.transform(sample).select(*columns, score_of(probability()).alias(SCORE)).toPandas()
     texts = trained.prepared.features.categorical
-    found = {n: replace(_bins(values[f"v{i}"], n in texts), weight=trained.importances[n]) for i, n in enumerate(names)}
-    return found, _bins(values[SCORE], is_text=False)
+    found = {n: replace(bins_of(values[f"v{i}"], n in texts), weight=trained.importances[n]) for i, n in enumerate(names)}
+    return found, bins_of(values[SCORE], is_text=False)
 
 
-def _bins(values: pd.Series[Any], is_text: bool) -> Bins:
+def bins_of(values: pd.Series[Any], is_text: bool) -> Bins:
+    """Bins of a thing by a sample of its values, without shares: the levels that are most frequent, or deciles."""
     if is_text:
         return Bins((), tuple(sorted(str(level) for level in values.value_counts().index[:MOST_LEVELS])), ())
     there = values[values > MISSING / 10].to_numpy(dtype=float)
     if not len(there):
         return Bins((), (), ())
-    deciles = sorted({float(f"{q:.{_DIGITS}g}") for q in np.quantile(there, _QUANTILES, method="inverted_cdf")})
+    deciles = sorted({float(f"{q:.{_DIGITS}g}") for q in np.quantile(there, QUANTILES, method="inverted_cdf")})
     inner = tuple(edge for edge in deciles if edge < there.max())
     return Bins(inner or (float(f"{there.min():.{_DIGITS}g}"),), (), ())
 
@@ -291,7 +286,8 @@ def _shift(kind: str, subject: str, bins: Bins, counts: Sequence[int], known: Re
     return Shift(kind, subject, len(filled), n, m, value, chance, noise)
 
 
-def _shares(counts: Sequence[int]) -> tuple[float, ...]:
+def shares(counts: Sequence[float]) -> tuple[float, ...]:
+    """Counts as shares of their sum; of nothing, 0."""
     total = sum(counts)
     return tuple(c / total if total else 0.0 for c in counts)
 

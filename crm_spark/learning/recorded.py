@@ -41,7 +41,8 @@ def as_trained(fitted: Fitted) -> Trained:
 
 def _parted(spec: TableSpec) -> str:
     if spec.hold_out.time:
-        return f"by time: about {spec.hold_out.share:.0%} held out, the newest by {spec.hold_out.time}"
+        gap = f", and the {spec.hold_out.gap:g} before them learn nothing" if spec.hold_out.gap else ""
+        return f"by time: about {spec.hold_out.share:.0%} held out, the newest by {spec.hold_out.time}{gap}"
     return f"by salted hash of {', '.join(spec.key) or 'the row'}: {spec.hold_out.share:.0%} held out"
 
 

@@ -221,6 +221,12 @@ class Registry:
         run_id = str(self._client.get_model_version(self._name(model), version).run_id)
         return self.text(model, version, file) if file in {a.path for a in self._client.list_artifacts(run_id)} else None
 
+    def log_history(self, model: str, version: str, metrics: Mapping[str, float]) -> None:
+        """Add one point to each of these lines of the run that made a version."""
+        run_id = str(self._client.get_model_version(self._name(model), version).run_id)
+        for name, value in metrics.items():
+            self._client.log_metric(run_id, name, value, step=len(self._client.get_metric_history(run_id, name)))
+
     def metrics(self, model: str, version: str) -> dict[str, float]:
         """The hold-out measures of a version."""
         run_id = self._client.get_model_version(self._name(model), version).run_id

@@ -78,7 +78,7 @@ class Columns:
 
 def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
     """The rows with a label, with key, fold, label (1.0 as asked for), time (null without one) and whether they are held out beside the raw
-    columns. ConfigError for a label of one value, of several without `positive`, or a column that is not there."""
+    columns; without those of the gap before the hold-out. ConfigError for a label of one value, of several without `positive`, or a column that is not there."""
     wanted = [c for c in (spec.label.column, spec.hold_out.time, *spec.key, *spec.exclude) if c is not None]
     unknown = [c for c in wanted if c not in table.columns]
     if unknown:
@@ -100,8 +100,8 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
         LABEL: (label == positive).cast("double"),
     }
     rows = known.withColumns({**added, TIME: F.expr(_time_sql(known, spec))})
-    held = _among_the_newest(rows, spec) if spec.hold_out.time else _among_the_drawn(spec.hold_out)
-    return rows.withColumn(HELD, held).withMetadata(LABEL, {_POSITIVE: positive})
+    parted = _parted_by_time(rows, spec) if spec.hold_out.time else rows.withColumn(HELD, _among_the_drawn(spec.hold_out))
+    return parted.withMetadata(LABEL, {_POSITIVE: positive})
 
 
 def positive_of(rows: DataFrame) -> str:
@@ -168,15 +168,20 @@ def _time_sql(rows: DataFrame, spec: TableSpec) -> str:
     return source.sql
 
 
-def _among_the_newest(rows: DataFrame, spec: TableSpec) -> Column:
-    """True of about the share of newest rows, those of one time together; who has no time is not among them."""
+def _parted_by_time(rows: DataFrame, spec: TableSpec) -> DataFrame:
+    """About the share of newest rows is held out, those of one time together; who has no time is not among them, but learns."""
     time, share = F.col(TIME), spec.hold_out.share
     edge = F.lit(_only_row(rows.agg(F.percentile_approx(TIME, 1 - share, 10_000)))[0])
     dated, since, after = _only_row(rows.agg(F.count(TIME), F.count_if(time >= edge), F.count_if(time > edge)))
-    sizes = {size: judges for size, judges in ((since, time >= edge), (after, time > edge)) if 0 < size < dated}
+    sizes = {size: held for size, held in ((since, time >= edge), (after, time > edge)) if 0 < size < dated}
     if not sizes:
         raise ConfigError(f"{spec.name}: hold_out: time: '{spec.hold_out.time}' has not two values, of which the newer could judge")
-    return F.coalesce(sizes[min(sizes, key=lambda size: abs(size - share * dated))], F.lit(False))
+    judges = F.coalesce(sizes[min(sizes, key=lambda size: abs(size - share * dated))], F.lit(False))
+    held = rows.withColumn(HELD, judges)
+    if not spec.hold_out.gap:
+        return held
+    oldest = _only_row(held.where(HELD).agg(F.min(TIME)))[0]
+    return held.where(F.col(HELD) | time.isNull() | (time < oldest - spec.hold_out.gap))
 
 
 def _only_row(frame: DataFrame) -> Row:
