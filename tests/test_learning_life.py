@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,6 +123,24 @@ def test_a_shadow_scores_beside_the_champion_until_it_is_promoted(store):
     assert life.shadow(store, "leaves").version == "2" and life.champion(store, "leaves")[0].version == "1"
     life.promote(store, "leaves", "2", **WHO)
     assert store.alias("leaves", SHADOW) is None
+
+
+def test_the_model_keeps_every_promotion_and_a_version_its_last(store):
+    for version, who in (("2", "A"), ("1", "B"), ("2", "C")):
+        life.promote(store, "leaves", version, by=who, why="w")
+        time.sleep(1.1)
+    tags = store._client.get_registered_model("leaves").tags
+    told = [(key.rsplit(" ", 1)[1], value) for key, value in sorted(tags.items()) if key.startswith("promotion ")]
+    assert told[-3:] == [("2", "by A: w"), ("1", "by B: w"), ("2", "by C: w")]
+    assert store._client.get_model_version("leaves", "2").tags["promoted_by"] == "C"
+
+
+def test_a_registry_of_more_models_than_one_page_holds_lists_all(tmp_path):
+    store = Registry(config_of(tmp_path))
+    names = [f"m{i:03}" for i in range(101)]
+    for name in names:
+        store._client.create_registered_model(name)
+    assert store.models() == tuple(names)
 
 
 def test_the_commands_list_promote_and_roll_back(store, tmp_path, capsys):

@@ -4,7 +4,8 @@
     python -m crm_spark.bench.month --sizes 1e4 1e5 1e6 --memory 9g
 
 Each size has a province, a configuration and tables of its own below var/bench/month/<size>; a size whose month is published is not
-run again. A job takes some fixed seconds and some that grow with subscribers; both are told from the last two sizes but one, and
+run again, and a province that is whole is not made again.
+A job takes some fixed seconds and some that grow with subscribers; both are told from the last two sizes but one, and
 tried on the last. Record: var/bench/month.json.
 """
 
@@ -101,7 +102,9 @@ def _month(size: int, options: argparse.Namespace) -> Month:
     if not (folder / "published").exists():
         _configure(folder, size, options)
         common = ["--conf-dir", str(folder / "conf")]
-        run_job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(folder / "raw"))
+        if not (folder / "made").exists():
+            run_job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(folder / "raw"))
+            (folder / "made").touch()
         run_job("run_month", *common, "--env", ENV, "--month", MONTH)
         (folder / "published").touch()
     facts = json.loads(summary.read_text(encoding="utf-8"))
@@ -123,7 +126,8 @@ def _configure(folder: Path, size: int, options: argparse.Namespace) -> None:
             "spark.sql.shuffle.partitions": str(max(4, size // CUSTOMERS_A_PARTITION)),
         },
     }  # fmt: skip
-    var.mkdir(exist_ok=True)
+    shutil.rmtree(var, ignore_errors=True)  # half a month that a run before left would not be measured
+    var.mkdir()
     (folder / "conf" / "env" / f"{ENV}.yml").write_text(json.dumps(environment), encoding="utf-8")
 
 

@@ -134,7 +134,11 @@ class Registry:
 
     def models(self) -> tuple[str, ...]:
         """Names of all registered models."""
-        found = (str(m.name) for m in self._client.search_registered_models())
+        page = self._client.search_registered_models()
+        found = [str(m.name) for m in page]
+        while page.token:
+            page = self._client.search_registered_models(page_token=page.token)
+            found += [str(m.name) for m in page]
         return tuple(sorted(n.removeprefix(self._config.model_prefix) for n in found if n.startswith(self._config.model_prefix)))
 
     def versions(self, model: str) -> tuple[Version, ...]:
@@ -143,11 +147,15 @@ class Registry:
         return tuple(self._version(model, str(v.version)) for v in sorted(found, key=lambda v: -int(v.version)))
 
     def promote(self, model: str, version: str, by: str, why: str) -> None:
-        """Make a version champion, and keep who did so, when, why, and which one it was before. It ends the challenge of an earlier version."""
+        """Make a version champion, and keep who did so, when, why, and which one it was before. It ends the challenge of an earlier version.
+
+        The version tells its last promotion, the model all of them, a tag each.
+        """
         name, former = self._name(model), self.champion_version(model)
         told = {"promoted_by": by, "promoted_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "promoted_why": why}
         for tag, value in (told | ({"former_champion": former} if former and former != version else {})).items():
             self._client.set_model_version_tag(name, version, tag, value)
+        self._client.set_registered_model_tag(name, f"promotion {told['promoted_at']} of version {version}", f"by {by}: {why}")
         self._client.set_registered_model_tag(name, _PROMOTED, version)
         self._client.set_registered_model_alias(name, CHAMPION, version)
         challenger, shadow = self.alias(model, CHALLENGER), self.alias(model, SHADOW)
