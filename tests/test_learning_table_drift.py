@@ -14,7 +14,7 @@ from crm_spark.learning.registry import Registry
 
 ROWS = 1200
 SPEC = {
-    "name": "leaves", "question": "Will the customer leave?", "label": {"column": "left"}, "key": ["id"], "algorithms": ["tree"], "negatives_kept": 0.5,
+    "name": "leaves", "question": "Will the customer leave?", "label": {"column": "left"}, "key": ["id"], "algorithms": ["tree"], "negatives_kept": 0.8,
     "gate": {"auc": 0.5, "lift_at_10": 0.5, "calibration_error": 1.0}, "retrain": {"features_share": 0.3},
 }  # fmt: skip
 
@@ -101,6 +101,8 @@ def test_the_reference_counts_columns_as_if_no_row_without_the_label_had_been_le
     assert {"minutes", "plan.name"} <= set(known.features)
     plan = known.features["plan.name"]
     rows = [line.split(",") for line in folder.joinpath("then.csv").read_text(encoding="utf-8").splitlines()[1:]]
-    weight = {plan: sum(1.0 if r[5] == "yes" else 2.0 for r in rows if r[2] == plan) for plan in "ab"}
+    weight = {plan: sum(1.0 if r[5] == "yes" else 1.25 for r in rows if r[2] == plan) for plan in "ab"}
     assert plan.levels == ("a", "b") and plan.shares[0] == pytest.approx(weight["a"] / sum(weight.values()), abs=0.06)  # of 360 held out
     assert sum(plan.shares) == pytest.approx(1) and plan.shares[2] == 0
+    with_label = sum(r[5] == "yes" for r in rows)
+    assert known.label_rate == pytest.approx(with_label / (with_label + 1.25 * (ROWS - with_label)), abs=1e-3)

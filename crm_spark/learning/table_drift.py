@@ -50,8 +50,9 @@ def table_reference(fitted: Fitted) -> Reference:
     positive, negative = feature_counts(held, [(fitted.pipeline, f"{LABEL} = {label}", bins) for label in (1, 0)])
     natural = {name: [p + n / fitted.spec.negatives_kept for p, n in zip(positive[name], negative[name], strict=True)] for name in bins}
     features = {s.column: replace(bins[s.column], shares=shares(natural[s.column]), weight=weights[s.id]) for s in watched if s.column in bins}
-    every = [Count(*size) for size in fitted.sizes.values()]
-    return replace(reference_of_scores(fitted.hold_out, Count.of(every)), features=features)
+    rows, positives = (sum(sizes) for sizes in zip(*fitted.sizes.values(), strict=True))
+    labels = Count(round(positives + (rows - positives) / fitted.spec.negatives_kept), positives)
+    return replace(reference_of_scores(fitted.hold_out, labels), features=features)
 
 
 def reference_of_scores(hold_out: ScoreTable, labels: Count) -> Reference:
@@ -98,10 +99,10 @@ def _weights(fitted: Fitted) -> dict[str, float]:
 def _found_bins(pipeline: PipelineModel, held: DataFrame, watched: list[Source]) -> dict[str, Bins]:
     """Bins of columns, without shares; a text without a level to name has none. The rows lie in the order of a hash."""
     values = pipeline.stages[0].transform(held).select(*[s.id for s in watched]).limit(SAMPLE).toPandas()
-    texts = {s.id: values[s.id].value_counts() for s in watched if s.kind == "text"}
-    named = {s.id: values[s.id].where(values[s.id].isin(texts[s.id].index[texts[s.id] >= RAREST])) if s.id in texts else values[s.id] for s in watched}
-    found = {s.column: replace(bins_of(named[s.id], s.kind == "text"), column=s.id) for s in watched if named[s.id].notna().any()}
-    return found
+    for text in (s.id for s in watched if s.kind == "text"):
+        rows = values[text].value_counts()
+        values[text] = values[text].where(values[text].isin(rows.index[rows >= RAREST]))
+    return {s.column: replace(bins_of(values[s.id], s.kind == "text"), column=s.id) for s in watched if values[s.id].notna().any()}
 
 
 def _labels(table: DataFrame, label: TableLabel) -> Count:
