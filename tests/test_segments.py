@@ -248,3 +248,6 @@ def test_groups_that_share_a_name_keep_it_for_the_matrices_and_are_told_apart_by
     names = ["data lover", "light user", "light user", "light user"]
     assert labels(names, profiles, ["peers", "mb"]) == ["data lover", "light user: less peers", "light user: more peers (1)", "light user: more peers (2)"]
     assert shared_names(dict(enumerate(names, 1))) == {"light user": [2, 3, 4]}
+    unnamed = ["data lover", "group 2", "group 3", "group 4"]
+    told = labels(unnamed, profiles, ["peers", "mb"], unnamed[1:])
+    assert told == ["data lover", "group 2: less mb, less peers", "group 3: less mb, less peers", "group 4: less mb, less peers"]

@@ -15,6 +15,7 @@ from crm_spark.frames import literal_frame
 from crm_spark.segments.profile import Profile
 
 SHARE = "customers_share"
+_TRAITS = 2
 
 
 def refuse_bad_conditions(view: DataFrame, attributes: Sequence[str], rules: Sequence[NameRule], where: str) -> None:
@@ -46,12 +47,19 @@ def unearned(given: Sequence[str], rules: Sequence[NameRule]) -> list[str]:
     return [name for name in dict.fromkeys(rule.name for rule in rules) if name not in given]
 
 
-def labels(given: Sequence[str], profiles: Sequence[Profile], attributes: Sequence[str]) -> list[str]:
-    """The names as a planner tells groups apart: to a name that several groups share, what sets each apart from the others is added.
+def labels(given: Sequence[str], profiles: Sequence[Profile], attributes: Sequence[str], nameless: Sequence[str] = ()) -> list[str]:
+    """The names as a planner tells groups apart: to a name that several groups share, what sets each apart from the others is added;
+    to one that no condition gave (`nameless`), what sets the group apart from all customers, for a planner to name it by.
 
     Matrices read the name, which means the same next month; the label is for the eye. No two labels are equal.
     """
-    shared = [name if given.count(name) == 1 else f"{name}: {_trait(i, given, profiles, attributes)}" for i, name in enumerate(given)]
+
+    def label(i: int, name: str) -> str:
+        if name in nameless:
+            return f"{name}: {_traits(profiles[i], attributes)}"
+        return name if given.count(name) == 1 else f"{name}: {_trait(i, given, profiles, attributes)}"
+
+    shared = [label(i, name) for i, name in enumerate(given)]
     return [label if shared.count(label) == 1 else f"{label} ({shared[:i].count(label) + 1})" for i, label in enumerate(shared)]
 
 
@@ -59,6 +67,13 @@ def shared_names(given: Mapping[int, str]) -> dict[str, list[int]]:
     """Of names by group number, those that several groups have, with the numbers of these groups."""
     numbers = {name: [i for i, other in given.items() if other == name] for name in given.values()}
     return {name: groups for name, groups in numbers.items() if len(groups) > 1}
+
+
+def _traits(profile: Profile, attributes: Sequence[str]) -> str:
+    """`more peers, less dou_mb`: the attributes in which the group lies furthest from the mean of all, in standard deviations."""
+    apart = {a: profile.distance(a) or 0.0 for a in attributes}
+    furthest = sorted(apart, key=lambda a: -abs(apart[a]))[:_TRAITS]
+    return ", ".join(f"{'more' if apart[a] > 0 else 'less'} {a}" for a in furthest)
 
 
 def _trait(own: int, given: Sequence[str], profiles: Sequence[Profile], attributes: Sequence[str]) -> str:

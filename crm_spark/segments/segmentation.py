@@ -161,8 +161,9 @@ def _groups(view: DataFrame, totals: Sequence[Totals], clusters: Clusters, spec:
     places = sorted(range(len(kept)), key=lambda i: kept[i].number)
     numbers, ordered, classes = [kept[i].number for i in places], [ordered[i] for i in places], [class_numbers[i] for i in places]
     profiles = [profile([by_cluster[c]], totals) for c in ordered]
-    group_names = names(view, profiles, list(spec.expressions), spec.names, [f"group {number}" for number in numbers])
-    group_labels = labels(group_names, profiles, list(spec.forming))
+    nameless = [f"group {number}" for number in numbers]
+    group_names = names(view, profiles, list(spec.expressions), spec.names, nameless)
+    group_labels = labels(group_names, profiles, list(spec.forming), nameless)
     class_names = _class_names(view, [by_cluster[c] for c in ordered], classes, spec)
     found = zip(ordered, numbers, classes, group_names, group_labels, profiles, strict=True)
     return [Group(c, i, k, n, label, class_names.get(k), p) for c, i, k, n, label, p in found], _continued(kept, former)
