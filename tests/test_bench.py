@@ -1,15 +1,16 @@
 """The measuring itself: the rival computes the same tables, and a run of the bench leaves its record."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from crm_spark.bench import day
 from crm_spark.bench.__main__ import main
-from crm_spark.bench.measure import best_of, bytes_moved
+from crm_spark.bench.measure import best_of, bytes_moved, peak_mb
 from crm_spark.bench.month import Month, fitted, measures_told, told
-from crm_spark.bench.report import as_released, chart, growth, releases
-from crm_spark.bench.stage import Record
+from crm_spark.bench.report import as_released, chart, growth, releases, unevenness
+from crm_spark.bench.stage import Record, save, save_again
 from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
 from crm_spark.customer.voice import build_voice_summary
@@ -111,3 +112,38 @@ def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
 def test_a_days_cost_is_told_in_a_line_a_run():
     made = [day.Record("day 30", 3_000, 97_029, 2_702, 48.7, 17_367_651, 7_284_661), day.Record("month", 3_000, 0, 99_731, 85.0, 269_158_768, 22_684_966)]
     assert [line.split()[-3:] for line in day.told(made)][1:] == [["48.7", "17.4", "7.3"], ["85.0", "269.2", "22.7"]]
+
+
+def test_uneven_calls_are_compared_with_the_even_of_their_size():
+    hot = [record(10, 600, 6.0, stage="hot"), record(100, 6000, 50.0, stage="hot")]
+    records = [record(10, 600, 4.0), record(100, 6000, 20.0), *hot, record(10, 600, 9.0, stage="other")]
+    assert unevenness(records, "calls", ["hot"]) == [(hot[0], 1.5), (hot[1], 2.5)]
+
+
+def test_the_memory_of_a_session_is_told(spark):
+    """Java with a heap of a hundred megabytes at least, and not more than the machine has."""
+    machine = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
+    assert 100 < peak_mb(spark) < machine
+
+
+def test_what_a_stage_wrote_is_written_again_as_it_lies(spark, tmp_path):
+    rows = rows_of(spark, USER_BASIC, *[{"user_id": str(i)} for i in range(50)])
+    save(rows, USER_BASIC, str(tmp_path / "t"))
+    save_again(spark, USER_BASIC, str(tmp_path / "t"))
+    again = spark.read.format("delta").load(str(tmp_path / "t_again"))
+    assert digest(again, USER_BASIC) == digest(USER_BASIC.conform(rows), USER_BASIC)
+
+
+@pytest.mark.parametrize(
+    ("table", "rival", "difference", "error", "told"),
+    [
+        ("cell2cell", "hist_gradient_boosting", 0.0071, 0.015, []),
+        ("cell2cell", "lightgbm", 0.0049, 0.01, ["cell2cell: +0.0049 against lightgbm, +0.005 is promised"]),
+        ("monthly_panel", "hist_gradient_boosting", -0.009, 0.05, []),
+        ("planted", "known_chance", -0.006, 0.01, ["planted: -0.0060 against known_chance, -0.005 is promised"]),
+        ("planted", "known_chance", -0.004, 0.011, ["planted: a calibration error of 0.0110, 0.01 is promised"]),
+    ],
+)
+def test_quality_below_what_is_promised_is_told(table, rival, difference, error, told):
+    quality = pytest.importorskip("crm_spark.bench.quality")
+    assert quality.below([quality.Record(table, rival, 5, 0.7, difference, 0.0, 1.0, 0.7, 1.0, error)]) == told

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from crm_spark.bench.data import calls_of
-from crm_spark.bench.stage import Place, Work, save
+from crm_spark.bench.stage import Place, Work, save, save_again
 from crm_spark.customer.indicators import build_call_indicators
 from crm_spark.tables.indicators import CALL_INDICATORS
 
@@ -24,7 +24,7 @@ def call_indicators(spark: SparkSession, size: int, place: Place) -> Work:
 
     def floor() -> None:
         calls.select(*READ).write.format("noop").mode("overwrite").save()
-        save(spark.read.format("delta").load(out), CALL_INDICATORS, f"{out}_again")
+        save_again(spark, CALL_INDICATORS, out)
 
     def rows_out() -> int:
         return spark.read.format("delta").load(out).count()
@@ -35,4 +35,4 @@ def call_indicators(spark: SparkSession, size: int, place: Place) -> Work:
 def _sites(calls: DataFrame) -> DataFrame:
     """A place for each cell, spread over a degree."""
     degrees = [((F.xxhash64(F.lit(axis), "cell_id") % 1000) / 2000 + middle).alias(axis) for axis, middle in (("latitude", 30), ("longitude", 120))]
-    return calls.select("month", "cell_id").distinct().select("month", "cell_id", *degrees)
+    return calls.select("month", "cell_id").distinct().select(F.lit("everywhere").alias("city"), "month", "cell_id", *degrees)

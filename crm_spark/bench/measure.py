@@ -57,9 +57,22 @@ def _tasks(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def peak_mb(spark: SparkSession) -> int:
-    """The most memory that the session's Java process has held so far; 0 where the system does not tell."""
+    """The most memory that the session's Java process has held so far, and each of its Python workers; 0 where the system does not tell."""
     process = getattr(spark.sparkContext._gateway, "proc", None)
-    status = Path(f"/proc/{process.pid}/status") if process else Path()
-    if not status.is_file():
+    if not process:
         return 0
-    return next((int(line.split()[1]) // 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM")), 0)
+    told = dict(_status(folder) for folder in Path("/proc").glob("[0-9]*"))
+    family, more = set[str](), {str(process.pid)} & set(told)
+    while more:
+        family |= more
+        more = {pid for pid, status in told.items() if status.get("PPid") in family} - family
+    return sum(int(told[pid].get("VmHWM", "0").split()[0]) for pid in family) // 1024
+
+
+def _status(folder: Path) -> tuple[str, dict[str, str]]:
+    """What the system tells of a process; nothing of one that has ended."""
+    try:
+        lines = folder.joinpath("status").read_text().splitlines()
+    except OSError:
+        return folder.name, {}
+    return folder.name, {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -44,6 +44,12 @@ def growth(records: Sequence[Record]) -> Iterator[str]:
             )
 
 
+def unevenness(records: Sequence[Record], stage: str, shapes: Sequence[str]) -> list[tuple[Record, float]]:
+    """The records of a stage with uneven input, each with its seconds over those of the even input of the same size."""
+    even = {r.size: r.seconds for r in records if r.stage == stage}
+    return [(r, r.seconds / even[r.size]) for r in records if r.stage in shapes and r.size in even]
+
+
 def releases(records: Sequence[Record], released: Sequence[Record]) -> Iterator[str]:
     """Each record's ratio to the floor over that of the last release."""
     before = {(r.stage, r.size): ratio(r) for r in released}

@@ -78,3 +78,8 @@ def save(rows: DataFrame, table: Table, path: str) -> None:
     writer = laid_out(table.conform(rows), table).write.format("delta").mode("overwrite")
     writer = writer.option("maxRecordsPerFile", table.rows_per_file).option("overwriteSchema", "true")
     writer.partitionBy(*table.partitioned_by).save(path)
+
+
+def save_again(spark: SparkSession, table: Table, path: str) -> None:
+    """Write the rows that `save` wrote beside them, as they lie: nothing is moved or sorted."""
+    spark.read.format("delta").load(path).write.format("delta").mode("overwrite").partitionBy(*table.partitioned_by).save(f"{path}_again")
