@@ -26,6 +26,7 @@ from crm_spark.job import Job, entry
 from crm_spark.loading import Before, Outcome, accounts_before, conclude, load, some, write_refused
 from crm_spark.tables.contract import Table
 from crm_spark.threads import at_once
+from crm_spark.workload import described
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +57,8 @@ def _surveyed(job: Job, key: PseudonymKey, before: Before) -> list[tuple[Layout,
         raise SourceError(f"{job.month} is no month of source '{source.name}' ({source.first_month} to {source.last_month})")
     def look(layout: Layout) -> tuple[Layout, list[Surveyed]] | SourceError:
         try:
-            files = survey(Intake(job.spark), layout, _settled(job, layout, key, before))
+            with described(job.spark, f"{job.name} {job.month}: look at {layout.name}"):
+                files = survey(Intake(job.spark), layout, _settled(job, layout, key, before))
         except SourceError as error:
             return error
         job.log.info("    found %-20s %d files, %s lines", layout.name, len(files), f"{sum(f.lines for f in files):,}")
@@ -105,7 +107,8 @@ def _bring_up_to_date(job: Job, key: PseudonymKey, fed: Sequence[Feed], before: 
         job.log.info("    unchanged %s", table.full_name)
         return Outcome(same)
     found = [replace(p, number=i) for i, p in enumerate(p for f in fed for p in f.parts(changed))]
-    outcome = guarded(lambda: load(job, key, table, found, changed, {f.label: f.mapping_hash for f in fed}))
+    with described(job.spark, f"{job.name} {job.month}: judge {table.full_name}"):
+        outcome = guarded(lambda: load(job, key, table, found, changed, {f.label: f.mapping_hash for f in fed}))
     doubles = [a for f in fed for m in changed if m in f.months for a in f.told(m)]
     return replace(outcome, accounts=[*outcome.accounts, *doubles, *same])
 

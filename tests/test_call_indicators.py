@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
 from crm_spark.customer.indicators import build_call_indicators, indicator_partitions
 from crm_spark.frames import literal_frame
@@ -91,6 +92,13 @@ def test_every_month_of_every_student_is_what_bandicoot_says_in_every_column():
     told = in_one_partition(logs, SITES)
     assert sum(row["ignored_calls__direction"] for row in told.values()) == 1_824, "the missed calls"
     assert by_bandicoot(told, logs, SITES) == {}
+
+
+def test_a_cell_that_two_cities_tell_counts_its_calls_once_and_lies_where_the_first_says(spark):
+    log = {("u", "2025-03"): [Call(datetime(2025, 3, d, 12), "a", "out", 60, f"c{d % 2}") for d in range(1, 9)]}
+    sites = [sites_of(spark, ["2025-03"], at).withColumn("city", F.lit(city)) for city, at in (("A", FEW_SITES), ("B", {"c1": (10.0, 10.0)}))]
+    once, twice = (build_call_indicators(cdr(spark, log), register(spark, log), told) for told in (sites[0], sites[1].union(sites[0])))
+    assert twice.collect() == once.collect() != []
 
 
 @pytest.mark.slow

@@ -87,8 +87,8 @@ def test_the_job_says_what_databricks_understands_of_it(month):
     assert Job.from_dict(month).as_dict() == month
 
 
-def test_the_tasks_are_the_jobs_of_the_month_in_order_and_then_the_publication(month):
-    order = [*load_job("run_month").ORDER, "publish"]
+def test_the_tasks_are_the_jobs_of_the_month_in_order_and_then_the_publication_and_the_upkeep(month):
+    order = [*load_job("run_month").ORDER, "publish", "maintain"]
     assert [task["task_key"] for task in month["tasks"]] == order
     before = [[d["task_key"] for d in task.get("depends_on", ())] for task in month["tasks"]]
     assert before == [[], *([name] for name in order[:-1])]

@@ -31,7 +31,8 @@ NEEDED = {"direction": "is_out", "correspondent_id": "contact", "call_duration":
 def build_call_indicators(cdr: DataFrame, basic: DataFrame, sites: DataFrame) -> DataFrame:
     """One row per subscriber of `basic` and month: indicators of all its calls, wherever they were filed; null where there is no call.
 
-    `sites` tells where cells lie; a cell of which it tells nothing counts everywhere but in the radius of gyration.
+    `sites` tells where cells lie; a cell of which it tells nothing counts everywhere but in the radius of gyration, one that several
+    cities tell lies where the first of them says.
     """
     partitions = 1 + max(cdr.count() // CALLS_A_PARTITION, basic.count() // SUBSCRIBERS_A_PARTITION)
     both = _calls(cdr, sites).unionByName(_register(basic), allowMissingColumns=True)
@@ -47,7 +48,8 @@ def indicator_partitions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Recor
 
 def _calls(cdr: DataFrame, sites: DataFrame) -> DataFrame:
     """What the indicators need of each call; numbers and cells as hashes."""
-    located = cdr.join(F.broadcast(sites.select("month", "cell_id", "latitude", "longitude")), on=["month", "cell_id"], how="left")
+    places = sites.groupBy("month", "cell_id").agg(F.min_by(F.struct("latitude", "longitude"), "city").alias("place"))
+    located = cdr.join(F.broadcast(places.select("month", "cell_id", "place.*")), on=["month", "cell_id"], how="left")
     return located.select(
         *subscriber_hashes(),
         "started_at",
