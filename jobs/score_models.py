@@ -115,15 +115,15 @@ def tell_drift(job: Job, registry: Registry, found: Sequence[Scorer]) -> None:
 def _arrived(job: Job, watched: Mapping[str, Watched]) -> dict[str, Count]:
     """Per model, the customers of the newest month whose label has arrived, and those with the label; none if the model learnt from that month."""
     first, seen = next(iter(job.months_of(USER_BASIC)), None), job.months_of(CUSTOMER_VIEW)
-    newest = {model: (label_months(w.scorer.spec, job.month, seen, first) or ("",))[-1] for model, w in watched.items()}
-    asked = {model: month for model, month in newest.items() if month > max(watched[model].reference.months)}
+    usable = {model: label_months(w.scorer.spec, job.month, seen, first) for model, w in watched.items()}
+    asked = {(model, month) for model, months in usable.items() for month in months if month > max(watched[model].reference.months)}
     if not asked:
         return {}
-    known = job.read(CUSTOMER_VIEW_LABELS, sorted(set(asked.values())), optional=True).where(F.col("value").isNotNull() & (F.col("known_month") <= job.month))
+    known = job.read(CUSTOMER_VIEW_LABELS, sorted({m for _, m in asked}), optional=True).where(F.col("value").isNotNull() & (F.col("known_month") <= job.month))
     sums = known.groupBy("label", "window_id", "month").agg(F.count("value").alias("customers"), F.sum("value").cast("long").alias("positives"))
     counts = {(r["label"], r["window_id"], r["month"]): Count(r["customers"], r["positives"]) for r in sums.collect()}
-    keys = {model: (watched[model].scorer.spec.label.name, watched[model].scorer.spec.window_id, month) for model, month in asked.items()}
-    return {model: counts[key] for model, key in keys.items() if key in counts}
+    keys = {(model, month): (watched[model].scorer.spec.label.name, watched[model].scorer.spec.window_id, month) for model, month in sorted(asked)}
+    return {model: counts[key] for (model, _), key in keys.items() if key in counts}  # of several months the newest stays
 
 
 def _write(job: Job, found: list[Scorer], table: Table) -> None:

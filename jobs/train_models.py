@@ -73,11 +73,12 @@ def _asked_by_drift(job: Job) -> dict[tuple[str, str], str | None]:
 def _is_wanted(job: Job, registry: Registry, spec: ModelSpec, policy: str, asked: Mapping[tuple[str, str], str | None]) -> bool:
     version = registry.champion_version(spec.name)
     drifted = asked.get((spec.name, version)) if version else None
-    if policy == "never" or (version and policy in ("missing", "drifted") and not drifted):
+    is_kept = version and policy != "always" and not drifted and life.champion(registry, spec.name)[0]
+    if policy == "never" or is_kept:
         job.log.info("    kept %s: %s", spec.name, f"champion version {version}" if version else "no champion")
         return False
-    if drifted:
-        job.log.info("    %s is trained again, because %s", spec.name, drifted)
+    if drifted or (version and policy != "always"):
+        job.log.info("    %s is trained again, because %s", spec.name, drifted or f"version {version} and those before it may not score")
     return True
 
 

@@ -12,7 +12,8 @@ from pyspark.ml import PipelineModel
 from pyspark.ml.feature import SQLTransformer
 from pyspark.sql import functions as F
 
-from crm_spark.config.models import Retrain
+from crm_spark.config.models import Label, Retrain
+from crm_spark.errors import RefusedModelError
 from crm_spark.learning.drift import (
     FEATURE,
     LABEL,
@@ -33,6 +34,7 @@ from crm_spark.learning.drift import (
     shifts,
 )  # fmt: skip
 from crm_spark.learning.measures import score_table
+from crm_spark.learning.registry import Champion
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.learning.split import Count
 from crm_spark.learning.table_drift import reference_of_scores
@@ -207,6 +209,16 @@ class TestJobs:
         assert (kind, model, status) == ("drift", "leaves", "partial") and reason == f"retrain version 1: {kept[SCORE, 'score']['retrain']}"
         assert "features that carry" in reason and "100.0% have the label left" in reason
 
+    def test_a_label_that_is_delivered_late_is_found_in_the_month_of_which_it_is_known(self, job, learnt, known):
+        spec = replace(SPEC, label=Label("left", outcome="left"), as_of_months=3)
+        late = job.read(CUSTOMER_VIEW_LABELS).withColumn("window_id", F.lit(spec.window_id))
+        of_before, told = late.where("city = 'A'").withColumn("month", F.lit("2025-01")), job.read
+        job.read = lambda table, *_, **__: late.union(of_before) if table is CUSTOMER_VIEW_LABELS else told(table)
+        registry = SimpleNamespace(find_text=lambda *_: replace(known, months=("2024-12",)).as_json())
+        load_job("score_models").tell_drift(job, registry, [Scorer(spec, learnt.pipeline, "1")])
+        (row,) = job.kept[0][1].conform(job.kept[0][0]).where(F.col("kind") == LABEL).collect()
+        assert (row["customers"], row["mean"]) == (600, 1.0)
+
     def test_a_version_without_a_reference_is_told(self, job, learnt):
         load_job("score_models").tell_drift(job, SimpleNamespace(find_text=lambda *_: None), [Scorer(SPEC, learnt.pipeline, "1")])
         assert job.told == [("drift", "leaves", "skipped", "version 1 was trained without drift_reference.json")] and not job.kept
@@ -222,9 +234,16 @@ class TestJobs:
         training = load_job("train_models")
         asked = training._asked_by_drift(job)
         assert asked == {("leaves", "1"): None, ("stays", "4"): "drift", ("stays", "3"): "drift of another"}
-        champions = SimpleNamespace(champion_version={"leaves": "1", "stays": "4", "new": None}.get)
-        wanted = [name for name in ("leaves", "stays", "new") if training._is_wanted(job, champions, replace(SPEC, name=name), "drifted", asked)]
-        assert wanted == ["stays", "new"]
+
+        def scorer(model, version):
+            if model == "damaged":
+                raise RefusedModelError("not what was recorded")
+            return Champion(model, version, None)
+
+        version = {"leaves": "1", "stays": "4", "new": None, "damaged": "1"}.get
+        champions = SimpleNamespace(champion_version=version, alias=lambda model, _: version(model), versions=lambda _: (), scorer=scorer)
+        wanted = [name for name in ("leaves", "stays", "new", "damaged") if training._is_wanted(job, champions, replace(SPEC, name=name), "drifted", asked)]
+        assert wanted == ["stays", "new", "damaged"]
 
 
 def test_the_scores_of_a_hold_out_are_a_reference_in_tenths_and_each_score_is_on_one_side_of_an_edge(frame):

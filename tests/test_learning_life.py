@@ -107,6 +107,16 @@ def test_swapped_and_damaged_files_are_refused_and_the_champion_before_scores(st
     assert champion is None and "version 1 cannot be loaded" in told[1]
 
 
+def test_of_champions_one_after_the_other_the_newest_that_is_as_recorded_scores(store, spark, learnt):
+    life.promote(store, "leaves", "2", **WHO)
+    store.record(learnt, spark, {}, (), {})
+    assert (store.champion_version("leaves"), tags(store, "3")["former_champion"]) == ("3", "2")
+    for version in (3, 2):
+        shutil.rmtree(files_of(version) / "stages")
+    champion, told = life.champion(store, "leaves")
+    assert champion.version == "1" and [t.split(" cannot")[0] for t in told] == ["leaves version 3", "leaves version 2"]
+
+
 def test_a_moved_alias_is_not_followed_and_one_taken_away_retires_the_model(store):
     store._client.set_registered_model_alias("leaves", CHAMPION, "2")
     champion, told = life.champion(store, "leaves")
@@ -166,6 +176,15 @@ def test_the_champion_is_judged_on_the_very_customers_that_judge_the_newcomer(le
     (reason,) = gate_failures(compared.metrics, easy)
     assert f"the champion's {learnt.metrics['test_auc']:.4f} on the same customers" in reason
     assert gate_failures(compared.metrics, replace(easy, below_champion=1.0)) == ()
+
+
+@pytest.mark.parametrize(("rate", "possible"), [(0.5, 1.5), (0.8, 1.125), (0.25, 2.5)])
+def test_no_more_lift_is_asked_for_than_half_the_way_to_what_is_possible(rate, possible):
+    """Where half of all have the label no tenth can have more than twice that."""
+    measured = {"test_auc": 0.9, "test_calibration_error": 0.0, "test_base_rate": rate, "test_customers": 1000}
+    assert gate_failures({**measured, "test_lift_10": possible}, Gate(0.5, 3.0, 1)) == ()
+    (reason,) = gate_failures({**measured, "test_lift_10": possible - 0.01}, Gate(0.5, 3.0, 1))
+    assert reason.endswith(f"is below {possible:.4g}")
 
 
 def test_a_champion_that_read_other_columns_is_judged_by_its_own(learning_rows, learnt, worse):

@@ -88,7 +88,7 @@ def test_a_table_without_rows_or_label_tells_no_drift_of_them(place, caplog):
     rows = [line.rsplit(",", 1)[0] for line in folder.joinpath("then.csv").read_text(encoding="utf-8").splitlines()]
     folder.joinpath("bare.csv").write_text("\n".join(rows), encoding="utf-8")
     told, _ = scored(place, f"{folder}/bare.csv", caplog)
-    assert any(line.startswith("score: PSI") for line in told) and not any(line.startswith("label") for line in told)
+    assert any(line.startswith("leaves: score: PSI") for line in told) and not any(line.startswith("leaves: label") for line in told)
     folder.joinpath("none.csv").write_text(rows[0], encoding="utf-8")
     told, _ = scored(place, f"{folder}/none.csv", caplog)
     assert not any("PSI" in line for line in told)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from pyspark.ml import PipelineModel
+from pyspark.ml.feature import StringIndexerModel
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 
@@ -29,6 +31,12 @@ def test_with_the_labels_of_the_held_out_turned_round_the_model_is_the_same_and_
     assert model_digest(other.pipeline) == model_digest(learnt.pipeline)
     assert [c.validation for c in other.candidates] == [c.validation for c in learnt.candidates]
     assert other.metrics["test_auc"] == pytest.approx(1 - learnt.metrics["test_auc"])
+
+
+def test_another_treatment_of_what_training_never_saw_is_another_model(learnt):
+    """Same levels and trees, but `skip` would leave customers out."""
+    stages = [s.copy().setHandleInvalid("skip") if isinstance(s, StringIndexerModel) else s for s in learnt.pipeline.stages]
+    assert model_digest(PipelineModel(stages)) != model_digest(learnt.pipeline) == model_digest(PipelineModel([s.copy() for s in learnt.pipeline.stages]))
 
 
 def test_a_text_with_many_levels_is_left_out_and_keys_and_maps_are_never_features(learnt):

@@ -171,8 +171,9 @@ class Stability:
 class Gate:
     """What the hold-out must show before a model may become champion.
 
-    `precision`: of as many customers with the highest scores as have the label, the share that has it. The AUC may be below the present
-    champion's, on the same customers, by at most `below_champion`; no group of customers may be further off than `stability` says. A feature
+    `lift_at_10` asks at most half the way from chance to what is possible: 1.5 where half of the customers have the label. `precision`: of
+    as many customers with the highest scores as have the label, the share that has it. The AUC may be below the present champion's, on the
+    same customers, by at most `below_champion`; no group of customers may be further off than `stability` says. A feature
     that alone has an AUC above `single_auc` may tell what came after. With fewer than `positives` held-out customers with the label all of
     this is luck.
     """
@@ -181,7 +182,7 @@ class Gate:
     lift_at_10: float
     calibration_error: float
     precision: float = 0.0
-    below_champion: float = 0.005
+    below_champion: float = 0.0
     single_auc: float = 0.95
     positives: int = 0
     stability: Stability = field(default_factory=Stability)

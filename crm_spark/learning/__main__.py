@@ -40,7 +40,7 @@ from crm_spark.config.env import load_env
 from crm_spark.config.models import MlflowConfig
 from crm_spark.config.strict import load
 from crm_spark.config.table_models import TableSpec
-from crm_spark.errors import ConfigError, CrmError, did_you_mean, one_line
+from crm_spark.errors import ConfigError, CrmError, RefusedModelError, did_you_mean, one_line
 from crm_spark.job import set_up_log
 from crm_spark.learning import life
 from crm_spark.learning.drift import REFERENCE, SCORE, Shift, reference_of_json, retrain_reason
@@ -137,12 +137,21 @@ def _score(options: argparse.Namespace) -> int:
     table = read_table(spark, options.table)
     written = _scored(registry, table, spec, champion, options.to)
     LOG.info("wrote %s: scores of %s version %s", options.to, spec.name, champion.version)
-    _tell_drift(registry, table, written, spec, champion)
-    if beside := life.shadow(registry, spec.name):
+    if beside := _shadow_of(registry, spec.name):
         place = options.to.removesuffix(_PARQUET) + "_shadow" + _PARQUET * options.to.endswith(_PARQUET)
         _scored(registry, table, spec, beside, place)
         LOG.info("wrote %s: scores of its shadow, version %s, by which nothing decides", place, beside.version)
+    _tell_drift(registry, table, written, spec, champion)
     return 0
+
+
+def _shadow_of(registry: Registry, model: str) -> Champion | None:
+    """The version that scores for comparison only; one that is refused is told, and scores nothing."""
+    try:
+        return life.shadow(registry, model)
+    except RefusedModelError as error:
+        LOG.warning("%s: its shadow does not score: %s", model, error)
+        return None
 
 
 def _scored(registry: Registry, table: DataFrame, spec: TableSpec, version: Champion, place: str) -> DataFrame:
@@ -163,7 +172,7 @@ def _tell_drift(registry: Registry, table: DataFrame, scores: DataFrame, spec: T
     asked = replace(spec.label, positive=yaml.safe_load(fitted_as)["label"]["positive"])
     found = table_shifts(table, scores, replace(spec, label=asked), champion.pipeline, reference_of_json(known))
     for shift in sorted(found, key=lambda s: -s.psi)[:_DRIFTS_TOLD]:
-        LOG.info("%s: PSI %.3f, by chance %.3f%s", _drifted(shift), shift.psi, shift.by_chance, _means(shift))
+        LOG.info("%s: %s: PSI %.3f, by chance %.3f%s", spec.name, _drifted(shift), shift.psi, shift.by_chance, _means(shift))
     registry.log_history(spec.name, champion.version, dict(_drift_metrics(found)))
     if reason := retrain_reason(found, spec.retrain):
         LOG.warning("%s should be fitted again: %s", spec.name, reason)

@@ -130,7 +130,7 @@ def _population(trained: Trained) -> str:
 def _months(trained: Trained) -> str:
     found = of_kind(trained.groups, MONTH)
     if not found:
-        return "<p>The table knows no months.</p>"
+        return "<p>Months are not told apart.</p>"
     judged = trained.prepared.split.test_months
     rows = [(f"{g.level}{'' if g.level in judged else ' (learnt from)'}", *_measured(g, trained.spec)) for g in found]
     return "<p>All of these customers are held out: in months that it learnt from, it learnt from others.</p>" + _table(("as-of month", *_MEASURED), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from crm_spark.config.models import Gate
@@ -19,11 +20,12 @@ def missed(trained: Trained) -> tuple[str, ...]:
 
 def gate_failures(metrics: Mapping[str, float], gate: Gate, groups: Sequence[Group] = (), watched: Sequence[str] = ()) -> tuple[str, ...]:
     """The same of measures, and of those groups of customers whose kind is watched."""
+    lift = min(gate.lift_at_10, _halfway(metrics.get("test_base_rate", 0.0)))
     positives = round(metrics["test_customers"] * metrics["test_base_rate"]) if gate.positives else 0
     bars = (
         (positives >= gate.positives, f"of those held out {positives} have the label, too few to judge by: {gate.positives} are wanted"),
         (metrics["test_auc"] >= gate.auc, f"AUC {metrics['test_auc']:.4f} is below {gate.auc:g}"),
-        (metrics["test_lift_10"] >= gate.lift_at_10, f"lift at 10 % {metrics['test_lift_10']:.2f} is below {gate.lift_at_10:g}"),
+        (metrics["test_lift_10"] >= lift, f"lift at 10 % {metrics['test_lift_10']:.2f} is below {lift:.4g}"),
         (
             metrics.get("test_precision", 0.0) >= gate.precision,
             f"precision {metrics.get('test_precision', 0.0):.4f} is below {gate.precision:g}",
@@ -34,10 +36,19 @@ def gate_failures(metrics: Mapping[str, float], gate: Gate, groups: Sequence[Gro
         ),
         (
             metrics["test_auc"] >= metrics.get(CHAMPION_AUC, 0.0) - gate.below_champion,
-            f"AUC {metrics['test_auc']:.4f} is more than {gate.below_champion:g} below the champion's {metrics.get(CHAMPION_AUC, 0.0):.4f} on the same customers",
+            f"AUC {metrics['test_auc']:.4f} is {_more_than(gate.below_champion)}below the champion's {metrics.get(CHAMPION_AUC, 0.0):.4f} on the same customers",
         ),
     )
     return (*[reason for passed, reason in bars if not passed], *unstable(groups, gate.stability, watched, metrics["test_auc"]))
+
+
+def _halfway(base_rate: float) -> float:
+    """The lift half way from chance to what is possible where so many have the label."""
+    return (1 + 1 / base_rate) / 2 if base_rate else math.inf
+
+
+def _more_than(allowed: float) -> str:
+    return f"more than {allowed:g} " if allowed else ""
 
 
 def _alarm(feature: str, auc: float, most: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from crm_spark.errors import ConfigError, RefusedModelError
 from crm_spark.learning.registry import CHALLENGER, CHAMPION, SHADOW, Champion, Registry
 
@@ -9,13 +11,13 @@ from crm_spark.learning.registry import CHALLENGER, CHAMPION, SHADOW, Champion, 
 def champion(registry: Registry, model: str) -> tuple[Champion | None, tuple[str, ...]]:
     """The version that scores, and what must be told of it; None where no version may.
 
-    It is the one that was promoted last; if that is refused (`Registry.scorer`), the champion before it.
+    It is the one that was promoted last; if that is refused (`Registry.scorer`), the champion before it, and so on.
     """
     promoted, pointed = registry.champion_version(model), registry.alias(model, CHAMPION)
     told = []
     if pointed != promoted:
         told.append(f"the alias champion was moved to version {pointed}, which nobody promoted")
-    for version in filter(None, (promoted, former_champion(registry, model))):
+    for version in (promoted, *_former_champions(registry, model)) if promoted else ():
         try:
             return registry.scorer(model, version), tuple(told)
         except RefusedModelError as error:
@@ -31,8 +33,7 @@ def shadow(registry: Registry, model: str) -> Champion | None:
 
 def former_champion(registry: Registry, model: str) -> str | None:
     """The version that was champion before the present one."""
-    version = registry.champion_version(model)
-    return next((v.tags.get("former_champion") for v in registry.versions(model) if v.number == version), None)
+    return next(_former_champions(registry, model), None)
 
 
 def promote(registry: Registry, model: str, version: str | None, by: str, why: str) -> str:
@@ -78,6 +79,15 @@ def listed(registry: Registry) -> str:
         rows.append((version.model, version.number, ", ".join(version.aliases) or "-", *measures, gate, promoted))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _former_champions(registry: Registry, model: str) -> Iterator[str]:
+    """The version before the present champion, the one before that, and so on; each once."""
+    former = {v.number: v.tags.get("former_champion") for v in registry.versions(model)}
+    seen = [registry.champion_version(model)]
+    while (before := former.get(seen[-1] or "")) and before not in seen:
+        seen.append(before)
+        yield before
 
 
 def _known(registry: Registry, model: str) -> str:

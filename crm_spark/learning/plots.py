@@ -81,7 +81,7 @@ def _importance(name: str, importances: Mapping[str, float]) -> Figure:
     axes = figure.subplots()
     axes.barh([feature for feature, _ in shown], [100 * share for _, share in shown], color=_BLUE)
     axes.tick_params(labelsize=8)
-    _label(axes, f"{name}: what it looks at", "% of the trees' gain", "")
+    _label(axes, f"{name}: what it looks at", "% of its importance", "")
     return figure
 
 

@@ -19,6 +19,11 @@ from crm_spark.learning.xgb import dumped
 if TYPE_CHECKING:
     from xgboost.spark import SparkXGBRegressorModel
 
+_DECIDING = (
+    "inputCol", "inputCols", "outputCol", "outputCols", "featuresCol", "predictionCol", "probabilityCol", "rawPredictionCol", "featureIndex",
+    "handleInvalid",
+)  # fmt: skip
+_RANDOM = "__output"
 UNSEEN = "(unseen)"  # the level of a text that training never saw
 _NUMBER_TEST = re.compile(r"feature (\d+) (<=|>) (-?[\d.]+(?:E-?\d+)?)")
 _LEAF = re.compile(r"Predict: (-?[\d.]+(?:E-?\d+)?)")
@@ -52,14 +57,21 @@ def model_digest(model: PipelineModel) -> str:
 
 
 def _stage_text(stage: Transformer) -> str:
+    """What it reads, makes and has learnt; a column that nobody named, and so has a random name, is none of it."""
+    told = {name: str(stage.getOrDefault(name)) for name in _DECIDING if stage.hasParam(name) and stage.isDefined(name)}
+    named = {name: value for name, value in told.items() if not value.endswith(_RANDOM)}
+    return f"{named} {_learnt(stage)}"
+
+
+def _learnt(stage: Transformer) -> str:
     if isinstance(stage, SQLTransformer):
         return str(stage.getStatement())
     if isinstance(stage, StringIndexerModel):
         return repr([list(labels) for labels in stage.labelsArray])
     if isinstance(stage, VectorAssembler):
-        return repr(stage.getInputCols())
+        return ""
     if isinstance(stage, IsotonicRegressionModel):
-        return repr((stage.boundaries.toArray().tolist(), stage.predictions.toArray().tolist(), stage.getFeatureIndex()))
+        return repr((stage.boundaries.toArray().tolist(), stage.predictions.toArray().tolist()))
     if isinstance(stage, LogisticRegressionModel):
         return repr((stage.coefficients.toArray().tolist(), stage.intercept))
     return _trees(stage) if isinstance(stage, TreeModel) else "".join(dumped(cast("SparkXGBRegressorModel", stage)))
