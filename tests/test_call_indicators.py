@@ -254,8 +254,10 @@ def test_a_silent_subscriber_has_a_row_of_nulls_and_no_ignored_call(known):
     assert {row[name] for name in COLUMNS if name.startswith("ignored")} == {0}
 
 
-def test_calls_and_register_are_shuffled_once(frames):
-    assert shuffles(build_call_indicators(*frames)) == 1
+def test_calls_and_register_are_shuffled_once_and_the_few_cells_to_be_told_once(frames):
+    cdr, basic, sites = frames
+    told_once = sites.groupBy("month", "cell_id").count()
+    assert shuffles(build_call_indicators(cdr, basic, sites)) == 1 + shuffles(told_once) == 2
 
 
 def test_the_docs_tell_a_family_in_one_line():
