@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from tests.tiny import KEY, MONTH, ROOT, Tiny
 
@@ -47,13 +48,37 @@ def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
     pytest.fail(log.read_text())
 
 
-def test_the_month_with_its_training_over_spark_connect_has_the_digests_of_the_classic_run(server: str, tiny: Tiny) -> None:
-    over = tiny.folder / "connect"
-    own = {"tracking_uri": f"sqlite:///{over}/mlflow.db", "artifacts": f"{over}/mlartifacts", "train": "always"}
-    tiny.environment("connect", over, {"spark.remote": server}, **own)
-    arguments = ["--conf-dir", tiny.conf, "--env", "connect", "--month", MONTH]
+@pytest.fixture(scope="module")
+def over(server: str, tiny: Tiny) -> Path:
+    """The folder of a month that was run over Connect, its models trained there."""
+    folder = tiny.folder / "connect"
+    own = {"tracking_uri": f"sqlite:///{folder}/mlflow.db", "artifacts": f"{folder}/mlartifacts", "train": "always"}
+    tiny.environment("connect", folder, {"spark.remote": server}, **own)
+    run_over_connect(tiny, "run_month")
+    return folder
+
+
+def run_over_connect(tiny: Tiny, job: str, *options: str) -> str:
+    """What a job tells that runs as a client of its own; it must end well."""
+    arguments = ["--conf-dir", tiny.conf, "--env", "connect", "--month", MONTH, *options]
     environment = {**os.environ, "CRM_SPARK_PSEUDONYM_KEY": KEY, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, ROOT / "jobs/run_month.py", *arguments], env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, ROOT / f"jobs/{job}.py", *arguments], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def test_the_month_with_its_training_over_spark_connect_has_the_digests_of_the_classic_run(over: Path, tiny: Tiny) -> None:
     digests = json.loads((over / "summary.json").read_text(encoding="utf-8"))["digests"]
     assert digests == tiny.summary["digests"]
+
+
+def test_what_is_done_beside_the_month_runs_over_spark_connect_too(over: Path, tiny: Tiny, spark: SparkSession) -> None:
+    """A customer's decision again, a draft against what is decided, a day's calls, the call indicators, upkeep, and the publication of a run."""
+    first = spark.read.format("delta").load(f"{over}/tables/decision/choice").select("user_id").orderBy("user_id").first()
+    run_over_connect(tiny, "replay", "--user", first["user_id"])
+    run_over_connect(tiny, "simulate", "--set", "choosing.limits.budget.most=100", "--out", str(over / "page"))
+    assert "wrote" in run_over_connect(tiny, "build_call_indicators")
+    run_over_connect(tiny, "run_day")
+    run_over_connect(tiny, "maintain")
+    run = json.loads((over / "summary.json").read_text(encoding="utf-8"))["run"]["run_id"]
+    run_over_connect(tiny, "publish", "--run-id", run)

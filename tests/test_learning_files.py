@@ -8,7 +8,7 @@ import pytest
 
 from crm_spark.errors import ConfigError
 from crm_spark.learning.csv_head import CsvHead, csv_head
-from crm_spark.learning.files import read_table
+from crm_spark.learning.files import read_table, table_version
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,14 @@ def test_times_that_spark_does_not_read_are_refused_with_the_mend(spark, tmp_pat
 def test_no_such_file_is_told(spark, tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
         read_table(spark, str(tmp_path / "none.csv"))
+
+
+def test_a_delta_folder_named_by_its_address_is_read_as_delta_and_another_folder_is_not(spark, tmp_path):
+    """A row that was deleted still lies in a Parquet file."""
+    where = f"file:{tmp_path}"
+    spark.range(10).write.format("delta").save(f"{tmp_path}/delta")
+    spark.sql(f"DELETE FROM delta.`{tmp_path}/delta` WHERE id < 4")
+    spark.range(3).write.parquet(f"{tmp_path}/rows.parquet")
+    assert sorted(r["id"] for r in read_table(spark, f"{where}/delta").collect()) == [4, 5, 6, 7, 8, 9]
+    assert table_version(spark, f"{where}/delta") == 1
+    assert read_table(spark, f"{where}/rows.parquet").count() == 3

@@ -35,7 +35,7 @@ def read_table(spark: SparkSession, path: str) -> DataFrame:
 
 def table_version(spark: SparkSession, path: str) -> int | str:
     """The newest version of a Delta folder; of other files how many, how large and how new they are."""
-    if _is_delta(path):
+    if _is_delta(spark, path):
         (newest,) = spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").collect()
         return int(newest["version"])
     files = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(path)  # content is not read unless it is asked for
@@ -44,7 +44,7 @@ def table_version(spark: SparkSession, path: str) -> int | str:
 
 
 def _read(spark: SparkSession, path: str) -> DataFrame:
-    if _is_delta(path):
+    if _is_delta(spark, path):
         return spark.read.format("delta").load(path)
     suffixes = {s.lower() for s in Path(path).suffixes}
     if ".parquet" in suffixes:
@@ -82,5 +82,11 @@ def _head(spark: SparkSession, path: str) -> list[bytes]:
     return [bytes(row["line"]) for row in lines.limit(count).collect()]
 
 
-def _is_delta(path: str) -> bool:
-    return (Path(path) / "_delta_log").is_dir()
+def _is_delta(spark: SparkSession, path: str) -> bool:
+    """By its log; of a path with a scheme Delta itself is asked."""
+    if ":/" not in path:
+        return (Path(path) / "_delta_log").is_dir()
+    try:
+        return bool(spark.sql(f"DESCRIBE DETAIL delta.`{path}`").head(1))
+    except PySparkException:
+        return False
