@@ -31,6 +31,10 @@ def test_the_last_month_is_set_against_the_mean_of_the_earlier_ones_where_severa
     found = words(derived_features(columns(**months), []))
     assert "arpu_8 less the mean of arpu_6, arpu_7" in found
     assert "loc_t2t_mou_8 as a multiple of the mean of loc_t2t_mou_6, loc_t2t_mou_7" in found
+    over_a_year = {f"{name}_{month}": POSITIVE for name in ("arpu", "mou") for month in ("2023_11", "2023_12", "2024_01")}
+    assert "mou_2024_01 less the mean of mou_2023_11, mou_2023_12" in words(derived_features(columns(**over_a_year), []))
+    together = {f"{name}{month}": POSITIVE for name in ("arpu", "mou") for month in (202312, 202401)}
+    assert "arpu202401 less the mean of arpu202312" in words(derived_features(columns(**together), []))
     assert not any("less the mean" in w for w in words(derived_features(columns(**{f"Var{i}": POSITIVE for i in (1, 2, 3)}), [])))
 
 

@@ -18,7 +18,7 @@ MOST_DERIVED = 150
 _SIGNED = (0.05, 0.95)  # share of negative values of a column that tells a change
 _MOST_MONTHS = 24
 _PAIRED = 12  # the most useful numbers, of which every two make a ratio
-_DIGITS = re.compile(r"\d+")
+_NUMBER = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])(?!\d)|\d+")  # year and month, or another number
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ def _series(numbers: Sequence[Source], profiles: Mapping[str, Profile]) -> Itera
     """The last of several months against the mean of the earlier ones; months are known by a number in names that are else the same."""
     stems: dict[str, dict[int, Source]] = defaultdict(dict)
     for source in numbers:
-        for digits in _DIGITS.finditer(source.column):
-            stems[f"{source.column[: digits.start()]}#{source.column[digits.end() :]}"][int(digits[0])] = source
+        for found in _NUMBER.finditer(source.column):
+            month = 12 * int(found[1]) + int(found[2]) if found[1] else int(found[0])
+            stems[f"{source.column[: found.start()]}#{source.column[found.end() :]}"][month] = source
     spans: dict[tuple[int, ...], list[dict[int, Source]]] = defaultdict(list)
     for months in stems.values():
         spans[tuple(sorted(months))].append(months)
