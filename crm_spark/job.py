@@ -254,6 +254,8 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
     warehouse = {"spark.sql.warehouse.dir": str(Path(config.env.var).resolve() / "warehouse")} if config.env.catalog.by == "path" else {}
     log = event_log_settings(options.event_log) if options.event_log else {}
     spark = open_session(f"{name} {month}", {**warehouse, **config.env.spark, **log})
+    if log and spark.conf.get("spark.eventLog.enabled", "false") != "true":
+        LOG.warning("--event-log is left out: the session was there before, and its cluster or server says whether events are kept")
     declared = literal_frame(spark, [], T.StructType([T.StructField(*c) for c in input_columns(config).items()]))
     check_expressions(with_derived(declared, matrices), config.choosing, matrices.settings.conditions)
     catalog = Catalog(spark, config.env.catalog, locks)

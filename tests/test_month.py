@@ -143,12 +143,12 @@ def test_needs_are_published_each_once_and_every_customer_stands_in_a_tier(month
 
 
 @pytest.mark.slow
-def test_a_published_decision_comes_out_the_same_when_it_is_made_again(month, tiny, caplog):
-    """Models score once more, from the registry."""
+def test_a_published_decision_comes_out_the_same_when_it_is_made_again(month, tiny, caplog, tmp_path):
+    """Models score once more, from the registry. A session that is there already cannot be told to keep its events."""
     scored = month.read(RECOMMENDATION).where("size(offers) > 2 and size(model_versions) > 2").select("user_id")
     user = scored.join(month.read(CHOICE).where("policy_id IS NOT NULL AND runner_up_policy IS NOT NULL"), "user_id").agg(F.min("user_id")).first()[0]
-    assert tiny.run("replay", "--user", user) == 0
-    for told in ("the same comes out", "choice: ", "score ", "runner-up: ", "not "):
+    assert tiny.run("replay", "--user", user, "--event-log", str(tmp_path)) == 0
+    for told in ("--event-log is left out", "the same comes out", "choice: ", "score ", "runner-up: ", "not "):
         assert told in caplog.text
 
 
