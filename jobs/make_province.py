@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make_province", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=_whole, required=True, help="subscribers wanted in the last month, about (1e6 is understood)")
     parser.add_argument("--seed", type=int, default=7, help="another seed gives another province of the same kind (default: 7)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the raw files")
+    parser.add_argument("--out", type=_folder, required=True, help="folder of the raw files; on a cluster one that all machines see")
     parser.add_argument("--months", nargs=2, metavar=("FIRST", "LAST"), help="other months than conf/province.yml says, yyyy-MM")
     parser.add_argument("--tables", choices=("month", "all"), default="month", help="what the month's jobs read (default), or all tables")
     parser.add_argument("--further", action="store_true", help="also fraud, price offers and services that go with others")
@@ -91,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
     parser.add_argument("--force", action="store_true", help="make it anew, even if it is there already")
     return parser
+
+
+def _folder(text: str) -> Path:
+    if ":/" in text:
+        raise argparse.ArgumentTypeError(f"{text} is an address: a folder is wanted, on a cluster one of a file system that all machines mount")
+    return Path(text)
 
 
 def _whole(text: str) -> int:

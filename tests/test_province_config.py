@@ -110,6 +110,12 @@ def test_bundles_refer_to_policies_that_exist() -> None:
         assert set(OFFERS) <= {row["policy_id"] for row in csv.DictReader(sheet)}
 
 
+def test_an_address_is_no_folder_to_make_a_province_in(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--size", "300", "--out", "s3://bucket/raw"])
+    assert ended.value.code == 2 and "s3://bucket/raw is an address" in capsys.readouterr().err
+
+
 def test_a_finished_province_is_kept_and_another_one_is_not_taken_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_province(CONF)
     made = Province(config, seed=7, size=300)
