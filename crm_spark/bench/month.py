@@ -99,7 +99,9 @@ def _line(small: int, few: float, large: int, many: float) -> Line:
 def _month(size: int, options: argparse.Namespace) -> Month:
     folder = (options.out / "month" / str(size)).resolve()
     summary = folder / "var" / "summary.json"
-    if not (folder / "published").exists():
+    if (folder / "published").exists():
+        LOG.info("%s subscribers: as measured before; remove %s to measure it again", f"{size:,}", folder / "published")
+    else:
         _configure(folder, size, options)
         common = ["--conf-dir", str(folder / "conf")]
         if not (folder / "made").exists():
