@@ -43,13 +43,13 @@ cluster-proof: setup ## a small province's month on 1 worker, on 2, and on 2 of 
 
 ##@ Measure
 bench: setup ## seconds of calls -> voice_summary and contact_circle as ratios to reading and writing: make bench SIZES="1e4 1e5"
-	@$(BIN)/python -m crm_spark.bench --sizes $(or $(SIZES),1e4 1e5 1e6) --out $(CRM_SPARK_VAR)/bench
+	@$(BIN)/python -m crm_spark.bench --sizes $(or $(SIZES),1e4 1e5 1e6) --memory $(or $(MEMORY),6g) --out $(CRM_SPARK_VAR)/bench
 
 bench-match: setup ## a decision table of 1,000 rules on 1,000,000 customers: against reading and writing them, and against a CASE chain
 	@$(BIN)/python -m crm_spark.bench.match --rows $(or $(ROWS),1e6) --out $(CRM_SPARK_VAR)/bench
 
 bench-month: setup ## the whole month at several sizes, seconds of each job: make bench-month SIZES="1e4 1e5"
-	@$(BIN)/python -m crm_spark.bench.month --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
+	@$(BIN)/python -m crm_spark.bench.month --sizes $(or $(SIZES),1e4 1e5) --memory $(or $(MEMORY),6g) --out $(CRM_SPARK_VAR)/bench
 
 bench-capacity: setup ## one offer each within capacities, 1,000,000 customers with 50 candidates: make bench-capacity SIZES="1e5 1e6"
 	@$(BIN)/python -m crm_spark.bench.capacity --sizes $(or $(SIZES),1e6) --out $(CRM_SPARK_VAR)/bench
