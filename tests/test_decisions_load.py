@@ -109,7 +109,7 @@ def test_a_model_that_a_source_leaves_out_may_still_be_named(folder):
     settings = load_settings(folder, "demo")
     assert "anomaly" not in settings.models and "anomaly" in input_names(settings)[0]
     rules = tuple(sorted(path.stem for path in (CONF / "segments/rules").glob("*.yml")))
-    assert len(rules) == 10
+    assert len(rules) == 11
     assert input_names(settings)[1] == ("customer_group", "traffic_group", "customer_class", "traffic_class", *rules)
 
 

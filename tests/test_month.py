@@ -234,7 +234,7 @@ def test_segments_have_names_and_classes(month):
     found = {r.segmentation: (r.groups, r.classes) for r in groups.collect()}
     assert (found["customer_group"], found["traffic_group"]) == ((16, 7), (23, 0))
     rules = {path.stem for path in (ROOT / "conf/segments/rules").glob("*.yml")}
-    assert found.keys() == {"customer_group", "traffic_group"} | rules and len(rules) == 10
+    assert found.keys() == {"customer_group", "traffic_group"} | rules and len(rules) == 11
 
 
 def test_the_summary_counts_what_the_tables_hold(month, tiny):
