@@ -5,7 +5,7 @@
     python -m crm_spark.bench --duckdb              and the same in DuckDB
     python -m crm_spark.bench --skew                and what uneven calls cost: it fails where that is more than twice the even calls' time
 
-Each stage is warmed up and run three times, as is its floor, in a session of its own for each size; the best counts. call_indicators, whose 720 columns
+Each stage is warmed up and run three times, as is its floor, in a session of its own; the best counts. call_indicators, whose 720 columns
 of a million take hours, goes up to 1e5 unless it is asked for by --stages. Records: var/bench/<stage>.json, after each size. What the
 last release measured stands in docs/bench.json; ratios to the floor are compared, because machines differ.
 """
@@ -71,8 +71,8 @@ def _measured(options: argparse.Namespace, size: int, name: str, stage: Stage) -
     log = events / str(spark.sparkContext.applicationId)
     record, best = measure(spark, name, size, stage(spark, size, Place(options.conf_dir, options.out)), options.duckdb)
     spark.stop()
-    for name, moved in bytes_moved(log, best).items():
-        setattr(record, name, moved)
+    for field, moved in bytes_moved(log, best).items():
+        setattr(record, field, moved)
     return record
 
 

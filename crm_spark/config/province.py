@@ -349,10 +349,6 @@ def _reference_problems(config: ProvinceConfig) -> Iterator[str]:
         if archetype.peers_abroad not in config.peer_provinces:
             near = did_you_mean(archetype.peers_abroad, config.peer_provinces)
             yield f"archetypes.{name}.peers_abroad: '{archetype.peers_abroad}' is not among peer_provinces{near}"
-    codes = [city[:2] for city in config.cities]
-    alike = [city for city in config.cities if codes.count(city[:2]) > 1]
-    if alike:
-        yield f"cities: {' and '.join(alike)} begin alike; the first two letters are in the names of their cells, places and managers"
     for i, trouble in enumerate(config.troubles):
         if trouble.city not in config.cities:
             yield f"troubles[{i}].city: '{trouble.city}' is not among cities{did_you_mean(trouble.city, config.cities)}"
@@ -361,6 +357,10 @@ def _reference_problems(config: ProvinceConfig) -> Iterator[str]:
 
 
 def _city_problems(config: ProvinceConfig) -> Iterator[str]:
+    codes = [city[:2] for city in config.cities]
+    alike = [city for city in config.cities if codes.count(city[:2]) > 1]
+    if alike:
+        yield f"cities: {' and '.join(alike)} begin alike; the first two letters are in the names of their cells, places and managers"
     for kind in PLACE_KINDS:
         if not 1 <= config.plan.get(kind, 0) <= MOST_PLACES:
             yield f"plan.{kind}: from 1 to {MOST_PLACES} places of the kind are wanted in a county"
