@@ -235,7 +235,7 @@ def parser(name: str, doc: str, arguments: Arguments | None = None) -> argparse.
     made.add_argument("--city", action="append", metavar="CITY", help="only this city; several with commas or given again (default, or empty: all)")
     made.add_argument("--run-id", help="continue under this run id (default: a new one; run_month takes up the month's unfinished run)")
     made.add_argument("--explain", action="store_true", help="print Spark's plan of each table before it is written")
-    made.add_argument("--event-log", type=Path, metavar="FOLDER", help="keep Spark's event log there, for its history server")
+    made.add_argument("--event-log", metavar="FOLDER", help="keep Spark's event log there (a folder or an address), for its history server")
     made.add_argument("--verbose", action="store_true", help="on failure, show the whole stack")
     if arguments:
         arguments(made)

@@ -61,7 +61,8 @@ def accounts_before(job: Job) -> Before:
     tables = {m.table: job.config.source.table_of(m) for m in job.config.source.mappings}
     commits = job.catalog.read(RUN_LEDGER).where(F.col("status") == "finished").select("run_id", F.explode("commits").alias("c"))
     mine = commits.where(F.col("c.table").isin(*tables)).select("run_id", "c.table", "c.month").orderBy("c.version").collect()
-    visible = {place: {*of.values()} for place, of in job.seen.writers.items()} | {place: {job.run_id} for place in job.seen.own}
+    asked = {place: {run for city, run in of.items() if city in (job.cities or ())} or {*of.values()} for place, of in job.seen.writers.items()}
+    visible = asked | {place: {job.run_id} for place in job.seen.own}
     writers = {(r["table"], r["month"]): r["run_id"] for r in mine if r["run_id"] in visible.get((r["table"], r["month"]), ())}
     told = earlier_accounts(job.catalog.read(INGEST_LEDGER), set(writers.values())) if writers else {}
     made: dict[tuple[str, str], list[Account]] = {place: [] for place in writers}

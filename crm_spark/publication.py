@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
+
+from pyspark.sql import DataFrame
 
 from crm_spark.errors import NotPublishedError
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job
 from crm_spark.runs import next_sequence
 from crm_spark.tables.call_state import CALL_STATE
+from crm_spark.tables.declared import TABLES
 from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import PUBLICATION
 from crm_spark.tables.raw import USER_INFO
 
+_PEOPLED = (USER_INFO, USER_BASIC, CALL_STATE, *(t for t in TABLES.values() if "day" in t.partitioned_by))  # registers, and calls and the like
 NO_CITY = ("_ALL", "_UNKNOWN")  # rows that belong to no single city
 
 
@@ -45,10 +50,12 @@ def append_pins(job: Job, pins: Sequence[tuple[str, str, str, str, int | None]])
 
 
 def _known_cities(job: Job) -> Sequence[str]:
-    """For a run of all cities: those it found, where somebody is registered or calls, and those published before (which may have become empty)."""
+    """For a run of all cities: those it found, where somebody is registered, calls or is seen, and those published before (which may have become
+    empty)."""
     if all(written.cities for written in job.seen.own.values()):
         return ()
-    tables = (t for t in (USER_INFO, USER_BASIC, CALL_STATE) if job.months_of(t))
-    found = {row["city"] for t in tables for row in job.read(t, job.months_of(t), optional=True).select("city").distinct().collect()}
+    own = [(t, [month for name, month in job.seen.own if name == t.full_name]) for t in _PEOPLED]
+    cities = [job.read(t, months, optional=True).select("city") for t, months in own if months]
+    found = {row["city"] for row in reduce(DataFrame.unionAll, cities).distinct().collect()} if cities else set()
     before = {city for cities in job.seen.published.values() for city in cities}
     return sorted({*found, *before, *NO_CITY})

@@ -88,12 +88,13 @@ def local_session(name: str, cores: int, memory: str, warehouse: Path) -> SparkS
     )
 
 
-def event_log_settings(folder: Path) -> dict[str, str]:
-    """Settings of a session that keeps its events in a folder, made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+def event_log_settings(folder: str) -> dict[str, str]:
+    """Settings of a session that keeps its events in a folder, made if need be, or at an address of another file system, as it is."""
+    if ":/" not in folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
     return {
         "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": folder.resolve().as_uri(),
+        "spark.eventLog.dir": folder if ":/" in folder else Path(folder).resolve().as_uri(),
         "spark.eventLog.rolling.enabled": "false",
         "spark.eventLog.compress": "false",
     }

@@ -1,8 +1,9 @@
 """Read an operator's files at the door: conform, pseudonymise, quarantine, account for every line.
 
 Every mapped table is brought up to date for all months up to --month. Months whose files and mapping have not changed
-since the visible table was made are left alone. A file that is absent, empty, damaged, lacks a mapped column or does not
-reconcile is refused: its table keeps what it had, the ledger (ops.ingest_ledger) tells why, and the job ends with 1.
+since the visible table was made are left alone; where name, bytes and last change of all its files are as they were, a
+month is not even read. A file that is absent, empty, damaged, lacks a mapped column or does not reconcile is refused: its
+table keeps what it had, the ledger (ops.ingest_ledger) tells why, and the job ends with 1.
 
     spark-submit jobs/ingest.py --env demo --month 2025-03
     spark-submit jobs/ingest.py --env demo --month 2025-03 --dry-run    what would be read, and stop
@@ -15,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from crm_spark.errors import SourceError
+from crm_spark.ingest.arrivals import known_files
 from crm_spark.ingest.fields import UNKNOWN_CITY
 from crm_spark.ingest.files import Intake
 from crm_spark.ingest.headers import unmapped_columns
 from crm_spark.ingest.listing import Layout, layouts
 from crm_spark.ingest.plan import Feed, feeds, is_settled, is_unchanged, months_fed
 from crm_spark.ingest.pseudonym import PseudonymKey, load_key
-from crm_spark.ingest.survey import Surveyed, guarded, survey
+from crm_spark.ingest.survey import Known, Surveyed, guarded, survey, with_content
 from crm_spark.job import Job, entry
 from crm_spark.loading import Before, Outcome, accounts_before, conclude, load, some, write_refused
 from crm_spark.tables.contract import Table
@@ -37,9 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(job: Job) -> None:
     """Survey all files, then load table by table; all problems are told together."""
     key = load_key(job.config.env.pseudonym)
-    with Intake(job.spark).lenient_casts():
+    with Intake(job.spark).settings():
         before = accounts_before(job)
-        fed = feeds(job.config.source, _surveyed(job, key, before), key, job.cities)
+        fed = _fed(job, key, before)
         if getattr(job.options, "dry_run", False):
             _tell_plan(job, fed, before)
             return
@@ -50,6 +52,20 @@ def run(job: Job) -> None:
         conclude(job, [a for o in outcomes.values() for a in o.accounts])
 
 
+def _fed(job: Job, key: PseudonymKey, before: Before) -> dict[str, list[Feed]]:
+    """What feeds each table. Where all files of a month are as the ledger has them by name, bytes and last change, their content is not read."""
+    surveyed = _surveyed(job, key, before)
+    fed = feeds(job.config.source, surveyed, key, job.cities)
+    changed = {(f.layout.name, m) for name, of in fed.items() for f in of for m in f.months if not is_unchanged(m, of, before.get((name, m), ()))}
+
+    def look(found: tuple[Layout, list[Surveyed]]) -> tuple[Layout, list[Surveyed]]:
+        layout, files = found
+        with described(job.spark, f"{job.name} {job.month}: look at {layout.name} again"):
+            return layout, with_content(Intake(job.spark), layout, files, {m for name, m in changed if name == layout.name})
+
+    return feeds(job.config.source, at_once(job.spark, look, surveyed), key, job.cities) if changed else fed
+
+
 def _surveyed(job: Job, key: PseudonymKey, before: Before) -> list[tuple[Layout, list[Surveyed]]]:
     """Every file of the source up to the run's month; SourceError names all that are absent or damaged."""
     source = job.config.source
@@ -58,7 +74,7 @@ def _surveyed(job: Job, key: PseudonymKey, before: Before) -> list[tuple[Layout,
     def look(layout: Layout) -> tuple[Layout, list[Surveyed]] | SourceError:
         try:
             with described(job.spark, f"{job.name} {job.month}: look at {layout.name}"):
-                files = survey(Intake(job.spark), layout, _settled(job, layout, key, before))
+                files = survey(Intake(job.spark), layout, _settled(job, layout, key, before), _known(job, layout, before))
         except SourceError as error:
             return error
         job.log.info("    found %-20s %d files, %s lines", layout.name, len(files), f"{sum(f.lines for f in files):,}")
@@ -71,6 +87,11 @@ def _surveyed(job: Job, key: PseudonymKey, before: Before) -> list[tuple[Layout,
     found = [f for f in looked if not isinstance(f, SourceError)]
     _tell_unmapped(job, found)
     return found
+
+
+def _known(job: Job, layout: Layout, before: Before) -> Known:
+    told = [a for m in layout.mappings for month in layout.months for a in before.get((m.table, month), ())]
+    return known_files(told, [job.config.source.label_of(m) for m in layout.mappings])
 
 
 def _tell_unmapped(job: Job, found: Sequence[tuple[Layout, Sequence[Surveyed]]]) -> None:

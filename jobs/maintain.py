@@ -5,7 +5,7 @@ Per table, for the months up to --month:
 - what is published is pinned to the newest version where that holds the same files, so that no pin outlives its log, and readers
   gain from files written together again;
 - months beyond `keep_months` of the environment (default: none) are withdrawn from publication and deleted;
-- files that were deleted longer ago than the table keeps them (400 days: thirteen months stay replayable) are removed, unless
+- files that were deleted longer ago than the table keeps them (400 days: thirteen months stay replayable; sums of calls 40) are removed, unless
   something is published that only an older version holds: a month rolled back, or written anew by a run that was not published.
 No answer of any published month changes. Exit codes: 0 done, 1 failed, 2 bad arguments or configuration, 75 another job is
 running: this one has the tables to itself.
@@ -93,12 +93,19 @@ def _held(job: Job, upkeep: Upkeep, table: Table, pins: Pins, live: Files) -> tu
     at = {version: upkeep.files(table, version) for version in sorted({pin.version for pin in pins.values()})}
     for version in (v for v, files in at.items() if files is None):
         job.log.warning("    %s: version %d is published but kept no more; run its months again", table.full_name, version)
-    known = {p: files for p, pin in pins.items() if (files := at[pin.version]) is not None}
-    held = sorted(p for p, files in known.items() if files.get(p, set()) == live.get(p, set()))
-    apart = sorted(set(known) - set(held))
+    there = {version: files for version, files in at.items() if files is not None}
+    held, apart = _parted(pins, there, live)
+    if apart:
+        held, apart = _parted(pins, upkeep.carried(table, there), live)
     if apart:
         job.log.warning("    %s: the newest version is not the published one of %s; run it again", table.full_name, _some(apart))
     return held, apart
+
+
+def _parted(pins: Pins, at: Mapping[int, Files], live: Files) -> tuple[list[Place], list[Place]]:
+    known = {p: at[pin.version] for p, pin in pins.items() if pin.version in at}
+    held = sorted(p for p, files in known.items() if files.get(p, set()) == live.get(p, set()))
+    return held, sorted(set(known) - set(held))
 
 
 def _some(places: Collection[Place]) -> str:

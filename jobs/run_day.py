@@ -64,7 +64,7 @@ def run(job: Job) -> None:
 def append_calls(job: Job) -> None:
     """Calls, sums and summaries; the calls last, because only they cannot be written twice."""
     key = load_key(job.config.env.pseudonym)
-    with Intake(job.spark).lenient_casts():
+    with Intake(job.spark).settings():
         before = accounts_before(job).get((VOICE_CDR.full_name, job.month), ())
         new = arrivals(job.month, _fed(job, key, before), before)
         if not (new.feeds or new.doubles or new.whole):

@@ -59,14 +59,14 @@ def deliver(folder: Path, files: Mapping[str, str | bytes]) -> Path:
 def surveyed(spark: SparkSession, source: SourceConfig, folder: Path, month: str = MONTH) -> list[Surveyed]:
     """The survey of the source's first file layout."""
     intake = Intake(spark)
-    with intake.lenient_casts():
+    with intake.settings():
         return survey(intake, layouts(source, str(folder / "data"), month)[0])
 
 
 def judged(spark: SparkSession, source: SourceConfig, folder: Path, month: str = MONTH) -> DataFrame:
     """Every row of the source's first layout, for its first mapping, with its line and `reasons` (null: good), evaluated."""
     intake = Intake(spark)
-    with intake.lenient_casts():
+    with intake.settings():
         layout = layouts(source, str(folder / "data"), month)[0]
         feed = feeds(source, [(layout, survey(intake, layout))], KEY, None)[source.mappings[0].table][0]
         parts = list(feed.parts(feed.months))

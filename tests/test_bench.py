@@ -107,6 +107,7 @@ def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
     assert lines["publish"].at(10_000) == 5.0
     third = Month(10_000, 2, {"ingest": 37.0, "publish": 5.0}, {})
     assert list(told([small, large, third]))[-1] == "10,000 subscribers by the two sizes before: 35 s; measured 42 s, +20%"
+    assert list(told([Month(1_000, 2, {"ingest": 12.0}, {}, first=48.0)]))[-1] == "1,000 subscribers: 0.25 of the first month's 48 s"
 
 
 def test_a_days_cost_is_told_in_a_line_a_run():

@@ -113,7 +113,7 @@ def test_the_number_of_an_option_is_its_place_among_the_names(frame, shipped):
     options = space(["B", "A"], policies, ["sms", "hall"], ["2025-04-01"], (Limit("x", most=1, per=("day",)),))
     rows = frame("c string, p string, h string, d date", ("B", "VPN_GROUP", "sms", date(2025, 4, 1)), ("A", "NEWSPAPER_TRIAL", "hall", None))
     numbers = [row[0] for row in rows.select(options.number(F.col("c"), F.col("p"), F.col("h"), F.col("d"))).collect()]
-    names = [[str(options.names(dimension)[n]) for dimension in ("city", "policy", "channel", "day")] for n in numbers]
+    names = [[str(words[places[n]]) for places, words in map(options.codes, ("city", "policy", "channel", "day"))] for n in numbers]
     assert names == [["B", "VPN_GROUP", "sms", "2025-04-01"], ["A", "NEWSPAPER_TRIAL", "hall", ""]]
 
 

@@ -164,6 +164,17 @@ def test_many_files_are_written_together_readers_gain_and_no_answer_changes(spar
     assert files_read(place.read("2023-01").where("city = 'A' AND user_id = 'A3'")) == 1
 
 
+def test_upkeep_that_was_stopped_before_its_pins_is_made_up_for_by_the_next(spark, place):
+    with one_row_a_file():
+        place.publish("r1", "2023-01")
+    before = place.digest("2023-01")
+    spark.sql(f"OPTIMIZE delta.`{place.path}`")  # all that it came to
+    place.publish("r2", "2023-02")
+    place.maintain("2023-02")
+    (slice_,) = place.job().seen.slices(SEGMENT, ["2023-01", "2023-02"], None)
+    assert slice_.version == place.version() and place.digest("2023-01") == before
+
+
 @pytest.mark.slow
 def test_a_second_maintenance_and_a_dry_run_change_nothing(spark, place, caplog):
     with one_row_a_file():

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import shutil
 from dataclasses import replace
 from decimal import Decimal
@@ -10,6 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from crm_spark.errors import SourceError
+from crm_spark.ingest import staging
 from crm_spark.ingest.ledger import Account
 from crm_spark.tables.middle import VOICE_SUMMARY
 from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER
@@ -104,6 +106,27 @@ def test_a_refused_line_is_told_by_place_and_reason_and_itself_lies_in_the_vault
     ]
     lines = rows(first, QUARANTINE_LINE, "mapping", "line_number", "line")
     assert [line for mapping, _, line in lines if mapping == "raw.user_info"] == USERS[5:8]
+
+
+def test_the_content_of_a_file_is_read_again_only_if_its_bytes_or_its_time_are_others(ingested, tmp_path):
+    operator, path = ingested, tmp_path / "data" / "bills_2024-02.csv"
+    text, then = path.read_text(), path.stat()
+    path.write_text(text.replace("1", "2"))
+    os.utime(path, ns=(then.st_atime_ns, then.st_mtime_ns))
+    assert text != path.read_text() and operator.ingest("same").commits == []
+    os.utime(path)
+    assert "raw.billing" in {c[0] for c in operator.ingest("touched").commits}
+    path.write_text(text + "9,9.00\n")
+    assert "raw.billing" in {c[0] for c in operator.ingest("longer").commits}
+
+
+@pytest.mark.slow
+def test_lines_that_contradict_one_another_are_found_again_however_many_they_are(first, spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "BROADCAST_CLASHES", 0)
+    operator = Operator(spark, tmp_path, YAML, MONTHS).deliver(FEBRUARY | MARCH)
+    operator.ingest("first")
+    for table, columns in ((QUARANTINE, ("mapping", "file", "line_number", "reasons")), (QUARANTINE_LINE, ("mapping", "line_number", "line"))):
+        assert rows(operator, table, *columns) == rows(first, table, *columns)
 
 
 def test_no_number_stands_outside_the_vault(first):
@@ -228,6 +251,18 @@ def test_a_new_city_touches_no_other_and_what_a_run_of_all_has_read_is_nothing_n
     assert "raw.billing" not in {table for table, *_ in touched(operator, before)}
     before = logs(operator)
     operator.ingest("again", cities=["A"])
+    assert touched(operator, before) == set()
+
+
+@pytest.mark.slow
+def test_what_a_run_of_one_city_has_read_is_nothing_new_to_its_next_whatever_other_cities_have_read_since(ingested):
+    operator = ingested
+    operator.deliver({"users/2024-02/late.csv": f"{HEADER}\n7|13800000007|old|A\n"})
+    for run, city in (("of_a", "A"), ("of_b", "B")):
+        operator.ingest(run, cities=[city])
+    before = logs(operator)
+    operator.ingest("a_again", cities=["A"])
+    operator.ingest("b_again", cities=["B"])
     assert touched(operator, before) == set()
 
 

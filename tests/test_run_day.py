@@ -120,6 +120,14 @@ def some_days(spark, folder):
     return operator
 
 
+@pytest.mark.slow
+def test_calls_filed_under_a_city_where_nobody_is_registered_are_seen_by_readers_too(spark, tmp_path):
+    visited = f"{HEADER}\nV,1,10086,2024-03-01 10:00:00,5,out,local,none,,,,0.1\n"
+    operator = Days(spark, tmp_path, YAML, MONTHS).deliver({f"calls/{MONTH}/01.csv": visited})
+    operator.registered(MONTH)
+    assert {r.city for r in operator.job().read(VOICE_CDR, [MONTH]).collect()} == {"V"}
+
+
 @pytest.fixture(scope="module")
 def whole(spark, tmp_path_factory):
     """All files at once, by the jobs of the month."""

@@ -66,7 +66,7 @@ def _keep(records: Sequence[Record], out: Path) -> None:
 
 def _measured(options: argparse.Namespace, size: int, name: str, stage: Stage) -> Record:
     events = options.out / "events"
-    own = {"spark.master": "local[*]", "spark.driver.memory": options.memory, **event_log_settings(events)}
+    own = {"spark.master": "local[*]", "spark.driver.memory": options.memory, **event_log_settings(str(events))}
     spark = open_session("bench", own)
     log = events / str(spark.sparkContext.applicationId)
     record, best = measure(spark, name, size, stage(spark, size, Place(options.conf_dir, options.out)), options.duckdb)

@@ -2,11 +2,12 @@
 
     python -m crm_spark.bench.month --sizes 1e4 1e5
     python -m crm_spark.bench.month --sizes 1e4 1e5 1e6 --memory 9g
+    python -m crm_spark.bench.month --regular       a month whose history is there: the month before is run first, and not told
 
-Each size has a province, a configuration and tables of its own below var/bench/month/<size>; a size whose month is published is not
+Each size has a province below var/bench/month/<size>, a configuration and tables of its own there or in <size>-regular; a size whose month is published is not
 run again, and a province that is whole is not made again.
 A job takes some fixed seconds and some that grow with subscribers; both are told from the last two sizes but one, and
-tried on the last. Record: var/bench/month.json.
+tried on the last. Record: var/bench/month.json, of regular months month-regular.json.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 LOG = logging.getLogger("crm_spark")
-MONTH = "2025-03"
+MONTH_BEFORE, MONTH = "2025-02", "2025-03"
+_REGULAR = "-regular"
 SEED = 7
 ENV = "bench"
 CUSTOMERS_A_PARTITION = 25_000
@@ -44,12 +47,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Month:
-    """A month that was run: seconds per job, in their order; of each model its MEASURES on the hold-out."""
+    """A month that was run: seconds per job, in their order; of each model its MEASURES on the hold-out; of a regular month also the seconds of the
+    one before, which loaded the history."""
 
     size: int
     cores: int
     seconds: dict[str, float]
     models: dict[str, dict[str, float]]
+    first: float | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     options = _parser().parse_args(argv)
     months = [_month(int(size), options) for size in sorted(set(options.sizes))]
-    options.out.joinpath("month.json").write_text(json.dumps([asdict(m) for m in months], indent=1) + "\n", encoding="utf-8")
+    options.out.joinpath(f"month{_REGULAR if options.regular else ''}.json").write_text(json.dumps([asdict(m) for m in months], indent=1) + "\n", encoding="utf-8")
     sys.stdout.write("\n".join([*told(months), "", *measures_told(months[-1])]) + "\n")
     return 0
 
@@ -70,6 +75,8 @@ def told(months: Sequence[Month]) -> Iterator[str]:
         grows = f"{lines[job].fixed:>11.1f} {lines[job].per_million:>13.1f}" if job in lines else ""
         yield f"{job:<24}" + "".join(f"{m.seconds.get(job, 0.0):>12.1f}" for m in months) + grows
     yield f"{'together':<24}" + "".join(f"{sum(m.seconds.values()):>12.1f}" for m in months)
+    for month in (m for m in months if m.first):
+        yield f"{month.size:,} subscribers: {sum(month.seconds.values()) / month.first:.2f} of the first month's {month.first:,.0f} s"  # type: ignore[operator]
     if len(months) > 2:
         promised = sum(line.at(months[-1].size) for line in fitted(months[-3:-1]).values())
         measured = sum(months[-1].seconds.values())
@@ -97,29 +104,37 @@ def _line(small: int, few: float, large: int, many: float) -> Line:
 
 
 def _month(size: int, options: argparse.Namespace) -> Month:
-    folder = (options.out / "month" / str(size)).resolve()
+    made = (options.out / "month" / str(size)).resolve()
+    folder = made.with_name(f"{size}{_REGULAR}") if options.regular else made
     summary = folder / "var" / "summary.json"
     if (folder / "published").exists():
         LOG.info("%s subscribers: as measured before; remove %s to measure it again", f"{size:,}", folder / "published")
     else:
-        _configure(folder, size, options)
+        _configure(folder, made / "raw", size, options)
         common = ["--conf-dir", str(folder / "conf")]
-        if not (folder / "made").exists():
-            run_job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(folder / "raw"))
-            (folder / "made").touch()
-        run_job("run_month", *common, "--env", ENV, "--month", MONTH)
+        if not (made / "made").exists():
+            run_job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(made / "raw"))
+            (made / "made").touch()
+        for month in (MONTH_BEFORE, MONTH) if options.regular else (MONTH,):
+            run_job("run_month", *common, "--env", ENV, "--month", month)
+            shutil.copy(summary, folder / f"summary-{month}.json")
         (folder / "published").touch()
     facts = json.loads(summary.read_text(encoding="utf-8"))
     models = {model["model"]: {name: model[name] for name in MEASURES} for model in facts["models"]}
-    return Month(size, os.cpu_count() or 1, {job["job"]: job["seconds"] for job in facts["jobs"]}, models)
+    first = sum(_seconds(json.loads((folder / f"summary-{MONTH_BEFORE}.json").read_text(encoding="utf-8"))).values()) if options.regular else None
+    return Month(size, os.cpu_count() or 1, _seconds(facts), models, first)
 
 
-def _configure(folder: Path, size: int, options: argparse.Namespace) -> None:
+def _seconds(facts: dict[str, Any]) -> dict[str, float]:
+    return {job["job"]: job["seconds"] for job in facts["jobs"]}
+
+
+def _configure(folder: Path, raw: Path, size: int, options: argparse.Namespace) -> None:
     for part in (options.conf_dir, options.conf_dir.resolve().parent / "mlflow"):
         shutil.copytree(part, folder / part.name, dirs_exist_ok=True)
     var = folder / "var"
     environment = {
-        "source": "province", "data": str(folder / "raw"), "var": str(var),
+        "source": "province", "data": str(raw), "var": str(var),
         "catalog": {"by": "path", "root": str(var / "tables")},
         "mlflow": {"tracking_uri": f"sqlite:///{var}/mlflow.db", "artifacts": f"{var}/mlartifacts", "experiment": ENV},
         "pseudonym": {"create": True, "key_file": str(folder / "pseudonym.key")},
@@ -141,6 +156,7 @@ def run_job(name: str, *arguments: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m crm_spark.bench.month", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=float, nargs="+", default=[1e4, 1e5], help="subscribers (default: 1e4 1e5)")
+    parser.add_argument("--regular", action="store_true", help="a month after another one; without it, the first of all, which loads the whole history")
     parser.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the record and of what is run (default: var/bench)")
     parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
     parser.add_argument("--memory", default="6g", help="Java's memory (default: 6g)")

@@ -41,13 +41,17 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Outlook:
-    """Names of the models whose score is the chance of churn and whose grade is the credit risk, and by that grade the months of revenue to lend."""
+    """`expects`: how much each column of the view, in yuan a month, counts in the revenue expected of the next month. Then the names of the models
+    whose score is the chance of churn and whose grade is the credit risk, and by that grade the months of revenue to lend."""
 
+    expects: dict[str, float] = field(default_factory=lambda: {"arpu_yuan": 1.0, "arpu_yuan_mean_3m": 1.0})
     churn: str = "churn"
     credit_risk: str = "credit_risk"
     credit_months: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.expects or min(self.expects.values()) <= 0:
+            raise ValueError("expects: columns of the view and how much they count, above 0, are wanted")
         wrong = [grade for grade, months in self.credit_months.items() if months < 0]
         if wrong:
             raise ValueError(f"credit_months: {wrong[0]} is below 0")

@@ -49,8 +49,8 @@ class Space:
             number = number * size + place
         return number.cast("int")
 
-    def names(self, dimension: Dimension) -> Names:
-        """Of every option its city, channel, policy, ..."""
+    def codes(self, dimension: Dimension) -> tuple[Ints, Names]:
+        """Of every option the place of its city, channel, policy, ... among their names, and these, sorted: there may be millions of options."""
         axes: dict[str, tuple[int, Sequence[str]]] = {
             "city": (0, self.cities),
             "policy": (1, [p.policy_id for p in self.policies]),
@@ -59,10 +59,11 @@ class Space:
             "channel": (2, self.channels),
             "day": (3, self.days),
         }
-        axis, names = axes[dimension]
+        axis, told = axes[dimension]
+        names, places = np.unique(np.array(told, dtype=str), return_inverse=True)
         along = [1, 1, 1, 1]
-        along[axis] = len(names)
-        return np.broadcast_to(np.array(names, dtype=str).reshape(along), self.shape).ravel()
+        along[axis] = len(told)
+        return np.broadcast_to(places.reshape(along), self.shape).ravel(), names
 
 
 def space(cities: Sequence[str], policies: Mapping[str, Policy], channels: Sequence[str], days: Sequence[str], limits: Sequence[Limit]) -> Space:
@@ -84,18 +85,30 @@ def capacities(limits: Sequence[Limit], options: Space) -> tuple[Capacities, tup
     families, named = [], []
     for limit in limits:
         inside = _concerned(limit, options)
-        keys = np.full(len(inside), "", dtype="<U200")
-        for number, dimension in enumerate(limit.per):
-            keys = np.char.add(np.char.add(keys, " / " if number else ""), options.names(dimension))
+        keys: Ints = np.zeros(len(inside), dtype=np.int64)
+        parts: list[Names] = []
+        for dimension in limit.per:
+            places, names = options.codes(dimension)
+            parts.append(names)
+            keys = keys * len(names) + places
             if dimension in ("day", "group"):
-                inside &= options.names(dimension) != NONE  # at the counter there is no day, and policies need no group
+                inside &= (names != NONE)[places]  # at the counter there is no day, and policies need no group
         found, place = np.unique(keys[inside], return_inverse=True)
         of: Ints = np.full(len(inside), -1, dtype=np.int64)
         of[inside] = place
         most = np.inf if limit.most is None else limit.most
         families.append(Family(of, np.full(len(found), float(limit.least)), np.full(len(found), float(most)), limit.unit == "yuan"))
-        named += [Named(limit, str(key)) for key in found]
+        named += [Named(limit, _words(int(key), parts)) for key in found]
     return Capacities(tuple(families)), tuple(named)
+
+
+def _words(key: int, parts: Sequence[Names]) -> str:
+    """The names that a key of `parts` is made of."""
+    words = []
+    for names in reversed(parts):
+        key, place = divmod(key, len(names))
+        words.append(str(names[place]))
+    return " / ".join(reversed(words))
 
 
 def _concerned(limit: Limit, options: Space) -> npt.NDArray[np.bool_]:
@@ -109,7 +122,8 @@ def _concerned(limit: Limit, options: Space) -> npt.NDArray[np.bool_]:
     inside = np.ones(int(np.prod(options.shape)), dtype=bool)
     for dimension, names in wanted.items():
         if names:
-            inside &= np.isin(options.names(dimension), names)
+            places, known = options.codes(dimension)
+            inside &= np.isin(known, names)[places]
     return inside
 
 

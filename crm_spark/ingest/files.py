@@ -11,9 +11,11 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from pyspark.sql.utils import is_remote
 
 from crm_spark.frames import literal_frame
 
+_FEWEST_CUTS = "spark.sql.files.minPartitionNum"
 PATH, BLOCK, ORDER, TEXT = "crm__path", "crm__block", "crm__order", "crm__text"
 
 
@@ -76,15 +78,20 @@ class Intake:
         return literal_frame(self._spark, rows, schema)
 
     @contextmanager
-    def lenient_casts(self) -> Iterator[None]:
-        """Within the block a mapping's SQL gives NULL for what it cannot compute: one bad cell must not stop the batch, as in ANSI mode."""
-        setting = "spark.sql.ansi.enabled"
-        before = self._spark.conf.get(setting)
-        self._spark.conf.set(setting, "false")
+    def settings(self) -> Iterator[None]:
+        """Within the block a mapping's SQL gives NULL for what it cannot compute: one bad cell must not stop the batch, as in ANSI mode. And files are
+        cut alike however often they are read, whatever executors come and go: lines are found again by where they stood."""
+        wanted = {"spark.sql.ansi.enabled": "false"}
+        if not is_remote():
+            wanted[_FEWEST_CUTS] = str(self._spark.conf.get(_FEWEST_CUTS, None) or self._spark.sparkContext.defaultParallelism)
+        before: dict[str, str | None] = {name: self._spark.conf.get(name, None) for name in wanted}
+        for name, value in wanted.items():
+            self._spark.conf.set(name, value)
         try:
             yield
         finally:
-            self._spark.conf.set(setting, str(before))
+            for name, was in before.items():
+                self._spark.conf.unset(name) if was is None else self._spark.conf.set(name, was)
 
 
 def plain_path(address: str) -> str:

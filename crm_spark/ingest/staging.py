@@ -22,6 +22,7 @@ from crm_spark.ingest.survey import Surveyed
 from crm_spark.tables.contract import Table
 
 CONFLICTING = "key: conflicting duplicate"
+BROADCAST_CLASHES = 1_000_000  # more lines are not sent to every executor by way of the driver
 _OFFSET, _COUNTED, _AGAIN = "crm__offset", "crm__counted", "crm__again"
 
 
@@ -104,16 +105,21 @@ def _numbered(intake: Intake, rows: DataFrame, unknown: Sequence[Part]) -> DataF
 
 def _with_lines(intake: Intake, rows: DataFrame, found: Sequence[Part], clashes: DataFrame) -> DataFrame:
     """The lines of rows that were good by themselves are not carried along: those that clash are read again."""
-    wanted = {row[0] for row in clashes.select(PART).distinct().collect()}
-    again = [_lines(intake, p, clashes) for p in {p.number: p for p in found}.values() if p.number in wanted]
-    if not again:
+    counts = {row[PART]: row["count"] for row in clashes.groupBy(PART).count().collect()}
+    if not counts:
         return rows
+    few = sum(counts.values()) <= BROADCAST_CLASHES
+
+    def beside(frame: DataFrame) -> DataFrame:
+        return F.broadcast(frame) if few else frame
+
+    parted = {p.number: p for p in found if p.number in counts}.values()
+    again = [_lines(intake, p, beside(clashes.where(F.col(PART) == p.number).select(PATH, ORDER))) for p in parted]
     lines = reduce(DataFrame.unionByName, again)
-    return rows.join(F.broadcast(lines), on=[PART, PATH, ORDER], how="left").withColumn(LINE, F.coalesce(LINE, _AGAIN))
+    return rows.join(beside(lines), on=[PART, PATH, ORDER], how="left").withColumn(LINE, F.coalesce(LINE, _AGAIN))
 
 
 def _lines(intake: Intake, part: Part, places: DataFrame) -> DataFrame:
     rows = read_rows(intake, part.layout, part.files, part.months, part.mapping.words(part.month))
-    here = F.broadcast(places.where(F.col(PART) == part.number).select(PATH, ORDER))
-    kept = rows.join(here, on=[PATH, ORDER], how="left_semi")
+    kept = rows.join(places, on=[PATH, ORDER], how="left_semi")
     return kept.select(F.lit(part.number).alias(PART), PATH, ORDER, line_text(kept).alias(_AGAIN))

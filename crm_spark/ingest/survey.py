@@ -40,6 +40,11 @@ class Surveyed:
     def headers(self) -> int:
         return 0 if self.header is None else 1
 
+    @property
+    def is_known(self) -> bool:
+        """True if the ledger told what it holds: its content was not read."""
+        return not self.schema.fields and self.problem is None
+
 
 def survey(intake: Intake, layout: Layout, settled: Collection[str] = (), known: Known | None = None) -> list[Surveyed]:
     """Every file of the layout, by name; SourceError for an absent or damaged one. Content is read once and not parsed.
@@ -52,17 +57,31 @@ def survey(intake: Intake, layout: Layout, settled: Collection[str] = (), known:
     unread = [f for f in files if f not in same]
     if not unread:
         return seen
+    found = _examined(intake, layout.of_these(unread) if seen else layout.of(files), unread)
+    return _as_parts(sorted([*seen, *found], key=lambda f: f.file.name)) if seen else found
+
+
+def with_content(intake: Intake, layout: Layout, found: Sequence[Surveyed], months: Collection[str]) -> list[Surveyed]:
+    """What was found, with the content read, too, of files of these months that were known (and of those that hold all months)."""
+    unread = [f.file for f in found if f.is_known and (f.file.month is None or f.file.month in months)]
+    if not unread:
+        return list(found)
+    fresh = {f.file: f for f in _examined(intake, layout.of_these(unread), unread)}
+    return _as_parts([fresh.get(f.file, f) for f in found])
+
+
+def _examined(intake: Intake, layout: Layout, files: Sequence[SourceFile]) -> list[Surveyed]:
     look = _survey_text if layout.file.format == "csv" else _survey_columnar
-    found = guarded(lambda: look(intake, layout.of_these(unread) if seen else layout.of(files), unread))
+    found = guarded(lambda: look(intake, layout, files))
     shapes = {f.schema.json(): f.schema for f in found if not f.problem}
     problems = {text: "; ".join(mapping_problems(intake, layout, schema)) for text, schema in shapes.items()}
-    checked = [f if f.problem else replace(f, problem=problems[f.schema.json()] or None) for f in found]
-    return sorted([*seen, *map(_as_part, checked)], key=lambda f: f.file.name) if seen else checked
+    return [f if f.problem else replace(f, problem=problems[f.schema.json()] or None) for f in found]
 
 
-def _as_part(found: Surveyed) -> Surveyed:
-    """Beside others of its month a file without rows is a part like any other."""
-    return replace(found, problem=None) if found.problem == NO_ROW else found
+def _as_parts(found: Sequence[Surveyed]) -> list[Surveyed]:
+    """Beside others of its month that have rows a file without is a part like any other."""
+    filled = {f.file.month for f in found if f.lines}
+    return [replace(f, problem=None) if f.problem == NO_ROW and f.file.month in filled else f for f in found]
 
 
 def guarded(work: Callable[[], Result]) -> Result:

@@ -68,4 +68,5 @@ CALL_STATE = Table(
         Field("provinces", PROVINCES, "Per province of the peer the seconds of outgoing long distance."),
     ),
     ("city", "month", "subscriber", "subscriber_too"),
+    dead_files_kept="interval 40 days",  # each day leaves as many as there are; what a month was made of is what nobody replays
 )

@@ -55,6 +55,7 @@ class Table:
     key: tuple[str, ...]
     partitioned_by: tuple[str, ...] = ("city", "month")
     checks: Mapping[str, str] = field(default_factory=dict)
+    dead_files_kept: str = KEPT
 
     @property
     def full_name(self) -> str:
@@ -107,7 +108,7 @@ class Table:
         lines = [f"  `{f.name}` {f.sql_type}{' NOT NULL' * (f.name in self.not_null)} COMMENT {_text(f.comment)}" for f in self.fields]
         properties = {f"delta.constraints.{name}": check for name, check in self.checks.items()}
         properties["delta.dataSkippingStatsColumns"] = ",".join(self._stats_columns())
-        properties["delta.deletedFileRetentionDuration"] = properties["delta.logRetentionDuration"] = KEPT
+        properties |= {"delta.deletedFileRetentionDuration": self.dead_files_kept, "delta.logRetentionDuration": KEPT}
         properties["crm.key"] = ",".join(self.key)
         return (
             f"CREATE TABLE IF NOT EXISTS {reference} (\n"

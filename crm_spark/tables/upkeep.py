@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from crm_spark.errors import NotPublishedError
 from crm_spark.locks import Locks
 from crm_spark.tables.catalog import Catalog
-from crm_spark.tables.contract import FILE_BYTES, KEPT, Table
+from crm_spark.tables.contract import FILE_BYTES, Table
 
 Place = tuple[str, str]  # (city, month); NOWHERE for a table that has no partitions
 Files = Mapping[Place, Collection[str]]
@@ -51,6 +51,20 @@ class Upkeep:
             found[_place(name)].add(name)
         return found
 
+    def carried(self, table: Table, at: Mapping[int, Files]) -> dict[int, Files]:
+        """The files that hold today what these versions hold, as far as it was only written together since: by an upkeep that was stopped before its
+        pins, or by the platform."""
+        history = self._spark.sql(f"DESCRIBE HISTORY {self._catalog.reference(table)}").where(F.col("operation") == "OPTIMIZE")
+        found = dict(at)
+        for row in history.where(F.col("version") > min(at)).select("version").orderBy("version").collect():
+            before, after = self.files(table, row["version"] - 1), self.files(table, row["version"])
+            if before is None or after is None:
+                continue
+            for version, files in found.items():
+                if version < row["version"]:
+                    found[version] = {p: after.get(p, set()) if names == before.get(p) else names for p, names in files.items()}
+        return found
+
     def crowded(self, table: Table, files: Files) -> list[Place]:
         """Of these places those with more files than their bytes need."""
         suspects = {place: names for place, names in files.items() if len(names) > _folders(names)}
@@ -81,7 +95,7 @@ class Upkeep:
     def dead_files(self, table: Table) -> int:
         """Files that no version within the table's retention needs; a table younger than that has none, and is not searched."""
         detail = self._spark.sql(f"DESCRIBE DETAIL {self._catalog.reference(table)}")
-        if not detail.where(f"createdAt > current_timestamp() - {KEPT}").isEmpty():
+        if not detail.where(f"createdAt > current_timestamp() - {table.dead_files_kept}").isEmpty():
             return 0
         return self._spark.sql(f"VACUUM {self._catalog.reference(table)} DRY RUN").count()
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark.columns import rounded
 from crm_spark.config.value import Outlook
+from crm_spark.errors import ConfigError, did_you_mean
 
 
-def expected_revenue() -> Column:
-    """Yuan of the next month, over a row of the customer view: half the last month, half the mean of the last three; null without a month.
-
-    A month alone swings, three months lag behind a change: together they miss less than either (`tests/test_outlook.py`, on a thousand real
-    customers).
-    """
-    expected = (F.col("arpu_yuan").cast("double") + F.col("arpu_yuan_mean_3m")) / 2
+def expected_revenue(view: DataFrame, config: Outlook) -> Column:
+    """Yuan of the next month, over a row of the customer view: the weighted mean of the columns of `config.expects`, not below 0; null where one of
+    them is. ConfigError for a column that the view has not."""
+    unknown = [c for c in config.expects if c not in view.columns]
+    if unknown:
+        raise ConfigError([f"value.yml: outlook.expects: the view has no column '{c}'{did_you_mean(c, view.columns)}" for c in unknown])
+    parts = [F.col(column).cast("double") * weight for column, weight in config.expects.items()]
+    expected = reduce(Column.__add__, parts) / sum(config.expects.values())
     return F.when(expected < 0, 0.0).otherwise(expected)
 
 

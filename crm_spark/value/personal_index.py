@@ -26,7 +26,7 @@ def build_personal_index(
     """
     months = history_months(month)
     return (
-        view.select("city", "month", "user_id", rounded(expected_revenue()).alias("expected_revenue_yuan"))
+        view.select("city", "month", "user_id", rounded(expected_revenue(view, expects)).alias("expected_revenue_yuan"))
         .join(values.select("user_id", "value", "value_grade"), on="user_id", how="left")
         .join(_model_maps(scores), on="user_id", how="left")
         .join(_group_map(segments), on="user_id", how="left")
