@@ -48,8 +48,8 @@ bench: setup ## seconds of calls -> voice_summary and contact_circle as ratios t
 bench-match: setup ## a decision table of 1,000 rules on 1,000,000 customers: against reading and writing them, and against a CASE chain
 	@$(BIN)/python -m crm_spark.bench.match --rows $(or $(ROWS),1e6) --out $(CRM_SPARK_VAR)/bench
 
-bench-month: setup ## the whole month at several sizes, seconds of each job: make bench-month SIZES="1e4 1e5"
-	@$(BIN)/python -m crm_spark.bench.month --sizes $(or $(SIZES),1e4 1e5) --memory $(or $(MEMORY),6g) --out $(CRM_SPARK_VAR)/bench
+bench-month: setup ## the whole month at several sizes, seconds of each job: make bench-month SIZES="1e4 1e5" (ARGS=--regular: a month after another one)
+	@$(BIN)/python -m crm_spark.bench.month --sizes $(or $(SIZES),1e4 1e5) --memory $(or $(MEMORY),6g) --out $(CRM_SPARK_VAR)/bench $(ARGS)
 
 bench-capacity: setup ## one offer each within capacities, 1,000,000 customers with 50 candidates: make bench-capacity SIZES="1e5 1e6"
 	@$(BIN)/python -m crm_spark.bench.capacity --sizes $(or $(SIZES),1e6) --out $(CRM_SPARK_VAR)/bench

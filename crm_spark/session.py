@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
@@ -22,6 +23,7 @@ JARS_FOLDER = Path(".jars")
 REDACTED = r"(?i)(0x[0-9a-f]{120,}|X'[0-9a-f]{120,}'|\[([0-9a-f]{2} ?){64,}\])"
 
 _REMOTE = "spark.remote"
+_MODELS_STAY = "PYSPARK_NO_NAMESPACE_SHARE"  # set, PySpark's models do not tell the server that they are gone; it forgets them with the session
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 _COLLECTOR = "-XX:+UseParallelGC"  # a tenth less time than the default on two cores; throughput counts here, not pauses
 
@@ -71,6 +73,7 @@ def open_session(name: str, settings: Mapping[str, str]) -> SparkSession:
         return _with_settings(SparkSession.builder.getOrCreate(), {**SETTINGS, **settings})
     if remote := settings.get(_REMOTE) or os.environ.get("SPARK_REMOTE"):
         _refuse_untried_spark()
+        atexit.register(os.environ.__setitem__, _MODELS_STAY, "1")  # a model let go while Python ends would ask the server, and wait for ever
         return _with_settings(SparkSession.builder.remote(remote).getOrCreate(), {**SETTINGS, **settings})
     _refuse_untried_spark()
     local = {} if _submitted() else _local()
