@@ -7,6 +7,7 @@ import pytest
 from crm_spark.config.env import load_env
 from crm_spark.config.models import Algorithm, MlflowConfig, ModelSpec, Selection, Stability, load_experiment_settings, load_models
 from crm_spark.config.strict import parse
+from crm_spark.config.table_models import TableLabel, TableSpec
 from crm_spark.errors import ConfigError
 from crm_spark.learning.trainer import Candidate, choose
 
@@ -190,3 +191,9 @@ def test_the_gate_of_a_spec_says_how_far_a_group_may_be_off(conf):
     assert spec.groups == {"town": "city"} and spec.gate.stability == Stability(by=("town",), auc=0.2, rate=0.1, least=30)
     with pytest.raises(ConfigError, match=r"gate\.stability\.by: 'town' is not in groups"):
         conf(it=text.replace("groups: {town: city}", "groups: {city: city}"))
+
+
+def test_grades_of_a_table_that_no_score_can_have_are_refused_before_anything_is_learnt():
+    for grades in ({"high": 80.0, "low": 50.0}, {"high": 120.0, "low": 0.0}, {"high": 0.0, "low": 0.0}):
+        with pytest.raises(ValueError, match="one grade must begin at 0"):
+            TableSpec("churn", "Will it?", TableLabel("left"), grades=grades)

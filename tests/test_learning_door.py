@@ -133,6 +133,23 @@ def test_the_comma_that_reads_more_is_the_decimal_one(frame):
     assert found == {name: ("number", numbers * 3) for name, (_, numbers) in COMMAS.items()}
 
 
+@pytest.mark.parametrize(("most", "few", "read"), [("999.00", "1,250.00", 1250.0), ("0", "12,50", 12.5), ("7", "$8", 8.0)])
+def test_the_few_numbers_that_only_another_reading_reads_are_read(frame, most, few, read):
+    kind, values = column_told(frame, [most] * 39 + [few])
+    assert (kind, values) == ("number", [float(most)] * 39 + [read])
+
+
+def test_what_was_learnt_from_columns_with_types_is_read_from_text(frame):
+    rows = [(i, "yes" if i % 3 else "no", bool(i % 2), DAYS[i]) for i in range(60)]
+    typed = frame("k int, y string, vip boolean, day date", *rows)
+    columns = profiled(labelled(typed, SPEC), SPEC, 60)
+    text = typed.withColumns({"vip": F.col("vip").cast("string"), "day": F.col("day").cast("string")})
+    clean = [found.orderBy("k").selectExpr(*[s.sql for s in columns.sources]).collect() for found in (typed, text)]
+    assert clean[0] == clean[1] and {r[0] for r in clean[0]} == {0.0, 1.0}
+    odd = text.withColumns({"day": F.lit("some day"), "vip": F.lit("perhaps")})
+    assert {tuple(r) for r in odd.selectExpr(*[s.sql for s in columns.sources]).collect()} == {(None, None)}
+
+
 def test_a_hash_that_looks_like_a_huge_number_is_a_text(frame):
     """pandas.to_numeric ends the process at such an exponent."""
     kind, _ = column_told(frame, ["0e6644263613e43", "1e99999999999999999", "8d0f", "1d", "7f"] * 5)

@@ -257,7 +257,7 @@ class ModelSpec:
         if self.default_grades not in self.grades:
             raise ValueError(f"default_grades: '{self.default_grades}' is not in grades{did_you_mean(self.default_grades, self.grades)}")
         for scale, thresholds in self.grades.items():
-            _check_thresholds(scale, thresholds)
+            check_thresholds(scale, thresholds)
         if len({frozenset(t) for t in self.grades.values()}) > 1:
             raise ValueError("grades: every city must have the same grade names")
         refuse_unknown_groups(self.gate, self.groups)
@@ -305,7 +305,8 @@ def load_experiment_settings(config: MlflowConfig) -> ExperimentSettings:
     return parse(ExperimentSettings, read_yaml(Path(config.settings)), config.settings)
 
 
-def _check_thresholds(scale: str, thresholds: Mapping[str, float]) -> None:
+def check_thresholds(scale: str, thresholds: Mapping[str, float]) -> None:
+    """ValueError unless the grades begin at distinct scores from 0 to 100, one of them at 0."""
     values = list(thresholds.values())
     if len(set(values)) != len(values) or any(not 0 <= v <= 100 for v in values) or 0 not in values:
         raise ValueError(f"grades.{scale}: distinct scores from 0 to 100 are wanted, and one grade must begin at 0")

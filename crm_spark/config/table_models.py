@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from crm_spark.config.models import Gate, Retrain, refuse_unknown_groups
+from crm_spark.config.models import Gate, Retrain, check_thresholds, refuse_unknown_groups
 
 TableAlgorithm = Literal["gbt", "forest", "logistic", "tree", "xgboost"]
 ALGORITHMS: tuple[TableAlgorithm, ...] = ("gbt", "forest", "logistic", "tree")
@@ -85,6 +85,7 @@ class TableSpec:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name: '{self.name}' may have letters, digits, _, -, . and spaces only, and begins with a letter or a digit")
         refuse_unknown_groups(self.gate, self.groups)
+        check_thresholds(self.name, self.grades)
         if not self.algorithms:
             raise ValueError("algorithms: at least one is wanted")
         if self.budget_minutes <= 0 or self.max_rows < 100 or self.boosting_rounds < 1 or not 0 < self.negatives_kept <= 1:

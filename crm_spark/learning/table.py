@@ -237,24 +237,27 @@ def _source(name: str, field: T.StructField, shape: Mapping[str, float] | None) 
     raw = quoted(field.name)
     if shape is None:
         if isinstance(field.dataType, (T.DateType, T.TimestampType, T.TimestampNTZType)):
-            return Source(name, field.name, "date", _days(raw))
+            return Source(name, field.name, "date", _days(_retold(raw, "date")))
+        if isinstance(field.dataType, T.BooleanType):
+            return Source(name, field.name, "number", f"CAST({_retold(raw, 'boolean')} AS double)")
         return Source(name, field.name, "number", _finite(f"try_cast({raw} AS double)"))
     kind, value = _read(raw, shape)
     return Source(name, field.name, kind, value)
 
 
 def _read(raw: str, shape: Mapping[str, float]) -> tuple[str, str]:
-    """Kind and SQL of a text. Eight digits may be a day: they are one if nearly all are; a decimal comma must read more than a thousands comma."""
+    """Kind and SQL of a text. Eight digits may be a day: they are one if nearly all are; of the ways to read a number the one that reads most, the
+    plainest of those that read the same: the few that only another one reads may be the largest."""
     least = max(1.0, _NUMBERS_OF_TEXTS * shape["there"])
     form = best_form(shape)
     if shape[form] >= least:
         return "date", _days(_if_text(raw, day_sql(raw, form), _retold(raw, "date")))
+    if shape["comma"] >= least and shape["comma"] > max(shape["signed"], shape["plain"]):
+        return "number", _finite(_if_text(raw, _with_comma(raw), _retold(raw, "double")))
+    if shape["signed"] >= least and shape["signed"] > shape["plain"]:
+        return "number", _finite(_if_text(raw, _signed(raw), _retold(raw, "double")))
     if shape["plain"] >= least or _has_numbers(shape):
         return "number", _finite(_plain(raw))
-    if shape["comma"] >= least and shape["comma"] > shape["signed"]:
-        return "number", _finite(_if_text(raw, _with_comma(raw), _retold(raw, "double")))
-    if shape["signed"] >= least:
-        return "number", _finite(_if_text(raw, _signed(raw), _retold(raw, "double")))
     return "text", f"nullif(lower(trim({raw})), '')"
 
 
