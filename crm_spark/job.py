@@ -34,7 +34,7 @@ from crm_spark.tables.catalog import Catalog, Commit
 from crm_spark.tables.contract import Table
 from crm_spark.tables.ops import COVERAGE, PUBLICATION, RUN_LEDGER
 from crm_spark.tables.upkeep import Files, Place, Upkeep
-from crm_spark.workload import Work, described, work_so_far
+from crm_spark.workload import Work, described, steps_of, work_so_far
 
 Run = Callable[["Job"], None]
 Arguments = Callable[[argparse.ArgumentParser], None]
@@ -207,6 +207,7 @@ class Job:
             __version__,
             commits,
             *(astuple(work) if work else [None] * len(fields(Work))),
+            [astuple(step) for step in steps_of(self.spark, f"{self.name} {self.month}", time.time() - seconds)] if work else None,
             datetime.now().astimezone(),
         )
         self.append(literal_frame(self.spark, [row], RUN_LEDGER.struct), RUN_LEDGER)

@@ -31,6 +31,21 @@ class Work:
         return Work(**{name: value - then[name] for name, value in asdict(self).items()})
 
 
+@dataclass(frozen=True)
+class StepWork:
+    """What the tasks of one step of a job took: wall seconds from its first stage to its last, and sums over its stages."""
+
+    step: str
+    stages: int
+    tasks: int
+    seconds: float
+    task_seconds: float
+    input_bytes: int
+    output_bytes: int
+    shuffle_bytes: int
+    spill_bytes: int
+
+
 @contextmanager
 def described(spark: SparkSession, text: str) -> Iterator[None]:
     """Spark jobs begun inside, by this thread, carry `text` in Spark's UI and event log; Spark Connect has no such place."""
@@ -55,6 +70,34 @@ def work_so_far(spark: SparkSession) -> Work | None:
     each = [_of(executors.apply(i)) for i in range(executors.size())]
     work = Work(**{f.name: sum(getattr(one, f.name) for one in each) for f in fields(Work)})
     return replace(work, task_seconds=_local_task_seconds(context)) if context.isLocal() else work
+
+
+def steps_of(spark: SparkSession, job: str, since: float) -> list[StepWork]:
+    """The steps of a job (the text of whose Spark jobs begins with `job`), by what `described` called them, in the order in which they began, of
+    stages begun since that time (seconds since 1970); Spark keeps its last thousand. None over Spark Connect."""
+    if is_remote():
+        return []
+    context: Any = spark.sparkContext._jsc.sc()
+    gateway: Any = spark.sparkContext._gateway
+    none = gateway.jvm.java.util.ArrayList()
+    found = context.statusStore().stageList(None, False, False, gateway.new_array(gateway.jvm.double, 0), none)
+    steps: dict[str, list[Any]] = {}
+    for stage in sorted((found.apply(i) for i in range(found.size())), key=lambda stage: int(stage.stageId())):
+        text, begun = stage.description(), stage.submissionTime()
+        if text.isDefined() and text.get().startswith(job) and begun.isDefined() and begun.get().getTime() / 1000 >= since:
+            steps.setdefault(text.get().removeprefix(job).lstrip(": "), []).append(stage)
+    return [_step(name, stages) for name, stages in steps.items()]
+
+
+def _step(name: str, stages: list[Any]) -> StepWork:
+    ended = [(s.submissionTime().get().getTime(), s.completionTime().get().getTime()) for s in stages if s.completionTime().isDefined()]
+    seconds = (max(end for _, end in ended) - min(start for start, _ in ended)) / 1000 if ended else 0.0
+    each = [
+        (s.numCompleteTasks(), s.executorRunTime() / 1000, s.inputBytes(), s.outputBytes(), s.shuffleWriteBytes(), s.diskBytesSpilled())
+        for s in stages
+    ]  # fmt: skip
+    tasks, task_seconds, *sizes = (sum(numbers) for numbers in zip(*each, strict=True))
+    return StepWork(name, len(stages), int(tasks), seconds, task_seconds, *map(int, sizes))
 
 
 def peak_memory(spark: SparkSession) -> dict[str, float]:

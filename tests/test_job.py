@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pyspark.sql import functions as F
 
 from crm_spark import matrix_sets
 from crm_spark.config.env import CatalogConfig
@@ -24,7 +25,7 @@ from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
 from crm_spark.tables.score import SEGMENT
 from crm_spark.threads import at_once
-from crm_spark.workload import work_so_far
+from crm_spark.workload import described, work_so_far
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 KEY = "city string, month string, user_id string, segmentation string, group_number int, class_number int, group_name string, class_name string"
@@ -307,6 +308,25 @@ def test_the_ledger_tells_what_a_job_cost_and_not_what_came_before(job, segment)
     spent = {r.run_id: r for r in job("r1").catalog.read(RUN_LEDGER).collect()}
     assert spent["r1"].tasks > 0 and spent["r1"].task_seconds > 0 and spent["r1"].shuffle_bytes > 0
     assert spent["r2"].tasks < spent["r1"].tasks
+
+
+def test_the_ledger_has_a_line_of_each_step_of_a_job(job, segment):
+    first = job("r1")
+
+    def work(j):
+        with described(j.spark, f"{j.name} {j.month}: look around"):
+            j.spark.range(0, 100, 1, 3).groupBy((F.col("id") % 7).alias("k")).count().collect()
+        j.write(segment(("A", "2025-03", 1)), SEGMENT)
+        time.sleep(0.5)  # the status store is a little late
+
+    carry_out(first, work)
+    (row,) = job("r1").catalog.read(RUN_LEDGER).collect()
+    steps = {s.step: s for s in row.steps}
+    assert [s.step for s in row.steps][:2] == ["look around", "write score.segment"]
+    looked, written = steps["look around"], steps["write score.segment"]
+    assert looked.tasks >= 4 and looked.shuffle_bytes > 0 and looked.output_bytes == 0 and looked.spill_bytes == 0
+    assert written.tasks > 0 and 0 < written.output_bytes < 1_000_000 and 0 < written.seconds <= row.seconds
+    assert sum(s.tasks for s in row.steps) <= row.tasks and sum(s.shuffle_bytes for s in row.steps) <= row.shuffle_bytes
 
 
 def test_time_in_which_no_task_runs_is_no_work_of_tasks_and_two_at_once_count_twice(spark):

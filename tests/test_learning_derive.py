@@ -38,6 +38,12 @@ def test_the_last_month_is_set_against_the_mean_of_the_earlier_ones_where_severa
     assert not any("less the mean" in w for w in words(derived_features(columns(**{f"Var{i}": POSITIVE for i in (1, 2, 3)}), [])))
 
 
+def test_two_days_tell_what_lies_between_them():
+    days = tuple(Source(f"x{i}", name, "date", f"`{name}`") for i, name in enumerate(("joined", "asked", "left")))
+    found = {f.words: f.sql for f in derived_features(Columns(days, (), {s.id: POSITIVE for s in days}, {}), ["x1"])}
+    assert found["days from asked to joined"] == "x0 - x1" and len([w for w in found if w.startswith("days from")]) == 3
+
+
 def test_the_most_useful_numbers_are_paired_and_there_is_an_end_to_candidates():
     many = columns(**{f"c{chr(97 + i // 26)}{chr(97 + i % 26)}": SIGNED if i % 3 else POSITIVE for i in range(300)})
     found = derived_features(many, ["x7", "x200"])

@@ -1,6 +1,7 @@
 """What the columns of a raw table are taken for: keys, numbers and days in texts, odd names."""
 
 import datetime
+from dataclasses import replace
 
 import pytest
 from pyspark.sql import functions as F
@@ -16,6 +17,8 @@ DAYS = [datetime.date(2019, 1, 1) + datetime.timedelta(5 * i) for i in range(ROW
 FORMS = {  # column -> how the day is written
     "iso": "{0:%Y-%m-%d}", "iso with a time": "{0:%Y-%m-%dT10:00:00Z}", "slashes": "{0.year}/{0.month}/{0.day}", "Chinese": "{0.year}年{0.month}月{0.day}日",
     "Chinese with a time": "{0:%Y年%m月%d日10时}", "digits": "{0:%Y%m%d}", "digits with a time": "{0:%Y%m%d}235959", "month first": "{0.month}/{0.day}/{0.year}",
+    "month's name": "{0.day}-{0:%b}-{0.year}", "Oracle's": "{1}", "in words": "{0:%b} {0.day}, {0.year}", "spaces": "{0.day} {0:%b} {0.year}",
+    "short": "{0.month}/{0.day}/{0:%y}", "short, day first": "{0:%d/%m/%y}",
     "from a sheet": "{0:%m/%d/%Y} 0:00", "day first": "{0:%d/%m/%Y}", "day first with a time": "{0:%d/%m/%Y} 23:59:59", "dots": "{0:%d.%m.%Y}",
 }  # fmt: skip
 
@@ -68,15 +71,47 @@ def test_a_text_that_is_another_one_in_nearly_every_row_is_left_out(frame):
 
 
 def test_days_are_read_in_the_form_in_which_they_are_written(frame):
+    written = [[form.format(day, f"{day:%d-%b-%y}".upper()) for form in FORMS.values()] for day in DAYS]
     rows = frame(
         f"k int, y string, {', '.join(f'`{c}` string' for c in FORMS)}",
-        *[(i, "yes" if i % 3 else "no", *[None if i == 9 else form.format(day) for form in FORMS.values()]) for i, day in enumerate(DAYS)],
+        *[(i, "yes" if i % 3 else "no", *[None if i == 9 else day for day in days]) for i, days in enumerate(written)],
     )
     columns = profiled(labelled(rows, SPEC), SPEC, ROWS)
     assert columns.dropped == {c: "the same as iso" for c in FORMS if c != "iso"}
     wanted = [None if i == 9 else float((day - datetime.date(2000, 1, 1)).days) for i, day in enumerate(DAYS)]
     (source,) = columns.sources
     assert [r[0] for r in rows.orderBy("k").selectExpr(source.sql).collect()] == wanted
+
+
+@pytest.mark.parametrize("form", ["{:%Y-%m}", "{:%b-%Y}", "{:%b-%y}", "{:%b %Y}"])
+def test_a_month_is_its_first_day(frame, form):
+    kind, values = column_told(frame, [form.format(day) for day in DAYS])
+    assert kind == "date" and values == [float((day.replace(day=1) - datetime.date(2000, 1, 1)).days) for day in DAYS]
+
+
+@pytest.mark.parametrize("kind", ["double", "int", "string"])
+def test_a_number_is_a_code_where_the_spec_says_so(frame, kind):
+    values = [{"double": float, "int": int, "string": str}[kind](i % 7) for i in range(100)]
+    rows = frame(f"k int, y string, code {kind}", *[(i, "yes" if i % 3 else "no", v) for i, v in enumerate(values)])
+    spec = replace(SPEC, categories=("code",))
+    (source,) = profiled(labelled(rows, spec), spec, 100).sources
+    assert source.kind == "text" and [r[0] for r in rows.orderBy("k").selectExpr(source.sql).collect()] == [str(i % 7) for i in range(100)]
+    with pytest.raises(ConfigError, match="no column 'cod'"):
+        labelled(rows, replace(SPEC, categories=("cod",)))
+
+
+@pytest.mark.parametrize("name", ["customer_id", "CustomerID", "userId", "id", "MSISDN", "客户编号", "phone"])
+@pytest.mark.parametrize("kind", ["long", "string"])
+def test_a_key_that_several_rows_share_is_left_out_and_the_reason_says_what_to_do(frame, name, kind):
+    values = [13_000_000_000 + 7_654_321 * (i // 5) for i in range(200)]
+    found = told(frame, {name: values if kind == "long" else [f"c{v}" for v in values]}, kind)
+    assert "name it as `key`" in found[name]
+
+
+def test_a_column_is_no_key_by_its_name_alone(frame):
+    columns = {"plan_id": [i % 3 for i in range(400)], "paid": [i // 5 for i in range(400)], "number": [i // 5 + 0.5 for i in range(400)]}
+    columns["minutes by phone"] = [i // 2 for i in range(400)]
+    assert {name: found[0] for name, found in told(frame, columns, "double").items()} == dict.fromkeys(columns, "number")
 
 
 def test_days_that_do_not_tell_month_from_day_have_the_month_first(frame):

@@ -78,13 +78,24 @@ def test_the_drivers_of_an_average_add_up_to_its_calibrated_and_corrected_score(
     of_forest = logit(forest.trees.predictions(ROWS))
     mean = (2 * boosted.trees.predictions(ROWS) + of_forest + intercept + line @ coefficients) / 3
     wanted = logit(calibration.of(expit(mean))) + shift
-    base, effects = explained.explained(ROWS, line)
+    base, effects, steps = explained.explained(ROWS, line)
     assert effects.shape == (len(ROWS), 3)
-    assert base + effects.sum(axis=1) == pytest.approx(wanted, abs=1e-9)
+    assert base + effects.sum(axis=1) + steps == pytest.approx(wanted, abs=1e-9)
+    assert calibration.kind == "isotonic" or steps == pytest.approx(np.zeros(len(ROWS)), abs=1e-12)
 
     again = explainer_of_json(explained.as_json())
     assert again.words == explained.words
     assert again.explained(ROWS, line)[1] == pytest.approx(effects)
+
+
+def test_on_a_step_of_the_curve_drivers_still_tell_what_moved_the_score(trees):
+    """The curve gives all rows the same probability; who is above the average and why is told all the same."""
+    flat = Calibration("isotonic", raw=(0.0, 1.0), calibrated=(0.2, 0.2))
+    part = TreePart(trees, np.array([0, 1]), boosted=True)
+    raw = Explainer((part,), ("minutes", "change"), Calibration(), 0.0).explained(ROWS, np.zeros((len(ROWS), 0)))
+    base, effects, steps = Explainer((part,), ("minutes", "change"), flat, 0.0).explained(ROWS, np.zeros((len(ROWS), 0)))
+    assert effects == pytest.approx(raw[1]) and np.abs(effects).max() > 0.1
+    assert base + effects.sum(axis=1) + steps == pytest.approx(np.full(len(ROWS), np.log(0.2 / 0.8)), abs=1e-9)
 
 
 def test_a_tree_that_asks_for_levels_is_refused():

@@ -23,11 +23,15 @@ from crm_spark.learning.files import read_table, table_version
         ([b"a"], CsvHead("UTF-8", ",", False)),
         ([], CsvHead("UTF-8", ",", False)),
         ([b"PK\x03\x04\x00\x00"], None),
-        ([b"a,b", b"\xff\xff\xff"], None),
+        ([b"a,b", b"\xff\xff\x81"], None),
+        (["Kunde;Straße", "Müller;Königsallee"], CsvHead("windows-1252", ";", False)),
+        (["nom,société", "François,Orléans été"], CsvHead("windows-1252", ",", False)),
+        (["cliente,año", "Núñez,corazón"], CsvHead("windows-1252", ",", False)),
+        (["a,€", "1,2"], CsvHead("windows-1252", ",", False)),
     ],
 )
 def test_the_first_lines_tell_how_a_text_is_to_be_read(lines, head):
-    assert csv_head(lines) == head
+    assert csv_head([line if isinstance(line, bytes) else line.encode("cp1252") for line in lines]) == head
 
 
 TABLE = [["客户", "值", "note"], ["1", "甲", "a"], ["2", "乙", "b"]]
@@ -53,6 +57,12 @@ def test_text_files_of_other_programs_are_read_as_they_are(spark, tmp_path, capl
     assert f"read as text in {wanted}" in caplog.text.replace("UTF", "utf")
 
 
+def test_letters_of_western_europe_are_read_as_they_are(spark, tmp_path):
+    (tmp_path / "t.csv").write_bytes("Straße;Größe\nKönigsallee;3\nRue François;4\n".encode("latin-1"))
+    rows = read_table(spark, str(tmp_path / "t.csv"))
+    assert rows.columns == ["Straße", "Größe"] and [r[0] for r in rows.collect()] == ["Königsallee", "Rue François"]
+
+
 def test_a_folder_of_texts_and_packed_ones_are_read(spark, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -70,7 +80,7 @@ def test_a_line_break_in_quotes_does_not_end_a_row(spark, tmp_path):
     [
         ("t.parquet", b"PAR1xxxx", "is no Parquet, or damaged"),
         ("t.xlsx", b"PK\x03\x04\x00\x00", "neither Delta, Parquet nor text"),
-        ("t.csv", b"a,b\n\xff\xff,1\n", "neither Delta, Parquet nor text"),
+        ("t.csv", b"a,b\n\xff\x81,1\n", "neither Delta, Parquet nor text"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_in_one_line(spark, tmp_path, name, content, told):

@@ -178,6 +178,14 @@ def test_the_champion_is_judged_on_the_very_customers_that_judge_the_newcomer(le
     assert gate_failures(compared.metrics, replace(easy, below_champion=1.0)) == ()
 
 
+@pytest.mark.parametrize(("error", "noise", "passes"), [(0.05, 0.0, True), (0.051, 0.0, False), (0.08, 0.06, True), (0.091, 0.06, False)])
+def test_a_calibration_error_that_chance_would_show_too_is_none(error, noise, passes):
+    """Of 200 customers even true probabilities show .06."""
+    measured = {"test_auc": 0.9, "test_lift_10": 3.0, "test_base_rate": 0.3, "test_customers": 200}
+    found = gate_failures({**measured, "test_calibration_error": error, "test_calibration_noise": noise}, Gate(0.5, 1.0, 0.05))
+    assert (found == ()) == passes
+
+
 @pytest.mark.parametrize(("rate", "possible"), [(0.5, 1.5), (0.8, 1.125), (0.25, 2.5)])
 def test_no_more_lift_is_asked_for_than_half_the_way_to_what_is_possible(rate, possible):
     """Where half of all have the label no tenth can have more than twice that."""

@@ -96,7 +96,7 @@ def test_drivers_add_up_to_the_score_of_the_pipeline_for_rows_never_seen(table, 
     strange = known.withColumns({"town": F.lit("never seen"), "minutes": F.lit(None).cast("string"), "wild": F.lit(math.nan)})
     for rows in (known, strange):
         pipeline_says = {r["id"]: float(r["probability"][1]) for r in fitted.pipeline.transform(rows).select("id", "probability").collect()}
-        told = scored_table(rows, SPEC, fitted.pipeline, fitted.explainer).collect()
+        told = scored_table(rows, fitted.spec, fitted.pipeline, fitted.explainer).collect()
         assert len(told) == len(pipeline_says) > 50
         for row in told:
             p = pipeline_says[row["id"]]
@@ -105,7 +105,17 @@ def test_drivers_add_up_to_the_score_of_the_pipeline_for_rows_never_seen(table, 
             assert len(row["drivers"]) == 3
             sizes = [abs(d["effect"]) for d in row["drivers"]]
             assert sizes == sorted(sizes, reverse=True)
-            assert row["grade"] == ("likely" if row["score"] >= 50 else "unlikely")
+            assert row["grade"] == ("likely" if row["score"] >= fitted.spec.grades["likely"] else "unlikely")
+
+
+@pytest.mark.slow
+def test_likely_is_who_is_twice_as_likely_as_the_mean_or_more_likely_than_not(table, fitted):
+    held = labelled(table, SPEC)
+    rate = held.where("NOT _held").agg(F.mean(LABEL)).first()[0]
+    assert rate > 0.25 and fitted.spec.grades == {"likely": 50, "unlikely": 0}
+    rare = fit_table(table.where("`Has left?` = 'no' OR pmod(xxhash64(id), 8) = 0"), replace(SPEC, algorithms=("tree",)), lambda _: None)
+    learnt = [sum(n) for n in zip(rare.sizes["train"], rare.sizes["validation"], strict=True)]
+    assert learnt[1] / learnt[0] < 0.2 and rare.spec.grades["likely"] == pytest.approx(200 * learnt[1] / learnt[0], abs=0.006)
 
 
 @pytest.mark.slow

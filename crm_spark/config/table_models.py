@@ -57,10 +57,12 @@ class TableSpec:
     """One model of one table; only `name`, `question` and `label` must be said.
 
     `key` names what a row belongs to: its rows stay in one part, and it is never a feature; without one, equal rows stay together.
+    `categories` are columns of numbers that are codes, one no more than the other.
     Of more than `max_rows` rows a sample by key learns, with the rarer class kept whole where it is rare, and probabilities are
     corrected for that. `negatives_kept` is the share of customers without the label that somebody else's sampling has left in the table.
     `algorithms` may name xgboost too, which is an extra.
     `groups` (name: SQL over the table's row, of few values, as `{city: City}`) are judged one by one.
+    `grades` (name: least score) are by default `likely` from twice the share with the label, or from 50 where that is less, else `unlikely`.
     `retrain` says when drift, told by every `score`, asks for a new fit.
     """
 
@@ -69,6 +71,7 @@ class TableSpec:
     label: TableLabel
     key: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     algorithms: tuple[TableAlgorithm, ...] = ALGORITHMS
     budget_minutes: float = 30.0
     boosting_rounds: int = 150
@@ -76,7 +79,7 @@ class TableSpec:
     negatives_kept: float = 1.0
     hold_out: HoldOut = field(default_factory=HoldOut)
     gate: TableGate = field(default_factory=TableGate)
-    grades: dict[str, float] = field(default_factory=lambda: {"likely": 50.0, "unlikely": 0.0})
+    grades: dict[str, float] | None = None
     groups: dict[str, str] = field(default_factory=dict)
     retrain: Retrain = field(default_factory=Retrain)
     seed: int = 17
@@ -85,7 +88,8 @@ class TableSpec:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name: '{self.name}' may have letters, digits, _, -, . and spaces only, and begins with a letter or a digit")
         refuse_unknown_groups(self.gate, self.groups)
-        check_thresholds(self.name, self.grades)
+        if self.grades is not None:
+            check_thresholds(self.name, self.grades)
         if not self.algorithms:
             raise ValueError("algorithms: at least one is wanted")
         if self.budget_minutes <= 0 or self.max_rows < 100 or self.boosting_rounds < 1 or not 0 < self.negatives_kept <= 1:

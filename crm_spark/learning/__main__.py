@@ -8,7 +8,7 @@
     python -m crm_spark.learning rollback --env demo --model churn --by "A. Planner" --why "too many false alarms"
     python -m crm_spark.learning shadow --env demo --model churn --version 4
 
-A table is a Delta folder, Parquet, or text with a header (comma, semicolon, tab or bar; UTF-8 or gb18030). my.yml (docs/models.md):
+A table is a Delta folder, Parquet, or text with a header (comma, semicolon, tab or bar; UTF-8, gb18030, windows-1252). my.yml (docs/models.md):
 
     name: churn
     question: Will the customer leave?
@@ -23,6 +23,7 @@ Models of tables are registered in <out>/mlflow.db: name it by --out instead of 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import re
 import sys
@@ -47,7 +48,7 @@ from crm_spark.learning.drift import REFERENCE, SCORE, Shift, reference_of_json,
 from crm_spark.learning.drivers import explainer_of_json
 from crm_spark.learning.files import read_table, table_version
 from crm_spark.learning.gate import missed
-from crm_spark.learning.recorded import EXPLAINER, ONCE, SPEC, as_trained
+from crm_spark.learning.recorded import COLUMNS, EXPLAINER, ONCE, SPEC, as_trained
 from crm_spark.learning.registry import Champion, Registry
 from crm_spark.learning.scored import scored_table
 from crm_spark.learning.search import Fitted, auc_on_the_same_rows, fit_table
@@ -87,6 +88,7 @@ def _fit(options: argparse.Namespace) -> int:
     trained = with_costs(_compared(registry, fitted), time.monotonic() - start, peak_memory(spark))
     failures = missed(trained)
     texts = {EXPLAINER: fitted.explainer.as_json(), SPEC: _spec_text(fitted.spec, fitted.judged_since), REFERENCE: table_reference(fitted).as_json()}
+    texts[COLUMNS] = json.dumps([asdict(source) for source in fitted.columns.sources], indent=1, ensure_ascii=False)
     versions = {_NOT_IN_MLFLOW.sub("_", Path(options.table).name): {ONCE: [table_version(spark, options.table)]}}
     version = registry.record(trained, spark, versions, failures, {"table": options.table}, texts)
     drivers = [f"{name} {share:.0%}" for name, share in list(fitted.importances.items())[:5]]
@@ -157,7 +159,8 @@ def _shadow_of(registry: Registry, model: str) -> Champion | None:
 def _scored(registry: Registry, table: DataFrame, spec: TableSpec, version: Champion, place: str) -> DataFrame:
     """The scores of one version, as they were written."""
     explained = explainer_of_json(registry.text(spec.name, version.version, EXPLAINER))
-    scores = scored_table(table, spec, version.pipeline, explained)
+    fitted_as = yaml.safe_load(registry.text(spec.name, version.version, SPEC))
+    scores = scored_table(table, replace(spec, grades=spec.grades or fitted_as["grades"]), version.pipeline, explained)
     kind = "parquet" if place.endswith(_PARQUET) else "delta"
     mapping = {"delta.columnMapping.mode": "name"} if kind == "delta" and any(c in _NOT_IN_DELTA for name in scores.columns for c in name) else {}
     scores.write.format(kind).mode("overwrite").options(**mapping).save(place)

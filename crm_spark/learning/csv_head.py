@@ -9,6 +9,7 @@ from dataclasses import dataclass
 SEPARATORS = ",;\t|"
 _MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_CHINESE = 0.8  # of the signs beyond ASCII that are in GB 2312, of a text in gb18030
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -22,13 +23,16 @@ class CsvHead:
 
 
 def csv_head(lines: Sequence[bytes]) -> CsvHead | None:
-    """None if the lines are no text: neither UTF-8 nor gb18030 (of which GBK is a part), nor marked as UTF-16."""
+    """None if the lines are no text: neither UTF-8, gb18030 (of which GBK is a part) nor windows-1252 (of which Latin-1's letters are a part), nor
+    marked as UTF-16."""
     raw = b"\n".join(lines).removeprefix(_MARK)
     if raw.startswith(_WIDE_MARKS):
         return CsvHead("UTF-16", _separator(lines[0].decode("UTF-16", errors="ignore")), line_breaks_in_quotes=True)
-    encoding = next((e for e in ("UTF-8", "gb18030") if _is_in(raw, e)), None)
+    encoding = next((e for e in ("UTF-8", "gb18030", "windows-1252") if _is_in(raw, e)), None)
     if encoding is None or b"\0" in raw:
         return None
+    if encoding == "gb18030" and not _is_chinese(raw.decode(encoding)) and _is_in(raw, "windows-1252"):
+        encoding = "windows-1252"
     text = raw.decode(encoding).split("\n")
     return CsvHead(encoding, _separator(text[0]), any(line.count('"') % 2 for line in text))
 
@@ -43,5 +47,20 @@ def _is_in(raw: bytes, encoding: str) -> bool:
     try:
         raw.decode(encoding)
     except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_chinese(text: str) -> bool:
+    """Nearly all signs of Chinese texts are among the 7,445 of GB 2312; the letters of others, taken two by two for Chinese, seldom are."""
+    signs = [sign for sign in text if sign > "\x7f"]
+    known = sum(_is_known(sign) for sign in signs)
+    return known >= _CHINESE * len(signs)
+
+
+def _is_known(sign: str) -> bool:
+    try:
+        sign.encode("gb2312")
+    except UnicodeEncodeError:
         return False
     return True

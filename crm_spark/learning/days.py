@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from calendar import monthrange
+from calendar import month_abbr, monthrange
 from collections.abc import Mapping, Sequence
 
 # A tie goes to the first: of texts whose days are all 12 or less, month and day cannot be told apart, and the month is taken to stand first.
-FORMS = ("yyyy-M-d", "yyyy/M/d", "yyyy.M.d", "yyyy年M月d日", "yyyyMMdd", "M/d/yyyy", "d/M/yyyy", "d.M.yyyy", "d-M-yyyy", "yyyy-M", "yyyy/M", "yyyy年M月")
+FORMS = (
+    "yyyy-M-d", "yyyy/M/d", "yyyy.M.d", "yyyy年M月d日", "yyyyMMdd", "M/d/yyyy", "d/M/yyyy", "d.M.yyyy", "d-M-yyyy", "M/d/yy", "d/M/yy", "d.M.yy",
+    "d-MMM-yyyy", "d-MMM-yy", "d MMM yyyy", "MMM d, yyyy", "yyyy-M", "yyyy/M", "yyyy年M月", "MMM-yyyy", "MMM-yy", "MMM yyyy",
+)  # fmt: skip
 _UNSURE = ("yyyyMMdd", "yyyy-M", "yyyy/M")  # these may be numbers and names too,
 _YEARS = range(1900, 2100)  # so that their years must be near
-_PARTS = {"yyyy": r"(\d{4})", "MM": r"(\d{2})", "dd": r"(\d{2})", "M": r"(\d{1,2})", "d": r"(\d{1,2})", ".": r"\."}
+_PARTS = {"yyyy": r"(\d{4})", "yy": r"(\d{2})", "MMM": r"([A-Za-z]{3})", "MM": r"(\d{2})", "dd": r"(\d{2})", "M": r"(\d{1,2})", "d": r"(\d{1,2})", ".": r"\."}
+_CENTURY = 2000  # of a year of two digits, as Java has it
+_MONTHS = {name.lower(): number for number, name in enumerate(month_abbr) if name}
 _TIME = r"(?:[T\s]\s*|(?<=日))\d{1,2}[:时點点].*"
-_SOME_DAY = re.compile(r"\s*(\d{1,4}[-/.年]\d{1,2}(?:[-/.月]\d{1,4})?|(\d{8}|\d{14})(?!\d))")
+_SOME_DAY = re.compile(r"\s*(\d{1,4}[-/.年]\d{1,2}(?:[-/.月]\d{1,4})?|(\d{8}|\d{14})(?!\d)|(\d{1,2}[- ])?[A-Za-z]{3}[- ]\d{1,4})")
 
 
 def days_told(words: Sequence[str]) -> dict[str, list[bool]]:
@@ -35,13 +40,18 @@ def _is_day(form: str, word: str) -> bool:
     found = re.match(_pattern(form), word)
     if not found:
         return False
-    told = dict(zip(sorted((part for part in "yMd" if part in form), key=form.index), map(int, found.groups()[1:]), strict=True))
-    year, month, day = told["y"], told["M"], told.get("d", 1)
+    told = dict(zip(sorted((part for part in "yMd" if part in form), key=form.index), map(_number, found.groups()[1:]), strict=True))
+    year, month, day = told["y"] if "yyyy" in form else _CENTURY + told["y"], told["M"], told.get("d", 1)
     return (year in _YEARS if form in _UNSURE else year > 0) and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]
 
 
 def _pattern(form: str) -> str:
     """The same for Python and Java: the day is group 1."""
-    day = re.sub(r"yyyy|MM|dd|M|d|\.", lambda part: _PARTS[part[0]], form)
+    day = re.sub(r"yyyy|yy|MMM|MM|dd|M|d|\.", lambda part: _PARTS[part[0]], form)
     behind = rf"\d{{6}}|{_TIME}" if form == "yyyyMMdd" else _TIME
     return rf"^\s*({day})(?:{behind})?\s*$"
+
+
+def _number(word: str) -> int:
+    """Of digits, or of a month's name; 0 of another word."""
+    return int(word) if word.isdecimal() else _MONTHS.get(word.lower(), 0)

@@ -1,7 +1,7 @@
 """Features that the trainer makes itself, of columns whose meaning it does not know: each has words for planners.
 
-A change means more where the level is low; use is judged against what it was before; two columns that go together tell by what sets
-them apart; and that much is not known is a trait too.
+A change means more where the level is low; use is judged against what it was before; two columns that go together, or two days, tell by what
+sets them apart; how usual a level is and that much is not known are traits too.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crm_spark.learning.encode import Encoding
 from crm_spark.learning.table import Columns, Profile, Source
 
 MOST_DERIVED = 150
 _SIGNED = (0.05, 0.95)  # share of negative values of a column that tells a change
 _MOST_MONTHS = 24
+_DATES = 6  # the most useful ones, of which every two make a span
 _PAIRED = 12  # the most useful numbers, of which every two make a ratio
 _NUMBER = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])(?!\d)|\d+")  # year and month, or another number
 
@@ -36,11 +38,12 @@ def own_features(columns: Columns, encoded: Mapping[str, str]) -> list[Feature]:
     return numbers + [Feature(name, column, name) for name, column in encoded.items()]
 
 
-def derived_features(columns: Columns, useful: Sequence[str]) -> list[Feature]:
+def derived_features(columns: Columns, useful: Sequence[str], encoded: Sequence[Encoding] = ()) -> list[Feature]:
     """At most MOST_DERIVED candidates; `useful` are ids of numbers, the most useful first."""
     by_use = sorted(columns.numbers, key=lambda s: useful.index(s.id) if s.id in useful else len(useful))
     numbers = [s for s in by_use if s.kind == "number"]
-    found = [*_missing(columns), *_series(columns.numbers, columns.profiles)][: MOST_DERIVED // 2]
+    dates = [s for s in by_use if s.kind == "date"]
+    found = [*_missing(columns), *_spans(dates[:_DATES]), *_usual(encoded), *_series(columns.numbers, columns.profiles)][: MOST_DERIVED // 2]
     found += [*_changes(numbers, columns.profiles), *_pairs(numbers[:_PAIRED], columns.profiles)]
     distinct: dict[str, str] = {}
     for words, sql in found:
@@ -53,6 +56,18 @@ def _missing(columns: Columns) -> Iterator[tuple[str, str]]:
     if len(holes) > 1:
         all_of_them = ", ".join(f"CAST({i} AS string)" for i in holes)
         yield "number of columns without a value", f"CAST({len(holes)} - size(array_compact(array({all_of_them}))) AS double)"
+
+
+def _spans(dates: Sequence[Source]) -> Iterator[tuple[str, str]]:
+    for one, other in itertools.combinations(dates, 2):
+        yield f"days from {one.column} to {other.column}", f"{other.id} - {one.id}"
+
+
+def _usual(encoded: Sequence[Encoding]) -> Iterator[tuple[str, str]]:
+    """Of a few levels the level itself tells as much."""
+    for encoding in encoded:
+        if encoding.out_of_fold:
+            yield f"share of rows with the same {encoding.source.column}", encoding.size_sql
 
 
 def _series(numbers: Sequence[Source], profiles: Mapping[str, Profile]) -> Iterator[tuple[str, str]]:

@@ -69,21 +69,24 @@ class Explainer:
     calibration: Calibration
     shift: float
 
-    def explained(self, trees: Numbers, line: Numbers) -> tuple[float, Numbers]:
-        """The average customer's log-odds, calibrated, and what each driver (second axis) adds to it for each row: together the score's log-odds."""
+    def explained(self, trees: Numbers, line: Numbers) -> tuple[float, Numbers, Numbers]:
+        """The average customer's log-odds, calibrated, what each driver (second axis) adds to it for each row, and what the steps of an isotonic curve
+        add: together the score's log-odds."""
         each = [part.effects(trees, line, len(self.words)) for part in self.parts]
-        base, effects = sum(b for b, _ in each) / len(each), sum((e for _, e in each), np.zeros(1)) / len(each)
-        base, effects = stretched(base, np.asarray(effects), self._calibrated)
-        return base + self.shift, effects
+        raw, found = sum(b for b, _ in each) / len(each), np.asarray(sum((e for _, e in each), np.zeros(1)) / len(each))
+        if self.calibration.kind == "isotonic":  # on a step all effects would be nothing
+            base, effects, total = float(self._curve(np.array([raw]))[0]), found, self._curve(raw + found.sum(axis=1))
+        else:
+            base, effects = self.calibration.slope * raw + self.calibration.offset, self.calibration.slope * found
+            total = base + effects.sum(axis=1)
+        return base + self.shift, effects, total - base - effects.sum(axis=1)
 
     def as_json(self) -> str:
         """As text, for `explainer_of_json`."""
         return json.dumps(asdict(self), default=lambda numbers: numbers.tolist())
 
-    def _calibrated(self, log_odds: Numbers) -> Numbers:
-        if self.calibration.kind == "isotonic":
-            return logit(self.calibration.of(expit(log_odds)))
-        return np.asarray(self.calibration.slope * np.asarray(log_odds) + self.calibration.offset)
+    def _curve(self, log_odds: Numbers) -> Numbers:
+        return logit(self.calibration.of(expit(log_odds)))
 
 
 def explainer(
@@ -124,15 +127,15 @@ def importances(rows: DataFrame, explained: Explainer) -> dict[str, float]:
 
 
 def with_drivers(rows: DataFrame, keys: Sequence[str], explained: Explainer, shown: int = SHOWN) -> DataFrame:
-    """Per row its `keys`, `_log_odds`, `_base` (the average customer's) and `_drivers`: the `shown` greatest, and what all others add as `_rest`."""
+    """Per row its `keys`, `_log_odds`, `_base` (the average customer's) and `_drivers`: the `shown` greatest, and what all others and the steps of
+    an isotonic curve add as `_rest`."""
     own = list(rows.select(*map(quoted, keys)).schema.fields)
     schema = T.StructType([*own, *_numbers("_log_odds", "_base"), T.StructField("_drivers", T.ArrayType(DRIVER)), *_numbers("_rest")])
 
     def explain(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if batch.num_rows:
-                base, effects = explained.explained(*_arrays(batch))
-                yield _explained_batch(batch, keys, base, effects, explained.words, shown)
+                yield _explained_batch(batch, keys, explained.explained(*_arrays(batch)), explained.words, shown)
 
     return _flat(rows, keys).mapInArrow(explain, schema)
 
@@ -185,14 +188,15 @@ def _arrays(batch: pa.RecordBatch) -> tuple[Numbers, Numbers]:
     return trees, line
 
 
-def _explained_batch(batch: pa.RecordBatch, keys: Sequence[str], base: float, effects: Numbers, words: Sequence[str], shown: int) -> pa.RecordBatch:
+def _explained_batch(batch: pa.RecordBatch, keys: Sequence[str], found: tuple[float, Numbers, Numbers], words: Sequence[str], shown: int) -> pa.RecordBatch:
+    base, effects, steps = found
     shown = min(shown, effects.shape[1])
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :shown]
     greatest = np.take_along_axis(effects, order, axis=1)
     names = pa.DictionaryArray.from_arrays(pa.array(order.ravel().astype(np.int32)), pa.array(words)).cast(pa.string())
     pairs = pa.StructArray.from_arrays([names, pa.array(greatest.ravel())], names=["driver", "effect"])
     places = pa.array(np.arange(0, order.size + 1, shown, dtype=np.int32))
-    total, rest = base + effects.sum(axis=1), effects.sum(axis=1) - greatest.sum(axis=1)
+    total, rest = base + effects.sum(axis=1) + steps, effects.sum(axis=1) - greatest.sum(axis=1) + steps
     own = [batch.column(i) for i in range(len(keys))]
     columns = [*own, pa.array(total), pa.array(np.full(len(total), base)), pa.ListArray.from_arrays(places, pairs), pa.array(rest)]
     return pa.RecordBatch.from_arrays(columns, names=[*keys, "_log_odds", "_base", "_drivers", "_rest"])

@@ -18,22 +18,35 @@ from crm_spark.learning.table import FOLD, FOLDS, LABEL, Source
 SMOOTHING = 30.0  # a level of so many rows is believed by half
 RAREST = 10  # rows that a level of its own needs; rarer ones are one level together, as are those never seen
 MOST_LEVELS = 1000
+SHARE = "_share"  # how the name of an encoded column ends
 _TOGETHER = 20  # columns counted in one pass
 _TOTAL = FOLDS  # the place behind the folds: all of them
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """A text's levels, and per level (the last: rare or never seen) its encoding in each fold and, in the last row, at scoring."""
+    """A text's levels, and per level (the last: rare or never seen) its encoding in each fold and, in the last row, at scoring, and the share of rows
+    that have it."""
 
     source: Source
     levels: tuple[str, ...]
     shares: Numbers
+    sizes: Numbers
 
     @property
     def id(self) -> str:
         """The encoded column."""
-        return f"{self.source.id}_share"
+        return f"{self.source.id}{SHARE}"
+
+    @property
+    def level(self) -> str:
+        """The column of its level's number."""
+        return f"{self.source.id}_level"
+
+    @property
+    def size_sql(self) -> str:
+        """The share of rows that have the same level."""
+        return _looked_up(self, self.sizes, "0")
 
     @property
     def out_of_fold(self) -> bool:
@@ -59,7 +72,7 @@ def indexer(found: Sequence[Encoding]) -> StringIndexerModel:
     of all texts over as one square array)."""
     ids = [e.source.id for e in found]
     labels = [list(e.levels) for e in found]
-    return StringIndexerModel.from_arrays_of_labels(labels, [f"{i}_text" for i in ids], [f"{i}_level" for i in ids], "keep")
+    return StringIndexerModel.from_arrays_of_labels(labels, [f"{i}_text" for i in ids], [e.level for e in found], "keep")
 
 
 def filled_statement(found: Sequence[Encoding]) -> str:
@@ -70,13 +83,14 @@ def filled_statement(found: Sequence[Encoding]) -> str:
 
 def scoring_statement(found: Sequence[Encoding]) -> str:
     """SQL that adds the encoded columns of rows that are scored."""
-    return f"SELECT *, {', '.join(_looked_up(e, e.shares[_TOTAL:], '0') for e in found)} FROM __THIS__"
+    shares = [f"{_looked_up(e, e.shares[_TOTAL], '0')} AS {e.id}" for e in found]
+    return f"SELECT *, {', '.join(shares)} FROM __THIS__"
 
 
 def learning_statement(found: Sequence[Encoding]) -> str:
     """The same of the rows learnt from: of texts with many levels by the other folds."""
-    encoded = [_looked_up(e, e.shares[:_TOTAL], FOLD) if e.out_of_fold else _looked_up(e, e.shares[_TOTAL:], "0") for e in found]
-    return f"SELECT *, {', '.join(encoded)} FROM __THIS__"
+    encoded = [_looked_up(e, e.shares[:_TOTAL], FOLD) if e.out_of_fold else _looked_up(e, e.shares[_TOTAL], "0") for e in found]
+    return f"SELECT *, {', '.join(f'{sql} AS {e.id}' for e, sql in zip(found, encoded, strict=True))} FROM __THIS__"
 
 
 def _counts(clean: DataFrame, texts: Sequence[Source]) -> pd.DataFrame:
@@ -96,7 +110,8 @@ def _encoding(source: Source, counts: pd.DataFrame, rows: Numbers, positives: Nu
     inside = [kept[[f"{what}_{k}" for k in range(FOLDS)]].to_numpy(dtype=float).T.reshape(FOLDS, -1) for what in ("rows", "positives")]
     count, with_label = (np.column_stack([own, whole - own.sum(axis=1)]) for own, whole in zip(inside, (rows, positives), strict=True))
     folds = [_shares(count.sum(axis=0) - count[k], with_label.sum(axis=0) - with_label[k]) for k in range(FOLDS)]
-    return Encoding(source, tuple(kept["level"]), np.array([*folds, _shares(count.sum(axis=0), with_label.sum(axis=0))]))
+    totals = count.sum(axis=0)
+    return Encoding(source, tuple(kept["level"]), np.array([*folds, _shares(totals, with_label.sum(axis=0))]), totals / max(totals.sum(), 1.0))
 
 
 def _shares(rows: Numbers, positives: Numbers) -> Numbers:
@@ -107,6 +122,6 @@ def _shares(rows: Numbers, positives: Numbers) -> Numbers:
 def _looked_up(encoding: Encoding, shares: Numbers, fold: str) -> str:
     """The array is one text, which Spark reads once: thousands of literals would keep its parser busy."""
     values = ",".join(f"{v:.6g}" for v in shares.ravel())
-    last = shares.shape[1] - 1
-    place = f"{fold} * {last + 1} + least(CAST({encoding.source.id}_level AS int), {last}) + 1"
-    return f"element_at(CAST(split('{values}', ',') AS array<double>), {place}) AS {encoding.id}"
+    last = len(encoding.levels)
+    place = f"{fold} * {last + 1} + least(CAST({encoding.level} AS int), {last}) + 1"
+    return f"element_at(CAST(split('{values}', ',') AS array<double>), {place})"

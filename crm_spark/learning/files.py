@@ -66,7 +66,7 @@ def _read_parquet(spark: SparkSession, path: str) -> DataFrame:
 def _read_text(spark: SparkSession, path: str, lines: list[bytes]) -> DataFrame:
     head = csv_head(lines)
     if head is None:
-        raise ConfigError(f"{path}: is neither Delta, Parquet nor text in UTF-8, UTF-16 or gb18030: write it as CSV in UTF-8")
+        raise ConfigError(f"{path}: is neither Delta, Parquet nor text in UTF-8, UTF-16, gb18030 or windows-1252: write it as CSV in UTF-8")
     LOG.info("%s: read as text in %s, columns separated by %r", path, head.encoding, head.separator)
     reader = spark.read.format("csv").options(header=True, sep=head.separator, encoding=head.encoding, quote='"', escape='"')
     return reader.option("multiLine", head.line_breaks_in_quotes).load(path)

@@ -6,6 +6,8 @@ from typing import cast
 
 from crm_spark.config.models import Algorithm, Label, ModelSpec, Windows
 from crm_spark.config.table_models import TableSpec
+from crm_spark.learning.derive import Feature
+from crm_spark.learning.encode import SHARE
 from crm_spark.learning.features import FeatureSet
 from crm_spark.learning.rules import tree_rules
 from crm_spark.learning.search import Fitted, Tried
@@ -14,6 +16,7 @@ from crm_spark.learning.trainer import Candidate, Prepared, Trained
 from crm_spark.learning.trees import TreeModel
 
 EXPLAINER, SPEC = "explainer.json", "table_spec.json"
+COLUMNS = "columns.json"  # what each column was taken for, and the SQL that reads it
 ONCE = "once"  # stands for the as-of month
 
 
@@ -22,7 +25,7 @@ def as_trained(fitted: Fitted) -> Trained:
     spec = fitted.spec
     label = Label(f"{spec.label.column} = {spec.label.positive}", outcome=spec.label.column)
     model = ModelSpec(
-        spec.name, spec.question, "true", label, Windows(1, 0, 1), (Algorithm("gbt"),), {"default": dict(spec.grades)}, spec.gate,
+        spec.name, spec.question, "true", label, Windows(1, 0, 1), (Algorithm("gbt"),), {"default": dict(spec.grades or {})}, spec.gate,
         groups=spec.groups, max_rows=spec.max_rows, refit=True, seed=spec.seed,
     )  # fmt: skip
     split = Split("time" if spec.hold_out.time else "key", _parted(spec), (ONCE,), (ONCE,), 0)
@@ -31,12 +34,17 @@ def as_trained(fitted: Fitted) -> Trained:
     features = FeatureSet({f.words: f.sql for f in fitted.features}, {}, fitted.columns.dropped)
     prepared = Prepared(model, fitted.rows, (), features, fitted.inputs, split, counts)
     metrics = {**fitted.metrics, "validation_auc": fitted.validation}
-    rules = {"tree": tree_rules(fitted.readable, [f.words for f in fitted.features], {})} if fitted.readable else {}
+    rules = {"tree": tree_rules(fitted.readable, list(map(_rule_words, fitted.features)), {})} if fitted.readable else {}
     candidates = tuple(map(_candidate, fitted.tried))
     return Trained(
         prepared, fitted.pipeline, _chosen(fitted), candidates, metrics, fitted.hold_out, fitted.importances, rules, fitted.groups, fitted.alone,
         fitted.calibration,
     )  # fmt: skip
+
+
+def _rule_words(feature: Feature) -> str:
+    """In rules a text is the share with the label of its level."""
+    return f"share with the label among those of the same {feature.words}" if feature.id.endswith(SHARE) else feature.words
 
 
 def _parted(spec: TableSpec) -> str:
@@ -52,5 +60,7 @@ def _candidate(tried: Tried) -> Candidate:
 
 def _chosen(fitted: Fitted) -> Candidate:
     recipes = {member.recipe.name: member.recipe.settings for member in fitted.members}
-    names, settings = " + ".join(recipes), next(iter(recipes.values())) if len(recipes) == 1 else {}
+    names, settings = " + ".join(recipes), next(iter(recipes.values()))
+    if len(recipes) > 1:
+        settings = {f"{name}_{setting}": value for name, own in recipes.items() for setting, value in own.items()}
     return Candidate(names, settings, cast(TreeModel, fitted.members[0].model), fitted.validation, None)

@@ -20,7 +20,7 @@ def scored_table(table: DataFrame, spec: TableSpec, pipeline: PipelineModel, exp
     """One row per row of the table: its key (all its columns, without one), `score` (100 x `probability`), `grade`, and `drivers` (see `drivers.with_drivers`).
 
     `log_odds` = `base` + the effects of `drivers` + `rest`; `probability` is 1 / (1 + exp(-log_odds)); `rank_score` breaks ties that calibration made.
-    ConfigError names columns that are not there, or named as what scoring adds.
+    `spec` says the grades, as that of the fit does. ConfigError names columns that are not there, or named as what scoring adds.
     """
     problems = [*clashes(table, spec), *[f"{spec.name}: {told}" for told in _problems(table, spec, pipeline)]]
     if problems:
@@ -45,6 +45,6 @@ def _problems(table: DataFrame, spec: TableSpec, pipeline: PipelineModel) -> Ite
 
 def _grade(score: Column, spec: TableSpec) -> Column:
     found = F.lit(None).cast("string")
-    for name, least in sorted(spec.grades.items(), key=lambda item: item[1]):
+    for name, least in sorted((spec.grades or {}).items(), key=lambda item: item[1]):
         found = F.when(score >= least, name).otherwise(found)
     return found

@@ -29,7 +29,7 @@ from crm_spark.learning.features import MISSING
 from crm_spark.learning.members import LINE, TREES, Member, Recipe, fit, quick_recipe, recipes
 from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
-from crm_spark.learning.table import FOLD, KEY, LABEL, PART, TIME, Columns, Profile, clean_statement, in_parts, labelled, positive_of, profiled, quoted
+from crm_spark.learning.table import FOLD, KEY, LABEL, PART, REPEATED, TIME, Columns, Profile, clean_statement, in_parts, labelled, positive_of, profiled, quoted
 from crm_spark.learning.trainer import ROWS_PER_PARTITION, UntrainableError
 from crm_spark.learning.xgb import refuse_if_absent
 
@@ -47,6 +47,7 @@ _MOST_AVERAGED = 3
 _SEEDS = 3
 _PER_MEMBER = 0.0003  # of AUC that a further member must bring
 _REFIT_SHARE = 0.5  # of the budget goes to the search; refitting what was chosen takes about as long
+_EVEN, _LEAST_GRADE = 50.0, 0.01  # the score of who is as likely as not, and the least at which a grade may begin
 _LONG_TAIL = 20.0  # a number so many times its mean size is learnt by a line as a logarithm
 
 
@@ -63,9 +64,9 @@ class Tried:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A judged champion: `pipeline` scores raw rows of the table. `metrics` are of the hold-out, at its natural rate; `alone` is the AUC of each feature
-    by itself among the rows to learn from; `judged_since` the least time of the hold-out, if it was parted by time. `spec` says which value of the
-    label is asked for."""
+    """A judged champion: `pipeline` scores raw rows of the table. `metrics` are of the hold-out, at its natural rate, and the shares of rows kept; `alone`
+    is the AUC of each feature by itself among the rows to learn from; `judged_since` the least time of the hold-out, if it was parted by time. `spec`
+    says which value of the label is asked for, and from which score a grade begins."""
 
     spec: TableSpec
     pipeline: PipelineModel
@@ -145,6 +146,7 @@ def _parted_and_searched(rows: DataFrame, spec: TableSpec, width: int, budget: _
         parted = in_parts(rows, _VALIDATION_OF_FEW)
         sizes = _sizes(parted)
     _refuse_too_little(spec, sizes)
+    spec = spec if spec.grades else replace(spec, grades=_grades(positives, sizes[TRAIN][0] + sizes[VALIDATION][0], spec.negatives_kept))
     shares = _kept_shares(spec, sizes, width)
     budget.tell(f"{sum(n for n, _ in sizes.values()):,} rows with a label, {positives:,} of those to learn from have {spec.label.column} = {spec.label.positive}")
     with _held(_sampled(parted, shares).repartition(_partitions(sizes, shares), KEY).sortWithinPartitions(KEY)) as sample:
@@ -157,6 +159,8 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
     if not columns.sources:
         raise UntrainableError("no column of the table varies in training")
     budget.tell(f"{len(columns.numbers)} numbers and {len(columns.texts)} texts can be learnt from, {len(columns.dropped)} columns cannot")
+    for column in (c for c, why in columns.dropped.items() if why == REPEATED):
+        budget.tell(f"'{column}' is {REPEATED}")
     clean = SQLTransformer(statement=clean_statement(columns)).transform(sample).select(*_OWN, *[s.id for s in columns.sources])
     found = tuple(encodings(clean.where(F.col(PART) != HOLD_OUT), columns.texts)) if columns.texts else ()
     lost = {s.column: f"no level is held by {RAREST} rows" for s in columns.texts if s not in [e.source for e in found]}
@@ -179,6 +183,7 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
     pipeline = PipelineModel(stages=stages)
     scored = pipeline.transform(sample.where(F.col(PART) == HOLD_OUT))
     metrics, hold_out, groups = _judged(scored, spec.negatives_kept)
+    metrics |= dict(zip(_KEPT, shares, strict=True))
     budget.tell(f"hold-out: AUC {metrics['test_auc']:.4f}, lift at 10 % {metrics['test_lift_10']:.2f}, calibration error {metrics['test_calibration_error']:.4f}")
     return Fitted(
         spec=spec, pipeline=pipeline, members=tuple(final), features=tuple(features), columns=columns, tried=(*tried, *more),
@@ -192,6 +197,7 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
 
 _OWN = (KEY, PART, FOLD, LABEL)
 _RANKED, _TOLD = "ranked", "told"
+_KEPT = ("kept_with_label", "kept_without_label", "kept_of_hold_out")
 
 
 def _sizes(parted: DataFrame) -> dict[str, tuple[int, int]]:
@@ -203,6 +209,12 @@ def _refuse_too_little(spec: TableSpec, sizes: Mapping[str, tuple[int, int]]) ->
     for part, (rows, positives) in sizes.items():
         if positives in (0, rows):
             raise UntrainableError(f"{spec.name}: the {rows:,} rows of the part '{part}' have only one value of '{spec.label.column}'")
+
+
+def _grades(positives: int, rows: int, negatives_kept: float) -> dict[str, float]:
+    """Likely is who is twice as likely as the mean, or more likely than not."""
+    rate = positives / (positives + (rows - positives) / negatives_kept)
+    return {"likely": min(_EVEN, max(_LEAST_GRADE, round(2 * 100 * rate, 2))), "unlikely": 0.0}
 
 
 def _kept_shares(spec: TableSpec, sizes: Mapping[str, tuple[int, int]], width: int) -> tuple[float, float, float]:
@@ -248,14 +260,14 @@ def _encoded(clean: DataFrame, found: Sequence[Encoding]) -> DataFrame:
         return learnt
     stages = [SQLTransformer(statement=filled_statement(found)), indexer(found), SQLTransformer(statement=learning_statement(found))]
     kept = [c for c in learnt.columns if c not in {e.source.id for e in found}]
-    return _through(stages, learnt).select(*kept, *[F.col(e.source.id) for e in found], *[e.id for e in found])
+    return _through(stages, learnt).select(*kept, *[c for e in found for c in (e.source.id, e.level, e.id)])
 
 
 def _chosen_features(ground: _Ground, spec: TableSpec, budget: _Budget) -> tuple[list[Feature], list[Tried]]:
     """The columns themselves, with the derived ones that a few trees use most, if with them these trees are no worse on validation."""
     recipe = quick_recipe(ground.learnt)
     plain, raw = _quick(ground, ground.own, recipe, spec, budget)
-    candidates = derived_features(ground.columns, [f.id for f in plain])
+    candidates = derived_features(ground.columns, [f.id for f in plain], ground.found)
     if not candidates or not budget.carries(2 * raw.seconds):
         return ground.own, [raw]
     used, _ = _quick(ground, [*ground.own, *candidates], recipe, spec, budget)

@@ -36,6 +36,11 @@ _MANY_NUMBERS, _FEW_WORDS = 50, 5  # different ones, of a text that is a number 
 _ONE_TO_A_ROW = 0.9  # a text so often another one is a name or a key
 _NUMBERS_PER_ROW = 20  # numbers given out one after the other lie within so many per row
 _DIGITS_OF_A_KEY = 10  # at least: phones, cards
+_KEY_NAME = re.compile(r"(^|[^a-z])(?i:id|key|uuid|guid|msisdn|imsi|imei)$|(?<=[a-z])(ID|Id|Key)$|(编号|号码|账号|标识)$")
+_NUMBER_NAME = re.compile(r"(?i)(phone|mobile|account|number)$")
+_LONG = 10**6  # the least of long numbers
+_SEVERAL_TO_A_KEY = 50  # rows at most, on the mean, of a column whose name is a key's
+REPEATED = "named as a key, and several rows have the same: name it as `key`, or rows of one customer learn and judge; as `categories` if it is a code"
 MOST_PROFILED = 20_000  # rows that say what a column is
 
 
@@ -79,7 +84,7 @@ class Columns:
 def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
     """The rows with a label, with key, fold, label (1.0 as asked for), time (null without one) and whether they are held out beside the raw
     columns; without those of the gap before the hold-out. ConfigError for a label of one value, of several without `positive`, or a column that is not there."""
-    wanted = [c for c in (spec.label.column, spec.hold_out.time, *spec.key, *spec.exclude) if c is not None]
+    wanted = [c for c in (spec.label.column, spec.hold_out.time, *spec.key, *spec.exclude, *spec.categories) if c is not None]
     unknown = [c for c in wanted if c not in table.columns]
     if unknown:
         raise ConfigError([f"{spec.name}: the table has no column '{c}'{did_you_mean(c, table.columns)}" for c in unknown])
@@ -129,9 +134,9 @@ def profiled(learnt: DataFrame, spec: TableSpec, size: int, whole: int | None = 
     dropped = {f.name: f"a {f.dataType.simpleString()} is no number, truth value, date or text" for f in fields if not _usable(f)}
     usable = [f for f in fields if _usable(f)]
     seen = learnt.where(F.pmod(F.xxhash64(F.lit("profile"), F.col(KEY)), F.lit(size)) < MOST_PROFILED)
-    texts = [f.name for f in usable if isinstance(f.dataType, T.StringType)]
+    texts = [f.name for f in usable if isinstance(f.dataType, T.StringType) and f.name not in spec.categories]
     shapes = described(seen.select(*map(_raw, texts)), text_shape)
-    sources = tuple(_source(f"_x{i}", f, shapes.get(f.name)) for i, f in enumerate(usable))
+    sources = tuple(_category(f"_x{i}", f.name) if f.name in spec.categories else _source(f"_x{i}", f, shapes.get(f.name)) for i, f in enumerate(usable))
     found = described(seen.select(*[F.expr(s.sql).alias(s.id) for s in sources]), summary)
     dropped |= {s.column: reason for s in sources if (reason := _useless(s, found[s.id], whole or size))}
     dropped |= _doubles([s for s in sources if s.column not in dropped], found)
@@ -233,6 +238,15 @@ def _usable(field: T.StructField) -> bool:
     return isinstance(field.dataType, kinds)
 
 
+def _category(name: str, column: str) -> Source:
+    """A code as text, the same of 3, 3.0 and '3'."""
+    return Source(name, column, "text", _level(f"regexp_replace(trim(CAST({quoted(column)} AS string)), r'[.]0+$', '')"))
+
+
+def _level(text: str) -> str:
+    return f"nullif(lower(trim({text})), '')"
+
+
 def _source(name: str, field: T.StructField, shape: Mapping[str, float] | None) -> Source:
     raw = quoted(field.name)
     if shape is None:
@@ -258,7 +272,7 @@ def _read(raw: str, shape: Mapping[str, float]) -> tuple[str, str]:
         return "number", _finite(_if_text(raw, _signed(raw), _retold(raw, "double")))
     if shape["plain"] >= least or _has_numbers(shape):
         return "number", _finite(_plain(raw))
-    return "text", f"nullif(lower(trim({raw})), '')"
+    return "text", _level(raw)
 
 
 def _has_numbers(shape: Mapping[str, float]) -> bool:
@@ -283,7 +297,14 @@ def _useless(source: Source, found: Summary, whole: int) -> str | None:
         return "one value in training"
     if (source.kind == "text" and found["distinct"] >= _ONE_TO_A_ROW * found["rows"]) or (source.kind == "number" and _is_key(found, whole)):
         return "another value in every row, as a key has"
-    return None
+    return REPEATED if _is_repeated_key(source, found) else None
+
+
+def _is_repeated_key(source: Source, found: Summary) -> bool:
+    """True of whole numbers and texts named as keys are, of which few rows have the same; of numbers with a name that may be a measure's, long ones."""
+    if source.kind == "date" or _SEVERAL_TO_A_KEY * found["distinct"] < found["filled"] or found.get("whole", found["filled"]) < found["filled"]:
+        return False
+    return bool(_KEY_NAME.search(source.column) or (_NUMBER_NAME.search(source.column) and found.get("low", _LONG) >= _LONG))
 
 
 def _is_key(found: Summary, whole: int) -> bool:

@@ -18,6 +18,19 @@ COMMIT = T.StructType(
         T.StructField("cities", _TEXTS),
     ]
 )
+STEP = T.StructType(
+    [
+        T.StructField("step", T.StringType()),
+        T.StructField("stages", T.LongType()),
+        T.StructField("tasks", T.LongType()),
+        T.StructField("seconds", T.DoubleType()),
+        T.StructField("task_seconds", T.DoubleType()),
+        T.StructField("input_bytes", T.LongType()),
+        T.StructField("output_bytes", T.LongType()),
+        T.StructField("shuffle_bytes", T.LongType()),
+        T.StructField("spill_bytes", T.LongType()),
+    ]
+)
 APPROVAL = T.StructType(
     [
         T.StructField("cities", _TEXTS),
@@ -49,6 +62,7 @@ RUN_LEDGER = Table(
         Field("gc_seconds", T.DoubleType(), "... of these collecting garbage."),
         Field("input_bytes", T.LongType(), "Bytes that tasks read from tables and files."),
         Field("shuffle_bytes", T.LongType(), "Bytes that tasks wrote for other tasks."),
+        Field("steps", T.ArrayType(STEP), "A line per step (a table written, a model, a file): what its Spark stages took; spill is to disk."),
         _AT,
     ),
     ("run_id", "job"),
