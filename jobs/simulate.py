@@ -46,6 +46,7 @@ from crm_spark.decisions.load import input_names, matrices_of
 from crm_spark.decisions.recommend import decide, exclusions, recommendations
 from crm_spark.decisions.table import MatrixSet
 from crm_spark.errors import ConfigError, NotPublishedError
+from crm_spark.frames import computed
 from crm_spark.job import Job, entry
 from crm_spark.learning.scoring import regraded
 from crm_spark.matrix_sets import recalled
@@ -89,7 +90,7 @@ def run(job: Job) -> None:
         job.log.warning("    %s", finding)
     before, policies, versions = _published(job)
     with _simulated(job, settings, matrices) as after:
-        counts = counted(compared(before, after, job.read(PERSONAL_INDEX))).localCheckpoint()
+        counts = computed(counted(compared(before, after, job.read(PERSONAL_INDEX))))
     told = tables(counts, {p.policy_id: p.name for p in (*policies.values(), *matrices.policies.values())}, list(job.config.value.grades))
     candidate = settings.matrices.version
     about = {"env": job.config.env_name, "month": job.month, "cities": job.cities, "published": versions, "candidate": candidate, "changes": changes}
@@ -171,7 +172,7 @@ def _simulated(job: Job, settings: Settings, matrices: MatrixSet) -> Iterator[Si
         job.log.info("    skipped %s.%s: %s", rule.matrix, rule.rule, rule.reason)
     compiled = compile_all(usable)
     mine = everybody.where(F.col("city").isin(*job.cities)) if job.cities else everybody
-    decided = decide(mine, compiled, usable.policies, job.month, usable.settings.conditions).localCheckpoint()
+    decided = computed(decide(mine, compiled, usable.policies, job.month, usable.settings.conditions))
     recommended = recommendations(decided, compiled, settings.matrices.version)
     customers = mine.join(recommended.select(*KEY, "priority", "offers"), on=list(KEY), how="left")
     with choice_of(job, customers, basis_of(job, settings.choosing, usable.policies, settings.matrices.version)) as made:

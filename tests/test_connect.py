@@ -17,6 +17,7 @@ from tests.tiny import KEY, MONTH, ROOT, Tiny
 
 pytestmark = pytest.mark.slow
 STARTS_WITHIN = 120  # seconds
+MEMORY = ("--driver-memory", "3g")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server on loopback."""
     port = free_port()
     log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as told, subprocess.Popen(["bash", ROOT / ".ci/connect_server", str(port)], stdout=told, stderr=told) as process:
+    with log.open("w") as told, subprocess.Popen(["bash", ROOT / ".ci/connect_server", str(port), *MEMORY], stdout=told, stderr=told) as process:
         try:
             wait_for(port, process, log)
             yield f"sc://127.0.0.1:{port}"

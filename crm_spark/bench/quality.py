@@ -1,11 +1,12 @@
 """Compare the champion search, given a raw table, with gradient boosting of other libraries on the same rows.
 
-    python -m crm_spark.bench.quality                      both real tables of CRM_SPARK_REAL_DATA, and a planted one
+    python -m crm_spark.bench.quality                      both real tables of CRM_SPARK_REAL_DATA, a planted one and a wide one
     python -m crm_spark.bench.quality --tables cell2cell --splits 2
 
 Each split takes other customers as hold-out, by salted hash of the key; both sides learn from the others and both are judged on the
 same hold-out, which chooses nothing. Of the planted table (the drivers of leaving of a synthetic province, on a seed of its own) the rival is the
-known chance, which nothing can beat but by luck. Records: var/bench/quality.json, per table and rival the mean difference in AUC (ours less theirs).
+known chance, which nothing can beat but by luck. The wide one has 220 anonymous columns, half of the cells empty, texts of up to 15,000 levels.
+Records: var/bench/quality.json, per table and rival the mean difference in AUC (ours less theirs).
 It ends with 1 where that is below what is promised (BARS), or our calibration is further off than MOST_OFF.
 """
 
@@ -27,7 +28,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
-from crm_spark.bench import planted
+from crm_spark.bench import planted, wide
 from crm_spark.bench.rivals import numbers_where_possible, rival_auc, rivals
 from crm_spark.config.table_models import HoldOut, TableLabel, TableSpec
 from crm_spark.learning.files import read_table
@@ -47,6 +48,7 @@ _VALIDATION = 0.2  # of the rivals' rows, to choose their way with texts
 _PANEL_FOLDS, _LEAST_REPEATS = 5, 2
 _PANEL_LABEL = "churned"
 _PLANTED_SIZE, _PLANTED_SEED = 10_000, 161_803  # subscribers, each with up to 15 months; a seed that nothing else uses
+_WIDE_SIZE, _WIDE_SEED = 50_000, 271_828
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,22 @@ def _planted(spark: SparkSession, data: Path, options: argparse.Namespace) -> Tr
     return Trial(spark.read.parquet(place), spec, _by_key(options.splits), planted.CHANCE)
 
 
+def _wide(spark: SparkSession, data: Path, options: argparse.Namespace) -> Trial:
+    place = options.out / "data" / f"wide-{_WIDE_SIZE}-{_WIDE_SEED}.parquet"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        wide.wide_rows(_WIDE_SIZE, _WIDE_SEED).to_parquet(place)
+    spec = TableSpec("wide", "Will the customer leave?", TableLabel(wide.LABEL), key=(wide.KEY,))
+    return Trial(spark.read.parquet(str(place)), spec, _by_key(options.splits))
+
+
 def _by_key(splits: int) -> tuple[HoldOut, ...]:
     return tuple(HoldOut(salt=f"split {i}") for i in range(splits))
 
 
-_TRIALS: Mapping[str, Callable[[SparkSession, Path, argparse.Namespace], Trial]] = {"cell2cell": _cell2cell, "monthly_panel": _panel, "planted": _planted}
+_TRIALS: Mapping[str, Callable[[SparkSession, Path, argparse.Namespace], Trial]] = {
+    "cell2cell": _cell2cell, "monthly_panel": _panel, "planted": _planted, "wide": _wide,
+}  # fmt: skip
 
 
 def _split(trial: Trial) -> dict[str, Result]:
