@@ -44,6 +44,14 @@ def test_two_days_tell_what_lies_between_them():
     assert found["days from asked to joined"] == "x0 - x1" and len([w for w in found if w.startswith("days from")]) == 3
 
 
+def test_many_days_leave_room_for_the_months():
+    days = tuple(Source(f"d{i}", f"day {'abcdefghijkl'[i]}", "date", "") for i in range(12))
+    months = columns(**{f"{what}_{month}": POSITIVE for what in ("arpu", "mou") for month in (6, 7, 8)})
+    profiles = {**months.profiles, **{s.id: POSITIVE for s in days}}
+    found = words(derived_features(Columns((*days, *months.numbers), (), profiles, {}), []))
+    assert "arpu_8 less the mean of arpu_6, arpu_7" in found and sum(w.startswith("days from") for w in found) == 15
+
+
 def test_the_most_useful_numbers_are_paired_and_there_is_an_end_to_candidates():
     many = columns(**{f"c{chr(97 + i // 26)}{chr(97 + i % 26)}": SIGNED if i % 3 else POSITIVE for i in range(300)})
     found = derived_features(many, ["x7", "x200"])

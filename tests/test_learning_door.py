@@ -18,7 +18,7 @@ FORMS = {  # column -> how the day is written
     "iso": "{0:%Y-%m-%d}", "iso with a time": "{0:%Y-%m-%dT10:00:00Z}", "slashes": "{0.year}/{0.month}/{0.day}", "Chinese": "{0.year}年{0.month}月{0.day}日",
     "Chinese with a time": "{0:%Y年%m月%d日10时}", "digits": "{0:%Y%m%d}", "digits with a time": "{0:%Y%m%d}235959", "month first": "{0.month}/{0.day}/{0.year}",
     "month's name": "{0.day}-{0:%b}-{0.year}", "Oracle's": "{1}", "in words": "{0:%b} {0.day}, {0.year}", "spaces": "{0.day} {0:%b} {0.year}",
-    "short": "{0.month}/{0.day}/{0:%y}", "short, day first": "{0:%d/%m/%y}",
+    "short": "{0.month}/{0.day}/{0:%y}", "short, day first": "{0:%d/%m/%y}", "short, dots": "{0:%d.%m.%y}",
     "from a sheet": "{0:%m/%d/%Y} 0:00", "day first": "{0:%d/%m/%Y}", "day first with a time": "{0:%d/%m/%Y} 23:59:59", "dots": "{0:%d.%m.%Y}",
 }  # fmt: skip
 
@@ -104,8 +104,47 @@ def test_a_number_is_a_code_where_the_spec_says_so(frame, kind):
 @pytest.mark.parametrize("kind", ["long", "string"])
 def test_a_key_that_several_rows_share_is_left_out_and_the_reason_says_what_to_do(frame, name, kind):
     values = [13_000_000_000 + 7_654_321 * (i // 5) for i in range(200)]
-    found = told(frame, {name: values if kind == "long" else [f"c{v}" for v in values]}, kind)
+    found = told(frame, {name: values if kind == "long" else [f"{'' if name == 'phone' else 'c'}{v}" for v in values]}, kind)
     assert "name it as `key`" in found[name]
+
+
+def test_whether_several_rows_share_a_key_is_told_by_all_of_them(spark):
+    """A sample says what a column is; of 60,000 rows of 20,000 customers it has another one in most, and of 60,000 of 500 cells it has 40 of each."""
+    hashed = F.xxhash64("id")
+    rows = spark.range(60_000).select(F.col("id").alias("k"), F.when(F.pmod(hashed, F.lit(3)) == 0, "yes").otherwise("no").alias("y"))
+    people, cells = F.concat(F.lit("c"), F.pmod(F.xxhash64("k"), F.lit(20_000))), F.concat(F.lit("cell "), F.pmod(F.xxhash64("k"), F.lit(500)))
+    found = profiled(labelled(rows.withColumns({"customer_id": people, "cell_id": cells}), SPEC), SPEC, 60_000)
+    assert list(found.dropped) == ["customer_id"] and "name it as `key`" in found.dropped["customer_id"]
+
+
+def test_what_the_spec_calls_a_code_is_kept_whatever_its_name(frame):
+    values = [700_000 + i // 2 for i in range(400)]
+    rows = frame("k int, y string, cell_id int", *[(i, "yes" if i % 3 else "no", v) for i, v in enumerate(values)])
+    spec = replace(SPEC, categories=("cell_id",))
+    assert [s.kind for s in profiled(labelled(rows, spec), spec, 400).sources] == ["text"]
+    assert "as `categories`" in profiled(labelled(rows, SPEC), SPEC, 400).dropped["cell_id"]
+
+
+def test_a_code_is_the_same_from_a_double_and_from_text(frame):
+    codes = [44_010_600 + i % 20 for i in range(100)]
+    spec = replace(SPEC, categories=("code",))
+    sides = []
+    for kind, values in {"double": map(float, codes), "string": map(str, codes), "long": codes}.items():
+        rows = frame(f"k int, y string, code {kind}", *[(i, "yes" if i % 3 else "no", v) for i, v in enumerate(values)])
+        (source,) = profiled(labelled(rows, spec), spec, 100).sources
+        sides.append([r[0] for r in rows.orderBy("k").selectExpr(source.sql).collect()])
+    assert sides == [[str(c) for c in codes]] * 3
+
+
+@pytest.mark.parametrize("name", ["AMOUNT_PAID", "MonthsPAID", "PREPAID", "AvgBid", "GRID", "MONKEY", "VALID"])
+def test_a_measure_whose_name_ends_as_that_of_a_key_is_a_number(frame, name):
+    kind, values = told(frame, {name: [i // 2 for i in range(200)]}, "int")[name]
+    assert kind == "number" and values[:4] == [0, 0, 1, 1]
+
+
+def test_versions_and_signs_of_full_width_are_no_days(frame):
+    assert column_told(frame, [f"{4 + i % 9}.{1 + i % 3}.{10 + i % 5}" for i in range(60)])[0] == "text"
+    assert column_told(frame, ["２０２４-01-01", "２０２３-02-01", "２０２２-03-01"] * 20)[0] == "text"
 
 
 def test_a_column_is_no_key_by_its_name_alone(frame):

@@ -27,6 +27,9 @@ from crm_spark.learning.files import read_table, table_version
         (["Kunde;Straße", "Müller;Königsallee"], CsvHead("windows-1252", ";", False)),
         (["nom,société", "François,Orléans été"], CsvHead("windows-1252", ",", False)),
         (["cliente,año", "Núñez,corazón"], CsvHead("windows-1252", ",", False)),
+        (["id;situação;saiu", "1;reclamação;ligação"], CsvHead("windows-1252", ";", False)),
+        (["客戶編號,是否流失".encode("gb18030"), "甲,镕喆".encode("gb18030")], CsvHead("gb18030", ",", False)),
+        (["客户ID,ARPU值,A类".encode("gbk"), "甲,3,乙".encode("gbk")], CsvHead("gb18030", ",", False)),
         (["a,€", "1,2"], CsvHead("windows-1252", ",", False)),
     ],
 )

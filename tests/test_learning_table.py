@@ -265,3 +265,13 @@ def test_a_time_that_parts_nothing_is_refused(frame, at, told):
     rows = frame("k int, y string, at string", (1, "yes", at), (2, "no", at))
     with pytest.raises(ConfigError, match=f"t: hold_out: time: 'at' .*{told}"):
         labelled(rows, TableSpec("t", "?", TableLabel("y"), key=("k",), hold_out=HoldOut(time="at")))
+
+
+def test_days_of_a_sorted_table_are_read_by_rows_from_all_of_it(frame, monkeypatch):
+    """Those that come first could have the month first."""
+    monkeypatch.setattr("crm_spark.learning.table.MOST_PROFILED", 60)
+    days = [f"{d}/{m}/2024" for d in range(1, 29) for m in range(1, 13)]
+    rows = frame("k int, y string, at string", *[(i, "yes" if i % 2 else "no", day) for i, day in enumerate(days)])
+    spec = TableSpec("t", "?", TableLabel("y"), key=("k",), hold_out=HoldOut(0.25, time="at"))
+    held = {days[r["k"]] for r in labelled(rows, spec).where("_held").collect()}
+    assert held == {day for day in days if int(day.split("/")[1]) >= 10}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 SEPARATORS = ",;\t|"
 _MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_CHINESE = 0.8  # of the signs beyond ASCII that are in GB 2312, of a text in gb18030
+_LETTER = re.compile("[A-Za-z]")
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -52,15 +52,7 @@ def _is_in(raw: bytes, encoding: str) -> bool:
 
 
 def _is_chinese(text: str) -> bool:
-    """Nearly all signs of Chinese texts are among the 7,445 of GB 2312; the letters of others, taken two by two for Chinese, seldom are."""
-    signs = [sign for sign in text if sign > "\x7f"]
-    known = sum(_is_known(sign) for sign in signs)
-    return known >= _CHINESE * len(signs)
-
-
-def _is_known(sign: str) -> bool:
-    try:
-        sign.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return True
+    """Signs of Chinese stand among themselves; a letter of Western Europe, taken for half a sign, stands amid a word of plain letters."""
+    places = [place for place, sign in enumerate(text) if sign > "\x7f"]
+    amid = sum(any(_LETTER.match(text[beside : beside + 1]) for beside in (place - 1, place + 1) if beside >= 0) for place in places)
+    return amid <= len(places) / 2

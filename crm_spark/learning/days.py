@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 
 # A tie goes to the first: of texts whose days are all 12 or less, month and day cannot be told apart, and the month is taken to stand first.
 FORMS = (
-    "yyyy-M-d", "yyyy/M/d", "yyyy.M.d", "yyyy年M月d日", "yyyyMMdd", "M/d/yyyy", "d/M/yyyy", "d.M.yyyy", "d-M-yyyy", "M/d/yy", "d/M/yy", "d.M.yy",
+    "yyyy-M-d", "yyyy/M/d", "yyyy.M.d", "yyyy年M月d日", "yyyyMMdd", "M/d/yyyy", "d/M/yyyy", "d.M.yyyy", "d-M-yyyy", "M/d/yy", "d/M/yy", "dd.MM.yy",
     "d-MMM-yyyy", "d-MMM-yy", "d MMM yyyy", "MMM d, yyyy", "yyyy-M", "yyyy/M", "yyyy年M月", "MMM-yyyy", "MMM-yy", "MMM yyyy",
 )  # fmt: skip
 _UNSURE = ("yyyyMMdd", "yyyy-M", "yyyy/M")  # these may be numbers and names too,
 _YEARS = range(1900, 2100)  # so that their years must be near
-_PARTS = {"yyyy": r"(\d{4})", "yy": r"(\d{2})", "MMM": r"([A-Za-z]{3})", "MM": r"(\d{2})", "dd": r"(\d{2})", "M": r"(\d{1,2})", "d": r"(\d{1,2})", ".": r"\."}
+_PARTS = {
+    "yyyy": "([0-9]{4})", "yy": "([0-9]{2})", "MMM": "([A-Za-z]{3})", "MM": "([0-9]{2})", "dd": "([0-9]{2})", "M": "([0-9]{1,2})", "d": "([0-9]{1,2})",
+    ".": r"\.",
+}  # fmt: skip
 _CENTURY = 2000  # of a year of two digits, as Java has it
 _MONTHS = {name.lower(): number for number, name in enumerate(month_abbr) if name}
-_TIME = r"(?:[T\s]\s*|(?<=日))\d{1,2}[:时點点].*"
+_TIME = r"(?:[T\s]\s*|(?<=日))[0-9]{1,2}[:时點点].*"
 _SOME_DAY = re.compile(r"\s*(\d{1,4}[-/.年]\d{1,2}(?:[-/.月]\d{1,4})?|(\d{8}|\d{14})(?!\d)|(\d{1,2}[- ])?[A-Za-z]{3}[- ]\d{1,4})")
 
 
@@ -48,7 +51,7 @@ def _is_day(form: str, word: str) -> bool:
 def _pattern(form: str) -> str:
     """The same for Python and Java: the day is group 1."""
     day = re.sub(r"yyyy|yy|MMM|MM|dd|M|d|\.", lambda part: _PARTS[part[0]], form)
-    behind = rf"\d{{6}}|{_TIME}" if form == "yyyyMMdd" else _TIME
+    behind = rf"[0-9]{{6}}|{_TIME}" if form == "yyyyMMdd" else _TIME
     return rf"^\s*({day})(?:{behind})?\s*$"
 
 

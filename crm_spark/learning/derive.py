@@ -43,7 +43,8 @@ def derived_features(columns: Columns, useful: Sequence[str], encoded: Sequence[
     by_use = sorted(columns.numbers, key=lambda s: useful.index(s.id) if s.id in useful else len(useful))
     numbers = [s for s in by_use if s.kind == "number"]
     dates = [s for s in by_use if s.kind == "date"]
-    found = [*_missing(columns), *_spans(dates[:_DATES]), *_usual(encoded), *_series(columns.numbers, columns.profiles)][: MOST_DERIVED // 2]
+    found = [*_missing(columns), *_series(columns.numbers, columns.profiles)][: MOST_DERIVED // 2]
+    found += [*_spans(dates[:_DATES]), *_usual(encoded)][: MOST_DERIVED // 4]
     found += [*_changes(numbers, columns.profiles), *_pairs(numbers[:_PAIRED], columns.profiles)]
     distinct: dict[str, str] = {}
     for words, sql in found:

@@ -26,7 +26,7 @@ _TOTAL = FOLDS  # the place behind the folds: all of them
 @dataclass(frozen=True)
 class Encoding:
     """A text's levels, and per level (the last: rare or never seen) its encoding in each fold and, in the last row, at scoring, and the share of rows
-    that have it."""
+    that have it (0 of the last: each of those has few)."""
 
     source: Source
     levels: tuple[str, ...]
@@ -111,7 +111,8 @@ def _encoding(source: Source, counts: pd.DataFrame, rows: Numbers, positives: Nu
     count, with_label = (np.column_stack([own, whole - own.sum(axis=1)]) for own, whole in zip(inside, (rows, positives), strict=True))
     folds = [_shares(count.sum(axis=0) - count[k], with_label.sum(axis=0) - with_label[k]) for k in range(FOLDS)]
     totals = count.sum(axis=0)
-    return Encoding(source, tuple(kept["level"]), np.array([*folds, _shares(totals, with_label.sum(axis=0))]), totals / max(totals.sum(), 1.0))
+    sizes = np.append(totals[:-1], 0.0) / max(totals.sum(), 1.0)
+    return Encoding(source, tuple(kept["level"]), np.array([*folds, _shares(totals, with_label.sum(axis=0))]), sizes)
 
 
 def _shares(rows: Numbers, positives: Numbers) -> Numbers:

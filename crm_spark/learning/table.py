@@ -31,15 +31,21 @@ _NOT = ("-", "none", "nil", "无")  # what a label may say of those without it
 _POSITIVE = "positive"
 _SHOWN_VALUES = 100  # of a label
 _FINITE = 1e30
+_EXACT = 10**15  # whole numbers below it are told apart by a double
 _NUMBERS_OF_TEXTS = 0.95  # a text is a number, or a date, if so many of its values are
 _MANY_NUMBERS, _FEW_WORDS = 50, 5  # different ones, of a text that is a number in half its values
 _ONE_TO_A_ROW = 0.9  # a text so often another one is a name or a key
 _NUMBERS_PER_ROW = 20  # numbers given out one after the other lie within so many per row
 _DIGITS_OF_A_KEY = 10  # at least: phones, cards
-_KEY_NAME = re.compile(r"(^|[^a-z])(?i:id|key|uuid|guid|msisdn|imsi|imei)$|(?<=[a-z])(ID|Id|Key)$|(编号|号码|账号|标识)$")
+_KEY_NAME = re.compile(
+    r"(?:^|[^A-Za-z])(?i:id|key|uuid|guid|msisdn|imsi|imei)$|(?<=[a-z])(?:ID|Id|Key)$|(?i:(?:customer|user|client|subscriber|account|member|person)id)$"
+    r"|(?:编号|号码|账号|标识)$"
+)
 _NUMBER_NAME = re.compile(r"(?i)(phone|mobile|account|number)$")
-_LONG = 10**6  # the least of long numbers
+_LONG = 10**6  # the least of numbers with such a name that are no measure
 _SEVERAL_TO_A_KEY = 50  # rows at most, on the mean, of a column whose name is a key's
+_NEARLY = 0.02  # relative standard deviation of a count of distinct values
+_A_KEY = "another value in every row, as a key has"
 REPEATED = "named as a key, and several rows have the same: name it as `key`, or rows of one customer learn and judge; as `categories` if it is a code"
 MOST_PROFILED = 20_000  # rows that say what a column is
 
@@ -104,7 +110,8 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
         FOLD: F.pmod(F.xxhash64(F.lit("fold"), key), F.lit(FOLDS)).cast("int"),
         LABEL: (label == positive).cast("double"),
     }
-    rows = known.withColumns({**added, TIME: F.expr(_time_sql(known, spec))})
+    keyed = known.withColumns(added)
+    rows = keyed.withColumn(TIME, F.expr(_time_sql(keyed, spec)))
     parted = _parted_by_time(rows, spec) if spec.hold_out.time else rows.withColumn(HELD, _among_the_drawn(spec.hold_out))
     return parted.withMetadata(LABEL, {_POSITIVE: positive})
 
@@ -138,7 +145,11 @@ def profiled(learnt: DataFrame, spec: TableSpec, size: int, whole: int | None = 
     shapes = described(seen.select(*map(_raw, texts)), text_shape)
     sources = tuple(_category(f"_x{i}", f.name) if f.name in spec.categories else _source(f"_x{i}", f, shapes.get(f.name)) for i, f in enumerate(usable))
     found = described(seen.select(*[F.expr(s.sql).alias(s.id) for s in sources]), summary)
-    dropped |= {s.column: reason for s in sources if (reason := _useless(s, found[s.id], whole or size))}
+    codes = set(spec.categories)
+    dropped |= {s.column: reason for s in sources if (reason := _useless(found[s.id]))}
+    dropped |= {s.column: _A_KEY for s in sources if s.column not in codes | dropped.keys() and _is_told_by_row(s, found[s.id], whole or size)}
+    named = [s for s in sources if s.column not in codes and dropped.get(s.column, _A_KEY) == _A_KEY and _is_named_as_key(s, found[s.id])]
+    dropped |= dict.fromkeys(_shared_keys(learnt, named), REPEATED)
     dropped |= _doubles([s for s in sources if s.column not in dropped], found)
     kept = [s for s in sources if s.column not in dropped]
     profiles = {s.id: _profile(found[s.id]) for s in kept if s.kind != "text"}
@@ -166,10 +177,16 @@ def _time_sql(rows: DataFrame, spec: TableSpec) -> str:
     if spec.hold_out.time is None:
         return "CAST(NULL AS double)"
     (field,) = (f for f in rows.schema.fields if f.name == spec.hold_out.time)
-    seen = rows.select(_raw(field.name)).limit(MOST_PROFILED)
-    source = _source(TIME, field, described(seen, text_shape)[field.name] if isinstance(field.dataType, T.StringType) else None)
+    if not isinstance(field.dataType, T.StringType):
+        return _source(TIME, field, None).sql
+    seen = rows.where(F.pmod(F.xxhash64(F.lit("time"), F.col(KEY)), F.lit(max(1, rows.count()))) < MOST_PROFILED)
+    source = _source(TIME, field, described(seen.select(_raw(field.name)), text_shape)[field.name])
     if source.kind == "text":
         raise ConfigError(f"{spec.name}: hold_out: time: '{field.name}' holds neither days, months nor numbers")
+    there = _raw(field.name).isNotNull() & ~F.lower(F.trim(_raw(field.name))).isin(*MISSING_WORDS)
+    told, unread = _only_row(rows.agg(F.count_if(there), F.count_if(there & F.expr(source.sql).isNull())))
+    if unread > (1 - _NUMBERS_OF_TEXTS) * told:
+        raise ConfigError(f"{spec.name}: hold_out: time: '{field.name}': {unread:,} of {told:,} values are no {source.kind} in the form of the others")
     return source.sql
 
 
@@ -240,7 +257,9 @@ def _usable(field: T.StructField) -> bool:
 
 def _category(name: str, column: str) -> Source:
     """A code as text, the same of 3, 3.0 and '3'."""
-    return Source(name, column, "text", _level(f"regexp_replace(trim(CAST({quoted(column)} AS string)), r'[.]0+$', '')"))
+    text = f"CAST({quoted(column)} AS string)"
+    number = f"try_cast({text} AS double)"
+    return Source(name, column, "text", f"if({number} = floor({number}) AND abs({number}) < {_EXACT}, CAST(CAST({number} AS bigint) AS string), {_level(text)})")
 
 
 def _level(text: str) -> str:
@@ -290,21 +309,34 @@ def _retold(raw: str, kind: str) -> str:
     return f"try_cast(CAST({raw} AS string) AS {kind})"
 
 
-def _useless(source: Source, found: Summary, whole: int) -> str | None:
+def _useless(found: Summary) -> str | None:
     if not found["filled"]:
         return "no value in training"
-    if found["distinct"] < 2 and found["filled"] == found["rows"]:
-        return "one value in training"
-    if (source.kind == "text" and found["distinct"] >= _ONE_TO_A_ROW * found["rows"]) or (source.kind == "number" and _is_key(found, whole)):
-        return "another value in every row, as a key has"
-    return REPEATED if _is_repeated_key(source, found) else None
+    return "one value in training" if found["distinct"] < 2 and found["filled"] == found["rows"] else None
 
 
-def _is_repeated_key(source: Source, found: Summary) -> bool:
-    """True of whole numbers and texts named as keys are, of which few rows have the same; of numbers with a name that may be a measure's, long ones."""
-    if source.kind == "date" or _SEVERAL_TO_A_KEY * found["distinct"] < found["filled"] or found.get("whole", found["filled"]) < found["filled"]:
+def _is_told_by_row(source: Source, found: Summary, whole: int) -> bool:
+    if source.kind == "text":
+        return found["distinct"] >= _ONE_TO_A_ROW * found["rows"]
+    return source.kind == "number" and _is_key(found, whole)
+
+
+def _is_named_as_key(source: Source, found: Summary) -> bool:
+    """True of whole numbers and texts named as keys are, and of long whole numbers whose name may be a key's or a measure's."""
+    if source.kind == "text":
+        return bool(_KEY_NAME.search(source.column))
+    if source.kind == "date" or found["whole"] < found["filled"]:
         return False
-    return bool(_KEY_NAME.search(source.column) or (_NUMBER_NAME.search(source.column) and found.get("low", _LONG) >= _LONG))
+    return bool(_KEY_NAME.search(source.column) or (_NUMBER_NAME.search(source.column) and found["low"] >= _LONG))
+
+
+def _shared_keys(learnt: DataFrame, named: Sequence[Source]) -> list[str]:
+    """Columns of which, over all rows, several have the same value, but few."""
+    if not named:
+        return []
+    values = [F.expr(s.sql) for s in named]
+    counts = _only_row(learnt.agg(F.array(*map(F.count, values)), F.array(*[F.approx_count_distinct(v, _NEARLY) for v in values])))
+    return [s.column for s, filled, distinct in zip(named, *counts, strict=True) if filled / _SEVERAL_TO_A_KEY <= distinct < _ONE_TO_A_ROW * filled]
 
 
 def _is_key(found: Summary, whole: int) -> bool:
