@@ -42,8 +42,8 @@ cluster-proof: setup ## a small province's month on 1 worker, on 2, and on 2 of 
 	@bash .ci/cluster_proof
 
 ##@ Measure
-bench: setup ## seconds of calls -> voice_summary and contact_circle as ratios to reading and writing: make bench SIZES="1e4 1e5"
-	@$(BIN)/python -m crm_spark.bench --sizes $(or $(SIZES),1e4 1e5 1e6) --memory $(or $(MEMORY),6g) --out $(CRM_SPARK_VAR)/bench
+bench: setup ## seconds of calls -> voice_summary and contact_circle as ratios to reading and writing: make bench SIZES="1e4 1e5" (ARGS=--release: docs/bench.json and the chart)
+	@$(BIN)/python -m crm_spark.bench --sizes $(or $(SIZES),1e4 1e5 1e6) --memory $(or $(MEMORY),6g) --out $(CRM_SPARK_VAR)/bench $(ARGS)
 
 bench-match: setup ## a decision table of 1,000 rules on 1,000,000 customers: against reading and writing them, and against a CASE chain
 	@$(BIN)/python -m crm_spark.bench.match --rows $(or $(ROWS),1e6) --out $(CRM_SPARK_VAR)/bench
@@ -60,10 +60,10 @@ bench-day: setup ## a day's calls at the beginning and the end of a month, and t
 bench-skew: setup ## what uneven calls cost: one number with a tenth of all calls, one that is called by all, numbers untold
 	@$(BIN)/python -m crm_spark.bench --skew --sizes $(or $(SIZES),1e5) --out $(CRM_SPARK_VAR)/bench
 
-bench-duckdb: setup ## the same, and in DuckDB: its seconds, and that its rows are equal
-	@$(BIN)/python -m crm_spark.bench --duckdb --sizes $(or $(SIZES),1e4 1e5) --out $(CRM_SPARK_VAR)/bench
+bench-duckdb: setup ## the same, and in DuckDB: its seconds, and that its rows are equal: make bench-duckdb SIZES="1e5 1e6" MEMORY=9g
+	@$(BIN)/python -m crm_spark.bench --duckdb --sizes $(or $(SIZES),1e4 1e5) --memory $(or $(MEMORY),6g) --out $(CRM_SPARK_VAR)/bench
 
-bench-quality: setup ## the champion search on raw real tables against gradient boosting of other libraries (long): make bench-quality ARGS="--splits 2"
+bench-quality: setup ## the champion search on raw tables, real, planted and wide, against gradient boosting of other libraries (long): make bench-quality ARGS="--splits 2"
 	@$(BIN)/python -m crm_spark.bench.quality --out $(CRM_SPARK_VAR)/bench $(ARGS)
 
 bench-models: setup ## one fit against the bare MLlib estimator, and the scores of nine models for 1,000,000 customers in one pass: make bench-models SIZES="1e5 1e6"

@@ -94,10 +94,10 @@ def test_a_release_keeps_what_was_not_measured_anew():
 
 
 def test_a_month_tells_how_good_its_models_are():
-    month = Month(2_000, 2, {}, {"churn": {"test_auc": 0.71234, "test_lift_10": 2.5, "test_calibration_error": 0.00987}})
+    month = Month(2_000, 2, {}, {"churn": {"test_base_rate": 0.09, "test_auc": 0.71234, "test_lift_10": 2.5, "test_calibration_error": 0.00987}})
     head, line = measures_told(month)
-    assert head.split() == ["models", "of", "2,000", "AUC", "lift", "calibration", "error"]
-    assert line.split() == ["churn", "0.712", "2.50", "0.0099"]
+    assert head.split() == ["models", "of", "2,000", "share", "lift", "AUC", "calibration", "error"]
+    assert line.split() == ["churn", "0.090", "2.50", "0.712", "0.0099"]
 
 
 def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
@@ -106,6 +106,10 @@ def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
     assert (lines["ingest"].fixed, lines["ingest"].at(10_000)) == (10.0, 30.0)
     assert lines["publish"].at(10_000) == 5.0
     third = Month(10_000, 2, {"ingest": 37.0, "publish": 5.0}, {})
+    head, ingest, publish, *_ = told([small, large, third])
+    assert head.split()[-2:] == ["power", "promised"]
+    assert ingest.split()[-2:] == ["0.60", "+23%"]  # ln(37 / 14) / ln(10,000 / 2,000); 37 s of 30
+    assert publish.split()[-2:] == ["0.00", "+0%"]
     assert list(told([small, large, third]))[-1] == "10,000 subscribers by the two sizes before: 35 s; measured 42 s, +20%"
     assert list(told([Month(1_000, 2, {"ingest": 12.0}, {}, first=48.0)]))[-1] == "1,000 subscribers: 0.25 of the first month's 48 s"
 

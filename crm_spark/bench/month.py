@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ _REGULAR = "-regular"
 SEED = 7
 ENV = "bench"
 CUSTOMERS_A_PARTITION = 25_000
-MEASURES = ("test_auc", "test_lift_10", "test_calibration_error")
+MEASURES = ("test_base_rate", "test_lift_10", "test_auc", "test_calibration_error")
 
 
 @dataclass(frozen=True)
@@ -68,27 +69,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def told(months: Sequence[Month]) -> Iterator[str]:
-    """Seconds per job and size; with two sizes how they grow; with three how far the third lies from what the two before promise."""
-    yield f"{'job':<24}" + "".join(f"{m.size:>12,}" for m in months) + ("    fixed s   s a million" if len(months) > 1 else "")
+    """Seconds per job and size; with two sizes how they grow, and to which power of subscribers; with three how far the third lies from what the two
+    before promise."""
+    more = "    fixed s   s a million   power" * (len(months) > 1) + "   promised" * (len(months) > 2)
+    yield f"{'job':<24}" + "".join(f"{m.size:>12,}" for m in months) + more
     lines = fitted(months[-2:]) if len(months) > 1 else {}
-    for job in months[-1].seconds:
-        grows = f"{lines[job].fixed:>11.1f} {lines[job].per_million:>13.1f}" if job in lines else ""
-        yield f"{job:<24}" + "".join(f"{m.seconds.get(job, 0.0):>12.1f}" for m in months) + grows
+    before = fitted(months[-3:-1]) if len(months) > 2 else {}
+    for job, seconds in months[-1].seconds.items():
+        grows = f"{lines[job].fixed:>11.1f} {lines[job].per_million:>13.1f} {_power(months[-2:], job):>7.2f}" if job in lines else ""
+        promised = f"{seconds / before[job].at(months[-1].size) - 1:>+11.0%}" if job in before else ""
+        yield f"{job:<24}" + "".join(f"{m.seconds.get(job, 0.0):>12.1f}" for m in months) + grows + promised
     yield f"{'together':<24}" + "".join(f"{sum(m.seconds.values()):>12.1f}" for m in months)
     for month in (m for m in months if m.first):
         yield f"{month.size:,} subscribers: {sum(month.seconds.values()) / month.first:.2f} of the first month's {month.first:,.0f} s"  # type: ignore[operator]
     if len(months) > 2:
-        promised = sum(line.at(months[-1].size) for line in fitted(months[-3:-1]).values())
-        measured = sum(months[-1].seconds.values())
-        yield f"{months[-1].size:,} subscribers by the two sizes before: {promised:,.0f} s; measured {measured:,.0f} s, {measured / promised - 1:+.0%}"
+        expected, measured = sum(line.at(months[-1].size) for line in before.values()), sum(months[-1].seconds.values())
+        yield f"{months[-1].size:,} subscribers by the two sizes before: {expected:,.0f} s; measured {measured:,.0f} s, {measured / expected - 1:+.0%}"
+
+
+def _power(months: Sequence[Month], job: str) -> float:
+    """To which power of subscribers a job's seconds grow."""
+    small, large = months
+    return math.log(large.seconds[job] / small.seconds[job]) / math.log(large.size / small.size)
 
 
 def measures_told(month: Month) -> Iterator[str]:
     """How good the models of a month are."""
-    yield f"{f'models of {month.size:,}':<32}{'AUC':>8}{'lift':>8}{'calibration error':>20}"
+    yield f"{f'models of {month.size:,}':<32}{'share':>8}{'lift':>8}{'AUC':>8}{'calibration error':>20}"
     for model, found in month.models.items():
-        auc, lift, error = (found[name] for name in MEASURES)
-        yield f"{model:<32}{auc:>8.3f}{lift:>8.2f}{error:>20.4f}"
+        rate, lift, auc, error = (found[name] for name in MEASURES)
+        yield f"{model:<32}{rate:>8.3f}{lift:>8.2f}{auc:>8.3f}{error:>20.4f}"
 
 
 def fitted(months: Sequence[Month]) -> dict[str, Line]:
@@ -104,8 +114,8 @@ def _line(small: int, few: float, large: int, many: float) -> Line:
 
 
 def _month(size: int, options: argparse.Namespace) -> Month:
-    made = (options.out / "month" / str(size)).resolve()
-    folder = made.with_name(f"{size}{_REGULAR}") if options.regular else made
+    made = (options.out / "month" / (f"{size}" if options.seed == SEED else f"{size}-{options.seed}")).resolve()
+    folder = made.with_name(f"{made.name}{_REGULAR}") if options.regular else made
     summary = folder / "var" / "summary.json"
     if (folder / "published").exists():
         LOG.info("%s subscribers: as measured before; remove %s to measure it again", f"{size:,}", folder / "published")
@@ -113,7 +123,7 @@ def _month(size: int, options: argparse.Namespace) -> Month:
         _configure(folder, made / "raw", size, options)
         common = ["--conf-dir", str(folder / "conf")]
         if not (made / "made").exists():
-            run_job("make_province", *common, "--size", str(size), "--seed", str(SEED), "--out", str(made / "raw"))
+            run_job("make_province", *common, "--size", str(size), "--seed", str(options.seed), "--out", str(made / "raw"))
             (made / "made").touch()
         for month in (MONTH_BEFORE, MONTH) if options.regular else (MONTH,):
             run_job("run_month", *common, "--env", ENV, "--month", month)
@@ -157,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m crm_spark.bench.month", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=float, nargs="+", default=[1e4, 1e5], help="subscribers (default: 1e4 1e5)")
     parser.add_argument("--regular", action="store_true", help="a month after another one; without it, the first of all, which loads the whole history")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"seed of the province (default: {SEED}, which models are developed on: take another to judge them)")
     parser.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the record and of what is run (default: var/bench)")
     parser.add_argument("--conf-dir", type=Path, default=Path("conf"), help="folder of the configuration (default: conf)")
     parser.add_argument("--memory", default="6g", help="Java's memory (default: 6g)")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy.optimize import brentq
+from scipy.special import expit
 
-from crm_spark.learning.measures import Numbers
+Array = npt.NDArray[Any]
 
-KEY, LABEL = "id", "label"
+KEY, LABEL, CHANCE = "id", "label", "chance"
 NUMBERS, EMPTY = 190, 18  # columns; of them without any value
 LEVELS = (2, 3, 5, 5, 8, 10, 15, 20, 23, 30, 40, 60, 80, 100, 150, 200, 300, 400, 500, 700, 1000, 1500, 2000, 3000, 4000, 5000, 5000, 7000, 10_000, 15_000)
 _TASTES = 12  # traits behind the columns, which no column shows
@@ -17,8 +22,11 @@ _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz0123456789"))
 
 
 def wide_rows(size: int, seed: int) -> pd.DataFrame:
-    """KEY, LABEL (1 or -1), numbers Var1 to Var190 and texts Var191 to Var220. Who is in which of five kinds of customers decides which columns are
-    empty; the label comes of traits that many columns show a little of, of bends and products of them, of what is empty, and of levels of four texts."""
+    """KEY, CHANCE, LABEL (1 or -1, drawn by it), numbers Var1 to Var190 and texts Var191 to Var220.
+
+    Which columns are empty goes by five kinds of customers. The label comes of traits that many columns show a little of, of bends and products of
+    them, of the kind of customer, and of the levels of four texts.
+    """
     rng = np.random.default_rng(seed)
     taste = rng.normal(size=(size, _TASTES))
     kind = rng.choice(5, size, p=[0.4, 0.25, 0.2, 0.1, 0.05])
@@ -28,19 +36,19 @@ def wide_rows(size: int, seed: int) -> pd.DataFrame:
     odds += np.array([0.0, 0.3, -0.4, 0.5, 0.1])[kind]
     for text, spread in _LEVEL_EFFECTS.items():
         odds += rng.normal(0, spread, LEVELS[text])[codes[text]]
-    threshold = np.quantile(odds + rng.logistic(size=size), 1 - _BASE_RATE)
-    label = np.where(odds + rng.logistic(size=size) > threshold, 1, -1)
+    chance = expit(odds + brentq(lambda shift: expit(odds + shift).mean() - _BASE_RATE, -20, 20))
+    label = np.where(rng.random(size) < chance, 1, -1)
     texts = {f"Var{NUMBERS + i + 1}": _text(rng, levels, codes[i]) for i, levels in enumerate(LEVELS)}
-    return pd.DataFrame({KEY: np.arange(size), **numbers, **texts, LABEL: label})
+    return pd.DataFrame({KEY: np.arange(size), **numbers, **texts, CHANCE: chance, LABEL: label})
 
 
-def _number(rng: np.random.Generator, place: int, taste: Numbers, kind: Numbers) -> Numbers:
+def _number(rng: np.random.Generator, place: int, taste: Array, kind: Array) -> Array:
     """One or two traits and much noise, on a scale of its own; long tails, whole numbers and many zeros as they come."""
     size = len(taste)
     if place % (NUMBERS // EMPTY) == 0 and place // (NUMBERS // EMPTY) < EMPTY:
         return np.full(size, np.nan)
     of = rng.choice(_TASTES, 2, replace=False)
-    value = taste[:, of] @ rng.normal(0, 0.8, 2) + rng.normal(size=size)
+    value: Array = taste[:, of] @ rng.normal(0, 0.8, 2) + rng.normal(size=size)
     match place % 4:
         case 0:
             value = np.round(np.exp(1.5 * value + rng.uniform(0, 8)))
@@ -52,12 +60,14 @@ def _number(rng: np.random.Generator, place: int, taste: Numbers, kind: Numbers)
     return np.where(rng.random(size) < empty, np.nan, value)
 
 
-def _levels(rng: np.random.Generator, levels: int, size: int) -> Numbers:
+def _levels(rng: np.random.Generator, levels: int, size: int) -> Array:
     """A few levels are frequent, most are rare."""
     weight = 1 / np.arange(1, levels + 1) ** 0.9
     return np.asarray(rng.choice(levels, size, p=weight / weight.sum()))
 
 
-def _text(rng: np.random.Generator, levels: int, codes: Numbers) -> Numbers:
+def _text(rng: np.random.Generator, levels: int, codes: Array) -> Array:
     names = np.array(["".join(rng.choice(_LETTERS, 6)) + str(i) for i in range(levels)], dtype=object)
-    return np.where(rng.random(len(codes)) < rng.choice([0.0, 0.02, 0.3]), None, names[codes])
+    told: Array = names[codes]
+    told[rng.random(len(codes)) < rng.choice([0.0, 0.02, 0.3])] = None
+    return told

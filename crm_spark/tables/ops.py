@@ -60,7 +60,7 @@ RUN_LEDGER = Table(
         Field("tasks", T.LongType(), "Spark's tasks; this and what follows is null over Spark Connect."),
         Field("task_seconds", T.DoubleType(), "Seconds that tasks ran, summed over cores."),
         Field("gc_seconds", T.DoubleType(), "... of these collecting garbage."),
-        Field("input_bytes", T.LongType(), "Bytes that tasks read from tables and files."),
+        Field("input_bytes", T.LongType(), "Bytes that tasks read from tables and files; of Parquet that Hadoop reads in ranges (vectored reads) none."),
         Field("shuffle_bytes", T.LongType(), "Bytes that tasks wrote for other tasks."),
         Field("steps", T.ArrayType(STEP), "A line per step (a table written, a model, a file): what its Spark stages took; spill is to disk."),
         _AT,
