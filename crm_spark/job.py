@@ -95,6 +95,11 @@ class Job:
         """Months of the table that this run can see, ascending."""
         return self.seen.months(table)
 
+    def has(self, table: Table, month: str) -> bool:
+        """True if this run can see the table's month, of a run of some cities for each of them."""
+        there = self.seen.cities(table, month)
+        return month in self.months_of(table) and (there is None or {*(self.cities or ())} <= there)
+
     def versions(self, table: Table) -> dict[str, int]:
         """The newest visible Delta version per month."""
         found = {m: max(cities.values()) for (name, m), cities in self.seen.published.items() if name == table.full_name}

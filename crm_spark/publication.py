@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import reduce
-
-from pyspark.sql import DataFrame
 
 from crm_spark.errors import NotPublishedError
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job
 from crm_spark.runs import next_sequence
-from crm_spark.tables.call_state import CALL_STATE
 from crm_spark.tables.declared import TABLES
-from crm_spark.tables.middle import USER_BASIC
 from crm_spark.tables.ops import PUBLICATION
-from crm_spark.tables.raw import USER_INFO
+from crm_spark.tables.upkeep import NOWHERE, Upkeep
+from crm_spark.threads import at_once
 
-_PEOPLED = (USER_INFO, USER_BASIC, CALL_STATE, *(t for t in TABLES.values() if "day" in t.partitioned_by))  # registers, and calls and the like
 NO_CITY = ("_ALL", "_UNKNOWN")  # rows that belong to no single city
 
 
@@ -50,12 +45,12 @@ def append_pins(job: Job, pins: Sequence[tuple[str, str, str, str, int | None]])
 
 
 def _known_cities(job: Job) -> Sequence[str]:
-    """For a run of all cities: those it found, where somebody is registered, calls or is seen, and those published before (which may have become
-    empty)."""
-    if all(written.cities for written in job.seen.own.values()):
+    """For a run of all cities: those of which it wrote rows, whatever rows, and those published before (which may have become empty)."""
+    versions = {(name, written.version) for (name, _), written in job.seen.own.items() if not written.cities}
+    if not versions:
         return ()
-    own = [(t, [month for name, month in job.seen.own if name == t.full_name]) for t in _PEOPLED]
-    cities = [job.read(t, months, optional=True).select("city") for t, months in own if months]
-    found = {row["city"] for row in reduce(DataFrame.unionAll, cities).distinct().collect()} if cities else set()
+    upkeep = Upkeep(job.spark, job.catalog, job.locks)
+    files = at_once(job.spark, lambda made: upkeep.files(TABLES[made[0]], made[1]) or {}, sorted(versions))
+    found = {city for places in files for city, _ in places} - {NOWHERE[0]}
     before = {city for cities in job.seen.published.values() for city in cities}
     return sorted({*found, *before, *NO_CITY})

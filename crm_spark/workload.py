@@ -81,11 +81,16 @@ def steps_of(spark: SparkSession, job: str, since: float) -> list[StepWork]:
     gateway: Any = spark.sparkContext._gateway
     none = gateway.jvm.java.util.ArrayList()
     found = context.statusStore().stageList(None, False, False, gateway.new_array(gateway.jvm.double, 0), none)
+    mine: list[tuple[str, Any]] = []
+    for stage in map(found.apply, range(found.size())):  # the newest first
+        begun, text = stage.submissionTime(), stage.description()
+        if begun.isDefined() and begun.get().getTime() / 1000 < since:
+            break
+        if begun.isDefined() and text.isDefined() and text.get().startswith(job):
+            mine.append((text.get().removeprefix(job).lstrip(": "), stage))
     steps: dict[str, list[Any]] = {}
-    for stage in sorted((found.apply(i) for i in range(found.size())), key=lambda stage: int(stage.stageId())):
-        text, begun = stage.description(), stage.submissionTime()
-        if text.isDefined() and text.get().startswith(job) and begun.isDefined() and begun.get().getTime() / 1000 >= since:
-            steps.setdefault(text.get().removeprefix(job).lstrip(": "), []).append(stage)
+    for name, stage in reversed(mine):
+        steps.setdefault(name, []).append(stage)
     return [_step(name, stages) for name, stages in steps.items()]
 
 

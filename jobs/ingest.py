@@ -15,6 +15,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pyspark.sql import functions as F
+
 from crm_spark.errors import SourceError
 from crm_spark.ingest.arrivals import known_files
 from crm_spark.ingest.fields import UNKNOWN_CITY
@@ -27,6 +29,7 @@ from crm_spark.ingest.survey import Known, Surveyed, guarded, survey, with_conte
 from crm_spark.job import Job, entry
 from crm_spark.loading import Before, Outcome, accounts_before, conclude, load, some, write_refused
 from crm_spark.tables.contract import Table
+from crm_spark.tables.raw import USER_INFO
 from crm_spark.threads import at_once
 from crm_spark.workload import described
 
@@ -50,6 +53,22 @@ def run(job: Job) -> None:
         outcomes = dict(zip(fed, made, strict=True))
         _write_refused(job, fed, outcomes)
         conclude(job, [a for o in outcomes.values() for a in o.accounts])
+        _refuse_moved(job)
+
+
+def _refuse_moved(job: Job) -> None:
+    """SourceError if somebody of the run's cities is still registered in another one, which this run leaves as it is: there would be two of them."""
+    months = [m for m in job.months_of(USER_INFO) if job.wrote(USER_INFO, m)] if job.cities else []
+    if not months:
+        return
+    register = job.read(USER_INFO, months, all_cities=True).select("month", "user_id", "city")
+    here = F.col("city").isin(*job.cities or ())
+    there = register.where(~here).join(register.where(here).drop("city"), on=["month", "user_id"], how="left_semi")
+    moved = {row["city"]: row["count"] for row in there.groupBy("city").count().orderBy("city").collect()}
+    if moved:
+        told = ", ".join(f"{count:,} in {city}" for city, count in moved.items())
+        mend = f"run --city {','.join([*(job.cities or ()), *moved])}" if UNKNOWN_CITY not in moved else "run all cities"
+        raise SourceError(f"{USER_INFO.full_name}: subscribers of {', '.join(job.cities or ())} are published in another city too ({told}): they have moved; {mend}")
 
 
 def _fed(job: Job, key: PseudonymKey, before: Before) -> dict[str, list[Feed]]:
@@ -102,12 +121,12 @@ def _tell_unmapped(job: Job, found: Sequence[tuple[Layout, Sequence[Surveyed]]])
 
 
 def _settled(job: Job, layout: Layout, key: PseudonymKey, before: Before) -> set[str]:
-    """Months whose files may be gone, because all that they feed is visible already; the run's own month is none of them."""
+    """Months whose files may be gone, because all that they feed is visible already for the run's cities; the run's own month is none of them."""
     source = job.config.source
 
     def is_kept(month: str) -> bool:
         feeding = [m for m in layout.mappings if month in source.months_of(m)]
-        return all(is_settled(source.label_of(m), key, before.get((m.table, month), ())) for m in feeding)
+        return all(job.has(source.table_of(m), month) and is_settled(source.label_of(m), key, before.get((m.table, month), ())) for m in feeding)
 
     return {month for month in layout.months if month != job.month and is_kept(month)}
 

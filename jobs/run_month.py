@@ -15,12 +15,13 @@ import importlib.util
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from crm_spark import __version__
@@ -69,7 +70,9 @@ def run(job: Job) -> None:
             held.enter_context(job.locks.job(name, job.month, job.cities))
         forecast = Forecast(ORDER, _last_seconds(job))
         for step, name in enumerate(ORDER, 1):
+            known = dict(job.seen.own)
             _step(job, name, f"[{step}/{len(ORDER)}]", done, forecast)
+            done = done if job.seen.own == known else set()
     job.log.info("published %d (city, month, table) of run %s", publish(job), job.run_id)
 
 
@@ -93,13 +96,13 @@ def _last_seconds(job: Job) -> dict[str, float]:
 
 
 def _done(job: Job) -> set[str]:
-    """The jobs that need not run again: a job counts only if all before it are done too."""
+    """The jobs that need not run again: a job counts only if all before it are done too. The first looks again: files may have come since, or been mended."""
     finished = {row["job"] for row in finished_jobs(job.catalog, job.run_id)}
-    return set(takewhile(finished.__contains__, ORDER))
+    return set(takewhile(finished.__contains__, ORDER)) - {ORDER[0]}
 
 
 def _choose_run(job: Job) -> None:
-    """Take up the month's latest unpublished run of the same configuration and cities, unless told otherwise."""
+    """Take up the month's latest run of the same configuration and cities that is not published and not stale, unless told otherwise."""
     if job.options.run_id is None and not job.options.fresh:
         job.run_id = _unfinished(job) or new_run_id(job.month)
         job.seen = load_versions(job.catalog, job.run_id)
@@ -113,7 +116,7 @@ def _unfinished(job: Job) -> str | None:
     latest = mine.orderBy(F.desc("recorded_at")).select("run_id", "config_hash", "code_version", "recorded_at").first()
     if latest is None or (latest["config_hash"], latest["code_version"]) != (job.config.fingerprint, __version__):
         return None
-    return None if _published_since(job, latest) else str(latest["run_id"])
+    return None if _published_since(job, str(latest["run_id"])) else str(latest["run_id"])
 
 
 def _of_these_cities(job: Job) -> DataFrame:
@@ -122,13 +125,17 @@ def _of_these_cities(job: Job) -> DataFrame:
     return job.catalog.read(RUN_LEDGER).where(same_cities & F.col("job").isin(*ORDER))
 
 
-def _published_since(job: Job, latest: Row) -> bool:
-    """True if the run, or any run of the month that ended later, is published: what it read may be stale."""
+def _published_since(job: Job, run_id: str) -> bool:
+    """True if the run is published, or since it began anything of the months that it wrote or is about: what it read may be stale, and to
+    publish it would put older rows in the place of newer ones."""
     if not job.catalog.exists(PUBLICATION):
         return False
-    published = job.catalog.read(PUBLICATION).where(F.col("month") == job.month)
-    of_it, later = F.col("run_id") == latest["run_id"], F.col("recorded_at") >= F.lit(latest["recorded_at"])
-    return published.where(of_it | later).head(1) != []
+    done = finished_jobs(job.catalog, run_id)
+    months = {job.month, *(commit["month"] for row in done for commit in row["commits"] or ())}
+    of_it = F.col("run_id") == run_id
+    began = min((row["recorded_at"] - timedelta(seconds=row["seconds"]) for row in done), default=datetime.max)
+    later = F.col("month").isin(*months) & (F.col("recorded_at") >= F.lit(began))
+    return job.catalog.read(PUBLICATION).where(of_it | later).head(1) != []
 
 
 def _tell_plan(job: Job, done: set[str]) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from crm_spark.job import Job, entry
@@ -105,19 +107,32 @@ def _drift(job: Job) -> DataFrame:
 def _operations(job: Job, start: float) -> dict[str, object]:
     run_id = _run_told(job)
     told = job.catalog.read(COVERAGE).where(F.col("run_id") == run_id)
-    seconds = {str(row["job"]): float(row["seconds"]) for row in finished_jobs(job.catalog, run_id)}
+    jobs = _costs(finished_jobs(job.catalog, run_id))
     ledger = facts.ingest(job.catalog.read(INGEST_LEDGER)) if job.catalog.exists(INGEST_LEDGER) else []
     made = at_once(job.spark, lambda t: digest(job.read(t, optional=True), t, WITHOUT.get(t.full_name, ())), DIGESTED)
     digests = dict(zip((t.full_name for t in DIGESTED), made, strict=True))
     if run_id == job.run_id:
-        seconds[job.name] = time.monotonic() - start  # up to here: its own end cannot stand in what it writes
+        so_far = round(time.monotonic() - start, 1)  # its own end cannot stand in what it writes
+        jobs.append({"job": job.name, "seconds": so_far})
     return {
         "coverage": facts.coverage(told),
         "empty_columns": facts.empty_columns(told),
         "ingest": ledger,
-        "jobs": [{"job": name, "seconds": round(spent, 1)} for name, spent in seconds.items()],
+        "jobs": jobs,
         "digests": digests,
     }
+
+
+def _costs(ended: Sequence[Row]) -> list[dict[str, object]]:
+    """What the ledger tells of each job, of one that ran again in all; over Spark Connect only its seconds."""
+    costs: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for row in ended:
+        cost = costs[row["job"]]
+        cost["seconds"] += row["seconds"]
+        if row["tasks"] is not None:
+            cost["shuffled_mb"] += row["shuffle_bytes"] / 1e6
+            cost["spilled_mb"] += sum(step["spill_bytes"] for step in row["steps"]) / 1e6
+    return [{"job": name, **{what: round(spent, 1) for what, spent in cost.items()}} for name, cost in costs.items()]
 
 
 def _run_told(job: Job) -> str:

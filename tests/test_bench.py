@@ -1,15 +1,16 @@
 """The measuring itself: the rival computes the same tables, and a run of the bench leaves its record."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from crm_spark.bench import day
 from crm_spark.bench.__main__ import main
-from crm_spark.bench.measure import best_of, bytes_moved, peak_mb
-from crm_spark.bench.month import Month, fitted, measures_told, told
-from crm_spark.bench.report import as_released, chart, growth, releases, unevenness
+from crm_spark.bench.measure import best_of, bytes_moved, peak_mb, reads_counted
+from crm_spark.bench.month import Month, fitted, measures_told, told, weak
+from crm_spark.bench.report import as_released, chart, growth, releases, short_table, steepest, unevenness
 from crm_spark.bench.stage import Record, save, save_again
 from crm_spark.customer.calls import call_totals, months_told
 from crm_spark.customer.circle import build_contact_circle
@@ -17,9 +18,11 @@ from crm_spark.customer.voice import build_voice_summary
 from crm_spark.ingest.files import plain_path
 from crm_spark.tables.digest import digest
 from crm_spark.tables.middle import CONTACT_CIRCLE, USER_BASIC, VOICE_SUMMARY
+from crm_spark.workload import work_so_far
 from tests.customer_support import calls, rows_of
 from tests.test_voice import CALLS
 
+ROOT = Path(__file__).resolve().parents[1]
 TOLD = [user for user in CALLS if user not in ("untold", "closed")]
 
 
@@ -62,6 +65,16 @@ def test_bytes_are_those_of_tasks_launched_in_the_round(tmp_path):
     assert bytes_moved(tmp_path / "log", measured) == {"read_bytes": 6, "written_bytes": 8, "shuffle_bytes": 18, "spill_bytes": 2}
 
 
+def test_all_bytes_read_count_inside(spark, tmp_path):
+    spark.range(200_000).selectExpr("rand(1) AS x").coalesce(1).write.parquet(str(tmp_path / "rows"))
+    size = sum(file.stat().st_size for file in (tmp_path / "rows").glob("*.parquet"))
+    with reads_counted(spark):
+        before = work_so_far(spark)
+        spark.read.parquet(str(tmp_path / "rows")).selectExpr("sum(x)").collect()
+        time.sleep(0.5)  # the status store is a little late
+        assert 0.95 * size < work_so_far(spark).since(before).input_bytes < 1.1 * size
+
+
 def test_the_bench_helps(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
@@ -77,6 +90,12 @@ def test_growth_tells_fixed_seconds_from_those_that_grow():
     assert line == "calls, 10 to 100 subscribers: exponent of time 0.66; 3.0 s and 2.00 s a million rows"
 
 
+def test_the_steepest_growth_of_all_stages_counts():
+    flat = [record(10, 1_000, 5.0), record(100, 10_000, 23.0)]
+    square = [record(10, 1_000, 1.0, stage="squares"), record(100, 10_000, 100.0, stage="squares")]
+    assert steepest(flat + square) == pytest.approx(2.0) and steepest(flat[:1]) == 0.0
+
+
 def test_a_release_is_compared_by_the_ratio_to_the_floor():
     before, now = [record(10, 100, 4.0, floor=2.0)], [record(10, 100, 9.0, floor=3.0), record(20, 200, 9.0)]
     assert list(releases(now, before)) == ["calls, 10 subscribers: 3.00 times the floor, 1.50 of the last release's 2.00"]
@@ -85,6 +104,11 @@ def test_a_release_is_compared_by_the_ratio_to_the_floor():
 def test_the_chart_is_a_picture(tmp_path):
     chart([record(10, 100, 4.0), record(20, 200, 5.0)], tmp_path / "bench.svg")
     assert "<svg" in (tmp_path / "bench.svg").read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_the_release():
+    records = [Record(**r) for r in json.loads((ROOT / "docs" / "bench.json").read_text(encoding="utf-8"))]
+    assert "\n".join(short_table(records)) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_release_keeps_what_was_not_measured_anew():
@@ -100,6 +124,12 @@ def test_a_month_tells_how_good_its_models_are():
     assert line.split() == ["churn", "0.090", "2.50", "0.712", "0.0099"]
 
 
+def test_a_model_below_a_lift_of_two_is_weak_unless_it_cannot_reach_it_or_too_few_tell():
+    models = {model: {"test_lift_10": lift} for model, lift in (("churn", 1.99), ("anomaly", 2.0), ("stickiness", 1.4))}
+    assert weak(Month(100_000, 2, {}, models)) == ["churn"]
+    assert weak(Month(10_000, 2, {}, models)) == []
+
+
 def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
     small, large = Month(1_000, 2, {"ingest": 12.0, "publish": 5.0}, {}), Month(2_000, 2, {"ingest": 14.0, "publish": 5.0}, {})
     lines = fitted([small, large])
@@ -111,7 +141,12 @@ def test_a_month_at_a_third_size_is_compared_with_what_two_sizes_promise():
     assert ingest.split()[-2:] == ["0.60", "+23%"]  # ln(37 / 14) / ln(10,000 / 2,000); 37 s of 30
     assert publish.split()[-2:] == ["0.00", "+0%"]
     assert list(told([small, large, third]))[-1] == "10,000 subscribers by the two sizes before: 35 s; measured 42 s, +20%"
-    assert list(told([Month(1_000, 2, {"ingest": 12.0}, {}, first=48.0)]))[-1] == "1,000 subscribers: 0.25 of the first month's 48 s"
+    heavy = Month(1_000, 2, {"ingest": 12.0}, {}, peak_mb=7_000, shuffled_mb={"ingest": 1_000.0, "choose": 500.0}, spilled_mb={"ingest": 20.0, "choose": 0.0})
+    assert list(told([heavy]))[-1] == "1,000 subscribers: at most 7,000 MB at once; shuffled 1,500 MB; spilled, MB: ingest 20"
+    beside = Month(1_000, 2, {"ingest": 12.0, "choose": 12.0}, {}, beside={"month_before": 48.0, "again_NINGBO": 6.0})
+    before, again = list(told([beside]))[-2:]
+    assert before == "1,000 subscribers: month_before 48 s, 2.00 times the month"
+    assert again == "1,000 subscribers: again_NINGBO 6 s, 0.25 times the month"
 
 
 def test_a_days_cost_is_told_in_a_line_a_run():

@@ -17,6 +17,7 @@ from tests.tiny import KEY, MONTH, ROOT, Tiny
 
 pytestmark = pytest.mark.slow
 STARTS_WITHIN = 120  # seconds
+RAW = ("voice_cdr", "signalling", "user_info", "billing")  # must not be empty
 MEMORY = ("--driver-memory", "3g")
 
 
@@ -83,3 +84,17 @@ def test_what_is_done_beside_the_month_runs_over_spark_connect_too(over: Path, t
     run_over_connect(tiny, "maintain")
     run = json.loads((over / "summary.json").read_text(encoding="utf-8"))["run"]["run_id"]
     run_over_connect(tiny, "publish", "--run-id", run)
+
+
+def test_a_province_over_spark_connect_is_that_of_a_classic_run(server: str, tmp_path: Path, spark: SparkSession) -> None:
+    arguments = ["--size", "300", "--seed", "3", "--months", MONTH, MONTH, "--tables", "all", "--conf-dir", ROOT / "conf"]
+    for place, remote in (("classic", {}), ("connect", {"SPARK_REMOTE": server})):
+        made = [sys.executable, ROOT / "jobs/make_province.py", *arguments, "--out", tmp_path / place / "raw"]
+        ended = subprocess.run(made, env={**os.environ, **remote, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+    tables = sorted(folder.name for folder in (tmp_path / "classic" / "raw").iterdir())
+    for table in tables:
+        form = "parquet" if list((tmp_path / "classic" / "raw" / table).rglob("*.parquet")) else "text"
+        one, other = (spark.read.format(form).load(str(tmp_path / place / "raw" / table)) for place in ("classic", "connect"))
+        assert table not in RAW or not one.isEmpty(), table
+        assert one.exceptAll(other).isEmpty() and other.exceptAll(one).isEmpty(), table

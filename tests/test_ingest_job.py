@@ -212,6 +212,18 @@ def test_a_run_of_one_city_writes_that_city_alone_and_tells_so(spark, tmp_path):
     assert [r[1] for r in rows(operator, QUARANTINE, "city", "line_number")] == [7, 6, 8]
 
 
+def test_who_has_moved_is_not_read_into_the_new_city_alone(spark, tmp_path):
+    yaml = 'files:\n  u: {path: "{data}/u.csv", format: csv}\nmappings:\n  - {table: raw.user_info, file: u, city: c, columns: {user_id: id, tenure_months: t}}\n'
+    operator = Operator(spark, tmp_path, yaml).deliver({"u.csv": "id,c,t\n1,A,1\n2,B,2\n3,B,3\n"})
+    operator.ingest("r1")
+    operator.deliver({"u.csv": "id,c,t\n1,A,1\n2,A,2\n3,B,3\n"})
+    with pytest.raises(SourceError, match=r"1 in B\): they have moved; run --city A,B"):
+        operator.ingest("r2", cities=["A"])
+    assert rows(operator, USER_INFO, "city", "tenure_months") == [("A", 1), ("B", 2), ("B", 3)]
+    operator.ingest("r3", cities=["A", "B"])
+    assert rows(operator, USER_INFO, "city", "tenure_months") == [("A", 1), ("A", 2), ("B", 3)]
+
+
 def touched(operator, before):
     """(table, city, month) of the files that commits not among `before` have added or removed, by the Delta logs."""
     found = set()

@@ -173,6 +173,14 @@ def test_what_was_learnt_as_text_is_read_the_same_from_columns_with_types(frame,
     assert [r[0] for r in clean[1]] == amounts
 
 
+def test_days_learnt_as_digits_in_text_are_read_from_whole_numbers_too(frame):
+    text = frame("k int, y string, day string", *[(i, "yes" if i % 3 else "no", f"{DAYS[i]:%Y%m%d}") for i in range(60)])
+    (source,) = profiled(labelled(text, SPEC), SPEC, 60).sources
+    typed = frame("k int, day int", *[(i, int(f"{DAYS[i]:%Y%m%d}")) for i in range(60)])
+    clean = [[r[0] for r in rows.orderBy("k").selectExpr(source.sql).collect()] for rows in (text, typed)]
+    assert clean[0] == clean[1] == [float((day - datetime.date(2000, 1, 1)).days) for day in DAYS[:60]]
+
+
 def test_numbers_among_which_a_word_stands_for_those_that_are_not_there_are_numbers(frame):
     measured = [f"{1.5 * i:.1f}" if i % 3 else ("not measured", "broken")[i % 2] for i in range(200)]
     kind, values = column_told(frame, measured)
@@ -194,6 +202,7 @@ def test_words_for_a_missing_number_do_not_make_it_a_text(frame):
 COMMAS = {
     "decimal": (["12,5", "1.234,56", "-7", "0,125"], [12.5, 1234.56, -7, 0.125]),
     "decimal with units": (["€ 12,50", "1.234.567,00 €", "30 %", "3"], [12.5, 1234567, 30, 3]),
+    "blanks that break no line": (["1\u00a0234,56", "12,50\u202f€", "3\u00a0", "-7"], [1234.56, 12.5, 3, -7]),
     "both may be": (["12,345", "1,250", "7", "1"], [12345, 1250, 7, 1]),
     "thousands": (["12,345.50", "1,250", "7", "1"], [12345.5, 1250, 7, 1]),
     "points": (["1.234", "2.5", "7", "1"], [1.234, 2.5, 7, 1]),

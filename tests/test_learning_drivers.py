@@ -85,7 +85,7 @@ def test_the_drivers_of_an_average_add_up_to_its_calibrated_and_corrected_score(
 
     again = explainer_of_json(explained.as_json())
     assert again.words == explained.words
-    assert again.explained(ROWS, line)[1] == pytest.approx(effects)
+    assert again.explained(ROWS, line).effects == pytest.approx(effects)
 
 
 def test_on_a_step_of_the_curve_drivers_still_tell_what_moved_the_score(trees):
@@ -94,7 +94,7 @@ def test_on_a_step_of_the_curve_drivers_still_tell_what_moved_the_score(trees):
     part = TreePart(trees, np.array([0, 1]), boosted=True)
     raw = Explainer((part,), ("minutes", "change"), Calibration(), 0.0).explained(ROWS, np.zeros((len(ROWS), 0)))
     base, effects, steps = Explainer((part,), ("minutes", "change"), flat, 0.0).explained(ROWS, np.zeros((len(ROWS), 0)))
-    assert effects == pytest.approx(raw[1]) and np.abs(effects).max() > 0.1
+    assert effects == pytest.approx(raw.effects) and np.abs(effects).max() > 0.1
     assert base + effects.sum(axis=1) + steps == pytest.approx(np.full(len(ROWS), np.log(0.2 / 0.8)), abs=1e-9)
 
 

@@ -73,6 +73,16 @@ def test_a_folder_of_texts_and_packed_ones_are_read(spark, tmp_path):
     assert [list(r) for r in read_table(spark, str(folder)).collect()] == TABLE[1:]
 
 
+def test_files_of_a_folder_whose_columns_lie_otherwise_are_refused(spark, tmp_path):
+    """Spark reads them by the first one's header, by place."""
+    for name, text in (("jan", "id,age,fee\n1,30,9\n"), ("feb", "id,age,fee\r\n2,40,8\r\n"), ("half full", "")):
+        (tmp_path / f"{name}.csv").write_bytes(text.encode())
+    assert sorted(r["age"].strip() for r in read_table(spark, str(tmp_path)).collect()) == ["30", "40"]
+    (tmp_path / "mar ch.csv").write_text("id,fee,age\n3,7,50\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mar ch\.csv begins with another line than feb\.csv"):
+        read_table(spark, str(tmp_path))
+
+
 def test_a_line_break_in_quotes_does_not_end_a_row(spark, tmp_path):
     (tmp_path / "t.csv").write_text('k,note,y\n1,"a\nb",yes\n2,"say ""no""",no\n', encoding="utf-8")
     assert [list(r) for r in read_table(spark, str(tmp_path / "t.csv")).collect()] == [["1", "a\nb", "yes"], ["2", 'say "no"', "no"]]

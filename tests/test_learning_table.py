@@ -16,7 +16,7 @@ from crm_spark.learning.recorded import EXPLAINER, as_trained
 from crm_spark.learning.registry import Registry
 from crm_spark.learning.scored import scored_table
 from crm_spark.learning.search import auc_on_the_same_rows, fit_table
-from crm_spark.learning.table import LABEL, PART, in_parts, labelled, positive_of, profiled
+from crm_spark.learning.table import KEY, LABEL, PART, in_parts, labelled, positive_of, profiled
 from crm_spark.learning.trainer import UntrainableError
 
 ROWS = 900
@@ -157,6 +157,8 @@ def test_the_registered_champion_scores_and_explains_as_the_fitted_one(table, fi
         (("true", "false", "true"), None, 2),
         (("0", "1", None), None, 1),
         (("2", "1", "1"), None, 1),
+        (("1", "1.0", "0", "0.0"), None, 2),
+        (("1", "1.0", "0", "0.0"), "1.0", 2),
         (("gone", "here", "here"), "Gone", 1),
         (("a", "b", "c"), "b", 1),
         (("+", "-", "-"), "+", 1),
@@ -176,6 +178,7 @@ def test_the_label_is_known_by_its_words_or_by_what_the_spec_says(frame, values,
     ("values", "label", "told"),
     [
         (("a", "b"), TableLabel("y"), "say which one is asked for by `positive`"),
+        (("1", "1.0"), TableLabel("y"), "1 values beside words for a missing one, two are wanted"),
         (("yes", "yes"), TableLabel("y"), "1 values beside words for a missing one, two are wanted"),
         (("churned", "unknown", "unknown"), TableLabel("y"), "is 'churned' or 'unknown', a word for a missing value"),
         (("churned", "unknown", None), TableLabel("y", "churned"), "is 'churned' or 'unknown', a word for a missing value"),
@@ -227,6 +230,29 @@ def test_folds_part_all_rows_and_no_key_is_on_both_sides(spark):
         assert len(rows) == 200  # each key in one part
         held.append({r["k"] for r in rows if r[PART] == "hold_out"})
     assert sum(map(len, held)) == len(set.union(*held)) == 200
+
+
+def test_equal_rows_stay_together_whatever_numbers_them_or_is_left_out(frame):
+    rows = frame("_c0 int, x int, read_on int, y string", (0, 7, 1, "yes"), (1, 7, 2, "yes"), (2, 8, 3, "no"))
+    keys = labelled(rows, TableSpec("t", "?", TableLabel("y"), exclude=("read_on",))).orderBy("_c0").select(KEY).collect()
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_texts_of_which_no_level_is_held_by_ten_cannot_be_learnt_from(frame):
+    rows = frame("k int, shop string, y string", *[(i, f"shop {i // 3}", "yes" if i % 2 else "no") for i in range(90)])
+    with pytest.raises(UntrainableError, match="no level of a text is held by 10 rows"):
+        fit_table(rows, TableSpec("t", "?", TableLabel("y"), key=("k",)), lambda _: None)
+
+
+def test_a_line_takes_nothing_for_larger_than_what_it_learnt_from(spark, frame):
+    """A bill in cents, or a row of nines, would outweigh all else."""
+    chance = random.Random(5)
+    rows = [(i, x, "yes" if chance.random() < 0.2 + 0.006 * x else "no") for i, x in enumerate(chance.uniform(0, 100) for _ in range(400))]
+    spec = TableSpec("t", "?", TableLabel("y"), key=("k",), algorithms=("logistic",))
+    found = fit_table(frame("k int, x double, y string", *rows), spec, lambda _: None)
+    strange = frame("k int, x double", (1, 1e4), (2, 1e9), (3, 50.0))
+    large, larger, usual = [r["probability"][1] for r in found.pipeline.transform(strange).orderBy("k").collect()]
+    assert large == larger > usual and large < 0.99
 
 
 MONTHS = [f"2024-{m:02d}" for m in range(1, 11) for _ in range(m)]  # 55 rows, month m has m

@@ -20,6 +20,7 @@ from crm_spark.job import Job
 from crm_spark.locks import Locks
 from crm_spark.runs import load_versions
 from crm_spark.tables.catalog import Catalog
+from crm_spark.tables.common import EVERYWHERE
 from crm_spark.tables.decision import CAPACITY_USE, CHOICE, EXCLUSION, OPPORTUNITY, RECOMMENDATION
 from crm_spark.tables.declared import TABLES
 from crm_spark.tables.digest import digest
@@ -28,6 +29,7 @@ from crm_spark.tables.ops import INGEST_LEDGER
 from crm_spark.tables.score import MODEL_SCORE, PERSONAL_INDEX, SEGMENT, VALUE_SCORE
 from tests.tiny import KEY, MONTH, ROOT, SIZE, load_job
 
+CITY_ALONE = "NINGBO"
 # Other partitions, no adaptive plans, many small splits: what an answer must not depend on.
 OTHER_PLANS = {"spark.sql.shuffle.partitions": "7", "spark.sql.adaptive.enabled": "false", "spark.sql.files.maxPartitionBytes": "200000"}
 
@@ -242,7 +244,9 @@ def test_the_summary_counts_what_the_tables_hold(month, tiny):
     assert summary["totals"]["customers"] == month.read(RECOMMENDATION).count()
     assert summary["digests"]["decision.recommendation"] == digest(month.read(RECOMMENDATION), RECOMMENDATION, ("model_versions",))
     assert (tiny.var / "summary.html").read_text(encoding="utf-8").count("<svg") >= 3
-    assert [j["job"] for j in summary["jobs"]] == list(load_job("run_month").ORDER)
+    *ended, itself = summary["jobs"]
+    assert [j["job"] for j in (*ended, itself)] == list(load_job("run_month").ORDER)
+    assert all(j["spilled_mb"] >= 0 for j in ended) and sum(j["shuffled_mb"] for j in ended) > 1 and "shuffled_mb" not in itself
 
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
@@ -306,3 +310,35 @@ def test_from_the_raw_files_on_the_answer_does_not_depend_on_partitions(spark, t
     with other_plans(spark):
         assert tiny.run("run_month", env="other") == 0
     assert json.loads((other / "summary.json").read_text(encoding="utf-8"))["digests"] == tiny.summary["digests"]
+
+
+@pytest.mark.slow
+def test_a_city_that_is_run_alone_touches_no_file_of_the_others(spark, tiny):
+    """The month of one city once more, on a copy of what all cities have published: its own rows are made anew, and what is told of all cities together;
+    the others keep their very files."""
+    alone = tiny.folder / "alone"
+    shutil.rmtree(alone, ignore_errors=True)
+    shutil.copytree(tiny.var / "tables", alone / "tables")
+    tiny.environment("alone", alone, train="never")
+    before = _files_by_city(spark, alone / "tables")
+    assert tiny.run("run_month", "--city", CITY_ALONE, env="alone") == 0
+    after = _files_by_city(spark, alone / "tables")
+    own = {place for place in before if place[1] == CITY_ALONE}
+    others = {place for place in before if place[1] not in (CITY_ALONE, EVERYWHERE)}
+    assert len(others) > len(own) > 20, "every table by city has several cities"
+    assert {place: after.get(place) for place in others} == {place: before[place] for place in others}
+    assert {city for _, city in after.keys() - before.keys()} <= {CITY_ALONE, EVERYWHERE}
+    anew = {table for table, city in own if after[table, city] != before[table, city]}
+    assert {t.full_name for t in (CUSTOMER_VIEW, VALUE_SCORE, MODEL_SCORE, SEGMENT, PERSONAL_INDEX, RECOMMENDATION, CHOICE)} <= anew
+
+
+def _files_by_city(spark, root):
+    """The newest version's files of each (table, city)."""
+    found = {}
+    for table in (t for t in TABLES.values() if "city" in t.partitioned_by and t.schema not in ("ops", "vault")):
+        folder = root / table.schema / table.name
+        files = spark.read.format("delta").load(str(folder)).inputFiles() if folder.exists() else []
+        for file in files:
+            city = file.split("city=")[1].split("/")[0]
+            found.setdefault((table.full_name, city), set()).add(file)
+    return found

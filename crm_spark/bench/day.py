@@ -25,6 +25,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from crm_spark.bench.data import MONTH, SEED
+from crm_spark.bench.measure import reads_counted
 from crm_spark.bench.month import run_job
 from crm_spark.config.env import CatalogConfig
 from crm_spark.errors import CrmError
@@ -68,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     run_job("make_province", "--conf-dir", str(folder / "conf"), *made, "--out", str(folder / "raw"))
     spark = open_session("bench day", {"spark.master": "local[*]", "spark.driver.memory": options.memory})
     _split(spark, folder)
-    _runs(folder)
+    with reads_counted(spark):
+        _runs(folder)
     records = [_record(spark, folder / var, run, int(options.size)) for var, run in MEASURED]
     (options.out / "day.json").write_text(json.dumps([asdict(r) for r in records], indent=1) + "\n", encoding="utf-8")
     sys.stdout.write("\n".join(told(records)) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 ROUNDS = 3
+_RANGES = "parquet.hadoop.vectored.io.enabled"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The best round: when it ran (seconds since the epoch) and how long it took."""
+    """A round: when it ran (seconds since the epoch) and how long it took."""
 
     begin: float
     seconds: float
@@ -25,13 +27,25 @@ class Measured:
 def best_of(work: Callable[[], None], rounds: int = ROUNDS, clock: Callable[[], float] = time.time) -> Measured:
     """The quickest of some rounds, after one that warms up."""
     work()
-    return min((_timed(work, clock) for _ in range(rounds)), key=lambda m: m.seconds)
+    return min((timed(work, clock) for _ in range(rounds)), key=lambda m: m.seconds)
 
 
-def _timed(work: Callable[[], None], clock: Callable[[], float]) -> Measured:
+def timed(work: Callable[[], None], clock: Callable[[], float] = time.time) -> Measured:
+    """One round."""
     begin = clock()
     work()
     return Measured(begin, clock() - begin)
+
+
+@contextmanager
+def reads_counted(spark: SparkSession) -> Iterator[None]:
+    """Inside, Spark counts all that it reads: what Hadoop reads in ranges (of Parquet its default, a little quicker) is counted nowhere."""
+    before = spark.conf.get(_RANGES, "true")
+    spark.conf.set(_RANGES, "false")
+    try:
+        yield
+    finally:
+        spark.conf.set(_RANGES, before or "true")
 
 
 def bytes_moved(log: Path, measured: Measured) -> dict[str, int]:
@@ -59,14 +73,17 @@ def _tasks(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def peak_mb(spark: SparkSession) -> int:
     """The most memory that the session's Java process has held so far, and each of its Python workers; 0 where the system does not tell."""
     process = getattr(spark.sparkContext._gateway, "proc", None)
-    if not process:
-        return 0
+    return held_mb(process.pid, "VmHWM") if process else 0
+
+
+def held_mb(process: int, what: str = "VmRSS") -> int:
+    """The memory of a process and of all that it began, MiB: now, or (VmHWM) the most of each so far; 0 where the system does not tell."""
     told = dict(_status(folder) for folder in Path("/proc").glob("[0-9]*"))
-    family, more = set[str](), {str(process.pid)} & set(told)
+    family, more = set[str](), {str(process)} & set(told)
     while more:
         family |= more
         more = {pid for pid, status in told.items() if status.get("PPid") in family} - family
-    return sum(int(told[pid].get("VmHWM", "0").split()[0]) for pid in family) // 1024
+    return sum(int(told[pid].get(what, "0").split()[0]) for pid in family) // 1024
 
 
 def _status(folder: Path) -> tuple[str, dict[str, str]]:

@@ -26,6 +26,17 @@ def table(records: Sequence[Record]) -> Iterator[str]:
             yield f"{'  in DuckDB':<46} {r.size:>11,} {'':>23} {r.duckdb_seconds:>8.2f}  {told}"
 
 
+def short_table(records: Sequence[Record]) -> Iterator[str]:
+    """What the README shows of a release."""
+    yield "stage              subscribers     calls  seconds  floor  to the floor  DuckDB  to DuckDB  rows"
+    for r in records:
+        rows = f"{r.rows_in / 1e6:.1f} M" if r.rows_in >= 1e6 else f"{r.rows_in / 1e3:.0f} k"
+        line = f"{r.stage:<17} {r.size:>12,} {rows:>9} {r.seconds:>8.1f} {r.floor_seconds:>6.1f} {ratio(r):>12.1f}"
+        if r.duckdb_seconds is not None:
+            line += f" {r.duckdb_seconds:>9.1f} {r.seconds / r.duckdb_seconds:>10.1f}  {'equal' if r.equals_duckdb else 'NOT EQUAL'}"
+        yield line
+
+
 def ratio(record: Record) -> float:
     """Times the floor."""
     return record.seconds / record.floor_seconds
@@ -33,15 +44,28 @@ def ratio(record: Record) -> float:
 
 def growth(records: Sequence[Record]) -> Iterator[str]:
     """From each size to the next of a stage: the exponent of time, and what a million further rows take once the fixed part is paid."""
+    for small, large in _steps(records):
+        per_million = (large.seconds - small.seconds) / (large.rows_in - small.rows_in) * 1e6
+        fixed = max(0.0, small.seconds - per_million * small.rows_in / 1e6)
+        yield (
+            f"{small.stage}, {small.size:,} to {large.size:,} subscribers: exponent of time {exponent(small, large):.2f}; "
+            f"{fixed:.1f} s and {per_million:.2f} s a million rows"
+        )
+
+
+def steepest(records: Sequence[Record]) -> float:
+    """The largest exponent of time from a size to the next of a stage; 0 of one size."""
+    return max((exponent(small, large) for small, large in _steps(records)), default=0.0)
+
+
+def exponent(small: Record, large: Record) -> float:
+    """To which power of the rows read the seconds grow."""
+    return math.log(large.seconds / small.seconds) / math.log(large.rows_in / small.rows_in)
+
+
+def _steps(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
     for name in dict.fromkeys(r.stage for r in records):
-        for small, large in pairwise(r for r in records if r.stage == name):
-            exponent = math.log(large.seconds / small.seconds) / math.log(large.rows_in / small.rows_in)
-            per_million = (large.seconds - small.seconds) / (large.rows_in - small.rows_in) * 1e6
-            fixed = max(0.0, small.seconds - per_million * small.rows_in / 1e6)
-            yield (
-                f"{name}, {small.size:,} to {large.size:,} subscribers: exponent of time {exponent:.2f}; "
-                f"{fixed:.1f} s and {per_million:.2f} s a million rows"
-            )
+        yield from pairwise(r for r in records if r.stage == name)
 
 
 def unevenness(records: Sequence[Record], stage: str, shapes: Sequence[str]) -> list[tuple[Record, float]]:

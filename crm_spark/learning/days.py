@@ -20,7 +20,7 @@ _PARTS = {
 _CENTURY = 2000  # of a year of two digits, as Java has it
 _MONTHS = {name.lower(): number for number, name in enumerate(month_abbr) if name}
 _TIME = r"(?:[T\s]\s*|(?<=日))[0-9]{1,2}[:时點点].*"
-_SOME_DAY = re.compile(r"\s*(\d{1,4}[-/.年]\d{1,2}(?:[-/.月]\d{1,4})?|(\d{8}|\d{14})(?!\d)|(\d{1,2}[- ])?[A-Za-z]{3}[- ]\d{1,4})")
+_SOME_DAY = re.compile(r"\s*(\d{1,4}[-/.年]\d{1,2}(?:[-/.月]\d{1,4})?|(\d{8}|\d{14})(?!\d)|(\d{1,2}[- ])?[A-Za-z]{3}[- ]\d{1,4})", re.ASCII)
 
 
 def days_told(words: Sequence[str]) -> dict[str, list[bool]]:
@@ -40,7 +40,7 @@ def day_sql(raw: str, form: str) -> str:
 
 
 def _is_day(form: str, word: str) -> bool:
-    found = re.match(_pattern(form), word)
+    found = re.match(_pattern(form), word, re.ASCII)
     if not found:
         return False
     told = dict(zip(sorted((part for part in "yMd" if part in form), key=form.index), map(_number, found.groups()[1:]), strict=True))

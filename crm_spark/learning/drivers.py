@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +60,15 @@ class LinePart:
         return float(self.intercept + self.average @ self.coefficients), found
 
 
+class Explained(NamedTuple):
+    """Log-odds of rows in parts that add up to their scores: the average customer's, what each driver (second axis) adds, calibrated alike, and what the
+    steps of an isotonic curve add."""
+
+    base: float
+    effects: Numbers
+    steps: Numbers
+
+
 @dataclass(frozen=True)
 class Explainer:
     """Everything that explains a champion's scores; plain arrays, which travel to the workers."""
@@ -69,9 +78,8 @@ class Explainer:
     calibration: Calibration
     shift: float
 
-    def explained(self, trees: Numbers, line: Numbers) -> tuple[float, Numbers, Numbers]:
-        """The average customer's log-odds, calibrated, what each driver (second axis) adds to it for each row, and what the steps of an isotonic curve
-        add: together the score's log-odds."""
+    def explained(self, trees: Numbers, line: Numbers) -> Explained:
+        """The scores of rows of the two vectors, in their parts."""
         each = [part.effects(trees, line, len(self.words)) for part in self.parts]
         raw, found = sum(b for b, _ in each) / len(each), np.asarray(sum((e for _, e in each), np.zeros(1)) / len(each))
         if self.calibration.kind == "isotonic":  # on a step all effects would be nothing
@@ -79,7 +87,7 @@ class Explainer:
         else:
             base, effects = self.calibration.slope * raw + self.calibration.offset, self.calibration.slope * found
             total = base + effects.sum(axis=1)
-        return base + self.shift, effects, total - base - effects.sum(axis=1)
+        return Explained(base + self.shift, effects, total - base - effects.sum(axis=1))
 
     def as_json(self) -> str:
         """As text, for `explainer_of_json`."""
@@ -118,7 +126,7 @@ def importances(rows: DataFrame, explained: Explainer) -> dict[str, float]:
         total = np.zeros(len(explained.words))
         for batch in batches:
             if batch.num_rows:
-                total += np.abs(explained.explained(*_arrays(batch))[1]).sum(axis=0)
+                total += np.abs(explained.explained(*_arrays(batch)).effects).sum(axis=0)
         yield pa.RecordBatch.from_arrays([pa.array(list(explained.words)), pa.array(total)], names=["driver", "size"])
 
     sizes = _flat(rows, []).mapInArrow(add, "driver string, size double").groupBy("driver").agg(F.sum("size").alias("size")).toPandas()
@@ -188,7 +196,7 @@ def _arrays(batch: pa.RecordBatch) -> tuple[Numbers, Numbers]:
     return trees, line
 
 
-def _explained_batch(batch: pa.RecordBatch, keys: Sequence[str], found: tuple[float, Numbers, Numbers], words: Sequence[str], shown: int) -> pa.RecordBatch:
+def _explained_batch(batch: pa.RecordBatch, keys: Sequence[str], found: Explained, words: Sequence[str], shown: int) -> pa.RecordBatch:
     base, effects, steps = found
     shown = min(shown, effects.shape[1])
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :shown]

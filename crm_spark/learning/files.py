@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from urllib.parse import unquote
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -11,10 +12,11 @@ from pyspark.sql import functions as F
 
 from crm_spark.errors import ConfigError, one_line
 from crm_spark.learning.csv_head import csv_head
+from crm_spark.threads import at_once
 
 LOG = logging.getLogger("crm_spark")
 _TEXTS = {".csv", ".tsv", ".tab", ".txt"}
-_PARQUET_MARK = b"PAR1"
+_PARQUET_MARK, _UTF8_MARK = b"PAR1", b"\xef\xbb\xbf"
 _MEND_NANOS = ": write its times in microseconds (pandas: to_parquet(..., coerce_timestamps='us'))"
 _HEAD_BYTES = 1_000_000  # that say how a text file is to be read
 _HEAD_LINES = 10_000
@@ -69,7 +71,22 @@ def _read_text(spark: SparkSession, path: str, lines: list[bytes]) -> DataFrame:
         raise ConfigError(f"{path}: is neither Delta, Parquet nor text in UTF-8, UTF-16, gb18030 or windows-1252: write it as CSV in UTF-8")
     LOG.info("%s: read as text in %s, columns separated by %r", path, head.encoding, head.separator)
     reader = spark.read.format("csv").options(header=True, sep=head.separator, encoding=head.encoding, quote='"', escape='"')
-    return reader.option("multiLine", head.line_breaks_in_quotes).load(path)
+    table = reader.option("multiLine", head.line_breaks_in_quotes).load(path)
+    _refuse_other_headers(spark, path, table)
+    return table
+
+
+def _refuse_other_headers(spark: SparkSession, path: str, table: DataFrame) -> None:
+    """Spark reads all files by the columns of one of them, by their places."""
+    files = sorted(unquote(name) for name in table.inputFiles())
+    if len(files) < 2:
+        return
+    lines = at_once(spark, lambda file: spark.read.text(file).select(F.col("value").cast("binary")).head(1), files)
+    first = {file: bytes(line[0][0]).removeprefix(_UTF8_MARK).strip() for file, line in zip(files, lines, strict=True) if line}
+    other = next((file for file, line in first.items() if line != next(iter(first.values()))), None)
+    if other:
+        names = f"{Path(other).name} begins with another line than {Path(next(iter(first))).name}"
+        raise ConfigError(f"{path}: {names}: all files must have the same columns in the same order, each with the header")
 
 
 def _head(spark: SparkSession, path: str) -> list[bytes]:

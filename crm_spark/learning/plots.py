@@ -25,6 +25,7 @@ def figures(name: str, table: m.ScoreTable, importances: Mapping[str, float], gr
 
     Groups with fewer than `least` customers with the label, or without it, are not drawn.
     """
+    name = _shown(name)
     large = [g for g in groups if not g.is_small(least)]
     months, others = of_kind(large, MONTH), [g for by in dict.fromkeys(g.by for g in large if g.by != MONTH) for g in of_kind(large, by)[:_SHOWN_GROUPS]]
     return {
@@ -79,7 +80,7 @@ def _importance(name: str, importances: Mapping[str, float]) -> Figure:
     shown = list(importances.items())[:SHOWN_IMPORTANCES][::-1]
     figure = Figure(figsize=(7.5, 0.8 + 0.26 * len(shown)), layout="constrained")
     axes = figure.subplots()
-    axes.barh([feature for feature, _ in shown], [100 * share for _, share in shown], color=_BLUE)
+    axes.barh([_shown(feature) for feature, _ in shown], [100 * share for _, share in shown], color=_BLUE)
     axes.tick_params(labelsize=8)
     _label(axes, f"{name}: what it looks at", "% of its importance", "")
     return figure
@@ -91,7 +92,7 @@ def _by_group(title: str, groups: Sequence[Group], with_kind: bool) -> Figure:
     ranks, tells = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(groups))[::-1]
     ranks.errorbar([g.auc for g in groups], places, xerr=[2 * (g.auc_error or 0.0) for g in groups], fmt="o", color=_BLUE, markersize=4)
-    ranks.set_yticks(places, [f"{g.by} {g.level}" if with_kind else g.level for g in groups], fontsize=8, fontfamily=_fonts())
+    ranks.set_yticks(places, [_shown(f"{g.by} {g.level}" if with_kind else g.level) for g in groups], fontsize=8, fontfamily=_fonts())
     _label(ranks, "AUC, two standard errors", "AUC", "")
     tells.hlines(places, [100 * g.told for g in groups], [100 * g.rate for g in groups], color=_GREY)
     tells.plot([100 * g.told for g in groups], places, "o", color=_BLUE, markersize=4, label="mean probability")
@@ -100,6 +101,11 @@ def _by_group(title: str, groups: Sequence[Group], with_kind: bool) -> Figure:
     _label(tells, "Told and found", "% of customers", "")
     figure.suptitle(title)
     return figure
+
+
+def _shown(name: str) -> str:
+    """A name of the table as it is: two dollar signs would make a formula of it."""
+    return name.replace("$", r"\$")
 
 
 @cache

@@ -18,9 +18,10 @@ MISSING_WORDS = (
     "", "na", "n/a", "n.a.", "nan", "nat", "nil", "none", "null", "(null)", "<na>", "#n/a", "\\n", "unknown", "missing", "未知", "无",
     "inf", "-inf", "infinity", "-infinity", "?", "-", "--", ".",
 )  # fmt: skip
-UNITS = r"[$€£¥￥元%\s]"
+_BLANKS = " \t\n\r\x0b\x0c"  # what Java takes for blanks; those that do not break a line part thousands
+UNITS = r"[$€£¥￥元%\s\u00a0\u202f\u3000]"
 SIGNS = rf"{UNITS}|,(?=[0-9]{{3}}([^0-9]|$))"  # as in `$1,250.00`
-_UNITS, _SIGNS = re.compile(UNITS), re.compile(SIGNS)
+_UNITS, _SIGNS = re.compile(UNITS, re.ASCII), re.compile(SIGNS, re.ASCII)
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 _DECIMAL_COMMA = re.compile(r"[-+]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?")  # as in `1.250,00`
 Summary = Mapping[str, float]
@@ -46,7 +47,7 @@ def described(rows: DataFrame, describe: Callable[[pd.Series], Summary]) -> dict
 def text_shape(values: pd.Series) -> dict[str, float]:
     """How many values there are that do not say `missing`, and how many of them are a plain number, one with signs, one with a decimal
     comma, or a day in each of the known forms; how many different plain `numbers`, and how many different `words`, which are none."""
-    distinct = values.dropna().astype(str).str.strip().value_counts()
+    distinct = values.dropna().astype(str).str.strip(_BLANKS).value_counts()
     there = distinct[~distinct.index.str.lower().isin(MISSING_WORDS)]
     words, counts = list(there.index), there.to_numpy(dtype=float)
     tests = {

@@ -164,6 +164,8 @@ def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int,
     clean = SQLTransformer(statement=clean_statement(columns)).transform(sample).select(*_OWN, *[s.id for s in columns.sources])
     found = tuple(encodings(clean.where(F.col(PART) != HOLD_OUT), columns.texts)) if columns.texts else ()
     lost = {s.column: f"no level is held by {RAREST} rows" for s in columns.texts if s not in [e.source for e in found]}
+    if not (columns.numbers or found):
+        raise UntrainableError(f"no number of the table varies in training, and no level of a text is held by {RAREST} rows")
     columns = replace(columns, dropped={**columns.dropped, **lost})
     preparation = _preparation(columns, found)
     shift = sampling_shift(spec.negatives_kept * shares[1] / shares[0])
@@ -407,13 +409,14 @@ def _vectors(features: Sequence[Feature], line: Sequence[Feature], profiles: Map
 
 
 def _line_columns(feature: Feature, profiles: Mapping[str, Profile]) -> Iterator[tuple[str, str]]:
-    """A line's columns for a feature: without long tails, a missing value at the mean, and a flag for it."""
+    """A line's columns for a feature: within what was seen, without long tails, a missing value at the mean, and a flag for it."""
     profile = profiles.get(feature.id)
     if profile is None:
         yield f"_l{feature.id}", f"coalesce(signum({feature.sql}) * ln(1 + abs({feature.sql})), 0D)"
         return
     long = max(abs(profile.low), abs(profile.high)) > _LONG_TAIL * profile.mean_size
-    value, mean = (f"signum({x}) * ln(1 + abs({x}))" if long else x for x in (feature.sql, f"{profile.mean!r}D"))
+    bounded = f"IF({feature.sql} IS NULL, NULL, least(greatest({feature.sql}, {profile.low!r}D), {profile.high!r}D))"
+    value, mean = (f"signum({x}) * ln(1 + abs({x}))" if long else x for x in (bounded, f"{profile.mean!r}D"))
     yield f"_l{feature.id}", f"coalesce({value} - {mean}, 0D)"
     if SURE < profile.filled < 1:
         yield f"_l{feature.id}_missing", f"IF({feature.sql} IS NULL, 1D, 0D)"

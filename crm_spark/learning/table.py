@@ -99,11 +99,11 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
         raise ConfigError([f"{spec.name}: rename the column '{c}': scoring adds columns of such names" for c in taken])
     if told := clashes(table, spec):
         raise ConfigError(told)
-    label = F.lower(F.trim(_raw(spec.label.column).cast("string")))
+    label = label_text(spec.label.column)
     values = _label_values(table.select(label.alias("value")), spec)
     positive = _positive(values, spec)
     known = table.where(label.isNotNull() & (~label.isin(*MISSING_WORDS) | label.isin(*values)))
-    members = spec.key or tuple(c for c in table.columns if c != spec.label.column)
+    members = spec.key or _told(table, spec)
     key = F.xxhash64(F.lit(spec.hold_out.salt), *[_raw(c).cast("string") for c in members])
     added = {
         KEY: key,
@@ -114,6 +114,23 @@ def labelled(table: DataFrame, spec: TableSpec) -> DataFrame:
     rows = keyed.withColumn(TIME, F.expr(_time_sql(keyed, spec)))
     parted = _parted_by_time(rows, spec) if spec.hold_out.time else rows.withColumn(HELD, _among_the_drawn(spec.hold_out))
     return parted.withMetadata(LABEL, {_POSITIVE: positive})
+
+
+def label_text(column: str) -> Column:
+    """A label's value in small letters, the same of 1, 1.0 and '1'; null without one."""
+    return F.expr(_category("", column).sql)
+
+
+def as_label(value: str) -> str:
+    """A value of a spec as `label_text` has it."""
+    said = value.strip().lower()
+    return str(int(float(said))) if _is_number(said) and float(said).is_integer() else said
+
+
+def _told(table: DataFrame, spec: TableSpec) -> tuple[str, ...]:
+    """Columns that tell equal rows: without those that are left out and those that have no name, as the numbers that pandas gives to rows."""
+    others = tuple(c for c in table.columns if c != spec.label.column)
+    return tuple(c for c in others if c not in spec.exclude and not _NAMELESS.fullmatch(c)) or others
 
 
 def positive_of(rows: DataFrame) -> str:
@@ -214,7 +231,7 @@ def _only_row(frame: DataFrame) -> Row:
 
 def _label_values(labels: DataFrame, spec: TableSpec) -> list[str]:
     """The most frequent values, what is asked for among them. Words for a missing one are none, but for `none` and the like beside one other value."""
-    asked = (spec.label.positive or "").strip().lower()
+    asked = as_label(spec.label.positive or "")
     counts = labels.where(F.col("value").isNotNull()).groupBy("value").count()
     found = [r["value"] for r in counts.orderBy(F.col("value") == asked, F.col("count"), ascending=False).limit(_SHOWN_VALUES).collect()]
     said = [v for v in found if v not in MISSING_WORDS or v == asked != ""]
@@ -229,7 +246,7 @@ def _label_values(labels: DataFrame, spec: TableSpec) -> list[str]:
 def _positive(values: Sequence[str], spec: TableSpec) -> str:
     where = f"{spec.name}: the label '{spec.label.column}'"
     if spec.label.positive is not None:
-        if (asked := spec.label.positive.strip().lower()) not in values:
+        if (asked := as_label(spec.label.positive)) not in values:
             raise ConfigError(f"{where} is never '{spec.label.positive}'{did_you_mean(asked, values)}")
         return asked
     if len(values) < 2:
@@ -284,7 +301,8 @@ def _read(raw: str, shape: Mapping[str, float]) -> tuple[str, str]:
     least = max(1.0, _NUMBERS_OF_TEXTS * shape["there"])
     form = best_form(shape)
     if shape[form] >= least:
-        return "date", _days(_if_text(raw, day_sql(raw, form), _retold(raw, "date")))
+        told = day_sql(f"CAST({raw} AS string)", form)
+        return "date", _days(_if_text(raw, told, f"coalesce({told}, {_retold(raw, 'date')})"))
     if shape["comma"] >= least and shape["comma"] > max(shape["signed"], shape["plain"]):
         return "number", _finite(_if_text(raw, _with_comma(raw), _retold(raw, "double")))
     if shape["signed"] >= least and shape["signed"] > shape["plain"]:

@@ -33,7 +33,7 @@ from crm_spark.learning.measures import ScoreTable
 from crm_spark.learning.profile import MISSING_WORDS
 from crm_spark.learning.search import Fitted
 from crm_spark.learning.split import HOLD_OUT, Count
-from crm_spark.learning.table import LABEL, PART, Source, quoted
+from crm_spark.learning.table import LABEL, PART, Source, as_label, label_text
 
 _SOURCE = re.compile(r"_x\d+")  # what `table.profiled` calls a column, in a feature's SQL
 
@@ -108,7 +108,7 @@ def _found_bins(pipeline: PipelineModel, held: DataFrame, watched: list[Source])
 def _labels(table: DataFrame, label: TableLabel) -> Count:
     if label.column not in table.columns or label.positive is None:
         return Count(0, 0)
-    value = F.lower(F.trim(F.col(quoted(label.column)).cast("string")))
-    positive = value == label.positive
+    value = label_text(label.column)
+    positive = value == as_label(label.positive)
     counts = table.agg(F.count_if(positive | ~value.isin(*MISSING_WORDS)), F.count_if(positive)).collect()[0]
     return Count(*counts)
