@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +27,7 @@ from crm_spark.decisions.load import input_columns, matrices_of
 from crm_spark.errors import ConfigError, CrmError, NotPublishedError, SourceError, one_line
 from crm_spark.frames import literal_frame
 from crm_spark.locks import Locks
-from crm_spark.months import asked_month
+from crm_spark.months import asked_month, kept_from
 from crm_spark.runs import Versions, Written, load_versions, read_slices
 from crm_spark.session import event_log_settings, on_databricks, open_session
 from crm_spark.tables.catalog import Catalog, Commit
@@ -99,6 +99,10 @@ class Job:
         """True if this run can see the table's month, of a run of some cities for each of them."""
         there = self.seen.cities(table, month)
         return month in self.months_of(table) and (there is None or {*(self.cities or ())} <= there)
+
+    def makes(self, table: Table, month: str) -> bool:
+        """True if the month is not too old to be kept."""
+        return month >= self.config.source.kept_from.get(table.schema, "")
 
     def versions(self, table: Table) -> dict[str, int]:
         """The newest visible Delta version per month."""
@@ -255,6 +259,7 @@ def open_job(name: str, options: argparse.Namespace) -> Job:
         raise ConfigError(f"--month {options.month}: yyyy-MM is wanted, as in 2025-03, or before:yyyy-MM-dd")
     cities = asked_cities(options.city)
     config = load_settings(options.conf_dir, options.env)
+    config = replace(config, source=replace(config.source, kept_from=kept_from(config.env.keep_months, month)))
     matrices = matrices_of(config)  # a wrong cell stops any job, not the ninth of the month
     locks = Locks(config.env.locks)
     warehouse = {"spark.sql.warehouse.dir": str(Path(config.env.var).resolve() / "warehouse")} if config.env.catalog.by == "path" else {}

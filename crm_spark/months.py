@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 from pyspark.sql import Column
@@ -26,6 +27,11 @@ def asked_month(text: str) -> str | None:
         return add_months(f"{date.fromisoformat(day[1]):%Y-%m}", -1)
     except ValueError:
         return None
+
+
+def kept_from(keep_months: Mapping[str, int], month: str) -> dict[str, str]:
+    """Layer -> the oldest month that is kept of its tables, of those of which no more than some are."""
+    return {layer: add_months(month, 1 - count) for layer, count in keep_months.items()}
 
 
 def add_months(month: str, count: int) -> str:

@@ -51,7 +51,7 @@ def months_to_build(job: Job) -> list[str]:
     windows = [(spec, label_months(spec, job.month, there, there[0])) for spec in job.config.models.values()] if there else []
     needed = {m for spec, as_ofs in windows for m in months_to_read(spec, as_ofs)}
     rewritten = {m for m in there if any(job.wrote(t, m) for t in INPUTS)}
-    stale = {m for m in needed if not job.has(CUSTOMER_VIEW, m) or rewritten & set(window(m, HISTORY_MONTHS))}
+    stale = {m for m in needed if job.makes(CUSTOMER_VIEW, m) and (not job.has(CUSTOMER_VIEW, m) or rewritten & set(window(m, HISTORY_MONTHS)))}
     return sorted(stale | {job.month})
 
 

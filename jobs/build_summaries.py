@@ -104,7 +104,7 @@ def _write(job: Job, rows: DataFrame, table: Table, months: Sequence[str]) -> No
 
 def months_to_build(job: Job, table: Table, sources: Sequence[Table], others: Sequence[Table]) -> list[str]:
     """Months a source tells, up to the run's, whose inputs this run has written or whose table is not visible yet for the run's cities."""
-    told = sorted({m for source in sources for m in job.months_of(source) if m <= job.month})
+    told = sorted({m for source in sources for m in job.months_of(source) if m <= job.month and job.makes(table, m)})
     return [m for m in told if not job.has(table, m) or any(job.wrote(t, m) for t in (*sources, *others))]
 
 

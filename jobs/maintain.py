@@ -20,7 +20,7 @@ import argparse
 from collections.abc import Collection, Mapping
 
 from crm_spark.job import Job, entry
-from crm_spark.months import add_months
+from crm_spark.months import kept_from
 from crm_spark.publication import append_pins
 from crm_spark.runs import Pin, published_pins
 from crm_spark.tables.contract import Table
@@ -83,8 +83,7 @@ def _in_scope(job: Job, place: Place) -> bool:
 
 def _beyond(job: Job, table: Table, places: Collection[Place]) -> list[Place]:
     """Places older than the environment keeps; none unless it says so."""
-    keep = job.config.env.keep_months.get(table.schema)
-    oldest = add_months(job.month, 1 - keep) if keep else ""
+    oldest = kept_from(job.config.env.keep_months, job.month).get(table.schema, "")
     return sorted(p for p in places if p != NOWHERE and p[1] < oldest and _in_scope(job, p))
 
 

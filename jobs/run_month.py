@@ -47,6 +47,7 @@ ORDER = (
     "choose",
     "summarize",
 )
+SHARED = "choose"  # from this job on runs of several cities go one after the other
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,10 +71,19 @@ def run(job: Job) -> None:
             held.enter_context(job.locks.job(name, job.month, job.cities))
         forecast = Forecast(ORDER, _last_seconds(job))
         for step, name in enumerate(ORDER, 1):
+            if name == SHARED:
+                _after_others(job, held)
             known = dict(job.seen.own)
             _step(job, name, f"[{step}/{len(ORDER)}]", done, forecast)
             done = done if job.seen.own == known else set()
-    job.log.info("published %d (city, month, table) of run %s", publish(job), job.run_id)
+        job.log.info("published %d (city, month, table) of run %s", publish(job), job.run_id)
+
+
+def _after_others(job: Job, held: ExitStack) -> None:
+    """Until the publication no other run chooses for the month, and what others published while this one ran is seen: capacities and persons are shared."""
+    held.enter_context(job.locks.commit(f"choices.{job.month}"))
+    now = load_versions(job.catalog, job.run_id)
+    job.seen.published, job.seen.writers = now.published, now.writers
 
 
 def _step(job: Job, name: str, place: str, done: set[str], forecast: Forecast) -> None:

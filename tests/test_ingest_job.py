@@ -13,11 +13,12 @@ from pyspark.sql import functions as F
 from crm_spark.errors import SourceError
 from crm_spark.ingest import staging
 from crm_spark.ingest.ledger import Account
+from crm_spark.months import kept_from
 from crm_spark.tables.middle import VOICE_SUMMARY
 from crm_spark.tables.ops import COVERAGE, INGEST_LEDGER
 from crm_spark.tables.raw import BILLING, QUARANTINE, USER_INFO, VAS_USAGE, VOICE_CDR
 from crm_spark.tables.vault import QUARANTINE_LINE, SUBSCRIBER_NUMBER
-from tests.ingest_support import Operator
+from tests.ingest_support import MONTH, Operator
 
 YAML = """
 files:
@@ -222,6 +223,16 @@ def test_who_has_moved_is_not_read_into_the_new_city_alone(spark, tmp_path):
     assert rows(operator, USER_INFO, "city", "tenure_months") == [("A", 1), ("B", 2), ("B", 3)]
     operator.ingest("r3", cities=["A", "B"])
     assert rows(operator, USER_INFO, "city", "tenure_months") == [("A", 1), ("A", 2), ("B", 3)]
+
+
+def test_months_too_old_to_be_kept_are_neither_asked_for_nor_loaded_again(spark, tmp_path):
+    yaml = 'files:\n  u: {path: "{data}/{month}.csv", format: csv}\nmappings:\n  - {table: raw.user_info, file: u, columns: {user_id: id, tenure_months: t}}\n'
+    operator = Operator(spark, tmp_path, yaml, ("2024-01", MONTH)).deliver({f"{m}.csv": "id,t\n1,1\n" for m in ("2024-02", MONTH)})
+    with pytest.raises(SourceError, match="2024-01"):
+        operator.ingest("r1")
+    operator.source = replace(operator.source, kept_from=kept_from({"raw": 1}, MONTH))
+    operator.ingest("r2")
+    assert operator.job().months_of(USER_INFO) == (MONTH,)
 
 
 def touched(operator, before):

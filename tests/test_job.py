@@ -115,6 +115,13 @@ def test_a_city_that_is_not_published_is_told_and_not_read_as_empty(job, segment
         job("r2", cities=("A", "B")).read(SEGMENT)
 
 
+def test_a_month_is_there_for_a_city_only_if_it_is_published_for_it(job, segment):
+    publish(write(job("r1", cities=("A",)), segment(("A", "2025-03", 1))))
+    assert [job("r2", cities=cities).has(SEGMENT, "2025-03") for cities in (("A",), None, ("B",), ("A", "B"))] == [True, True, False, False]
+    assert not job("r2", cities=("A",)).has(SEGMENT, "2025-02")
+    assert write(job("r3"), segment(("A", "2025-03", 1))).has(SEGMENT, "2025-03")
+
+
 def test_months_of_the_past_come_from_the_published_versions(job, segment):
     write(job("feb", month="2025-02", cities=("A",)), segment(("A", "2025-02", 1)))
     publish(job("feb", month="2025-02", cities=("A",)))
@@ -151,15 +158,17 @@ def test_a_run_that_wrote_nothing_cannot_be_published(job):
 
 @pytest.fixture
 def run_month(monkeypatch, segment):
-    """run_month over three small jobs; `calls` tells which ran, `breaking` makes one fail, `bringing` one write; the second one writes these `months`."""
+    """run_month over three small jobs; `calls` tells which ran, `breaking` makes one fail, `bringing` one write; the second one writes these `months`;
+    `meanwhile` is done beside one."""
     spec = importlib.util.spec_from_file_location("run_month_under_test", JOBS / "run_month.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.calls, module.breaking, module.bringing, module.months = [], set(), set(), None
+    module.calls, module.breaking, module.bringing, module.months, module.meanwhile = [], set(), set(), None, {}
 
     def fake(name):
         def run(j):
             module.calls.append((name, j.run_id))
+            module.meanwhile.get(name, lambda job: None)(j)
             if name in module.breaking:
                 raise CrmError(f"{name} broke")
             if name == "two" or name in module.bringing:
@@ -208,6 +217,17 @@ def test_a_run_is_not_taken_up_if_a_month_before_that_it_wrote_was_published_sin
     run_month.run(job(None, name="run_month", cities=("A",)))
     assert len({run for _, run in run_month.calls}) == 2
     assert seen(job("reader", cities=("A",)), ("2025-02", "2025-03")) == [("A", "2025-02", 1), ("A", "2025-03", 7)]
+
+
+def test_who_chooses_sees_what_other_cities_have_published_while_the_run_went_on(job, run_month, segment, monkeypatch):
+    def other(_):
+        publish(write(job("other", cities=("B",)), segment(("B", "2025-03", 5))))
+
+    monkeypatch.setattr(run_month, "SHARED", "three")
+    found = []
+    run_month.meanwhile = {"two": other, "three": lambda j: found.extend(seen(j, all_cities=True))}
+    run_month.run(job(None, name="run_month", cities=("A",)))
+    assert found == [("A", "2025-03", 7), ("B", "2025-03", 5)]
 
 
 def test_a_finished_month_runs_anew_with_the_same_result_and_knows_how_long_it_took(job, run_month, caplog):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from crm_spark.config.models import MlflowConfig
@@ -245,7 +246,8 @@ def test_texts_of_which_no_level_is_held_by_ten_cannot_be_learnt_from(frame):
 
 
 def test_a_line_takes_nothing_for_larger_than_what_it_learnt_from(spark, frame):
-    """A bill in cents, or a row of nines, would outweigh all else."""
+    """A bill in cents, or a row of nines, would outweigh all else. In a session that has observed something, as that of `make_province`."""
+    spark.range(3).observe(Observation("rows"), F.count(F.lit(1)).alias("n")).collect()
     chance = random.Random(5)
     rows = [(i, x, "yes" if chance.random() < 0.2 + 0.006 * x else "no") for i, x in enumerate(chance.uniform(0, 100) for _ in range(400))]
     spec = TableSpec("t", "?", TableLabel("y"), key=("k",), algorithms=("logistic",))

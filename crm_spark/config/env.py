@@ -47,7 +47,8 @@ class EnvConfig:
     """One environment: `conf/base.yml` with `conf/env/<name>.yml` laid over it.
 
     `lock_folder` is for a `var` without file locks; empty: a folder of `var`.
-    `keep_months` says how many months of a layer's tables `jobs/maintain.py` keeps; those of a layer that is not named stay for good.
+    `keep_months` says how many months of a layer's tables `jobs/maintain.py` keeps, and from which one on a run makes them; those of a layer that is not
+    named stay for good.
     """
 
     source: str

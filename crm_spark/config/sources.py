@@ -117,12 +117,12 @@ class SourceConfig:
     mappings: tuple[MappingConfig, ...]
     extension: dict[str, ExtensionConfig] = field(default_factory=dict)
     name: str = ""
+    kept_from: dict[str, str] = field(default_factory=dict)  # layer -> the oldest month of its tables that a run makes
 
     def months_of(self, mapping: MappingConfig) -> tuple[str, ...]:
-        """Months for which the mapping delivers."""
-        if mapping.periods:
-            return tuple(sorted(mapping.periods))
-        return (mapping.months or MonthRange(self.first_month, self.last_month)).months
+        """Months for which the mapping delivers and whose rows are kept."""
+        delivered = sorted(mapping.periods) or (mapping.months or MonthRange(self.first_month, self.last_month)).months
+        return tuple(m for m in delivered if m >= self.kept_from.get(mapping.table.partition(".")[0], ""))
 
     def table_of(self, mapping: MappingConfig) -> Table:
         """The contract the mapping feeds, with the operator's own columns where they belong."""

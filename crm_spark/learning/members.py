@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml import Transformer
 from pyspark.ml.classification import GBTClassificationModel, GBTClassifier, LogisticRegression, LogisticRegressionModel
@@ -18,6 +18,7 @@ from pyspark.ml.regression import (
     RandomForestRegressor,
 )
 from pyspark.sql import DataFrame
+from pyspark.sql.utils import is_remote
 
 from crm_spark.config.table_models import TableAlgorithm
 from crm_spark.frames import literal_frame
@@ -99,10 +100,18 @@ def fit(recipe: Recipe, rows: DataFrame, number: int, seed: int) -> Member:
         model = _shares(recipe, prefix, rows, seed)
         share = f"greatest({SURE}D, least({1 - SURE}D, {prefix}_prediction))"
         return Member(recipe, model, (model, _sql(f"ln({share} / (1 - {share}))", log_odds)), log_odds)
-    classifier = _classifier(recipe, prefix, seed).fit(rows)
+    classifier = _without_summary(_classifier(recipe, prefix, seed).fit(rows))
     margin = element_of_vector(rows, f"{prefix}_raw", f"{prefix}_margin")
     odds = "2 * " if recipe.algorithm == "gbt" else ""  # a boosted margin is half the log-odds
     return Member(recipe, classifier, (classifier, margin, _sql(f"{odds}{prefix}_margin", log_odds)), log_odds)
+
+
+def _without_summary(model: GBTClassificationModel | LogisticRegressionModel) -> GBTClassificationModel | LogisticRegressionModel:
+    """A line just fitted carries a summary and, in it, its session, which Spark cannot send to tasks once anything was observed in it."""
+    if isinstance(model, LogisticRegressionModel) and not is_remote():
+        java: Any = model._java_obj
+        java.setSummary(java.get(java.getParam("thresholds")))  # which are not set: an Option without a value
+    return model
 
 
 def _shares(recipe: Recipe, prefix: str, rows: DataFrame, seed: int) -> RandomForestRegressionModel | DecisionTreeRegressionModel | SparkXGBRegressorModel:
