@@ -15,7 +15,7 @@ import importlib.util
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
@@ -143,8 +143,8 @@ def _published_since(job: Job, run_id: str) -> bool:
     done = finished_jobs(job.catalog, run_id)
     months = {job.month, *(commit["month"] for row in done for commit in row["commits"] or ())}
     of_it = F.col("run_id") == run_id
-    began = min((row["recorded_at"] - timedelta(seconds=row["seconds"]) for row in done), default=datetime.max)
-    later = F.col("month").isin(*months) & (F.col("recorded_at") >= F.lit(began))
+    begins = [row["recorded_at"] - timedelta(seconds=row["seconds"]) for row in done]
+    later = F.col("month").isin(*months) & (F.col("recorded_at") >= F.lit(min(begins))) if begins else F.lit(False)
     return job.catalog.read(PUBLICATION).where(of_it | later).head(1) != []
 
 

@@ -113,7 +113,7 @@ def _operations(job: Job, start: float) -> dict[str, object]:
     digests = dict(zip((t.full_name for t in DIGESTED), made, strict=True))
     if run_id == job.run_id:
         so_far = round(time.monotonic() - start, 1)  # its own end cannot stand in what it writes
-        jobs.append({"job": job.name, "seconds": so_far})
+        jobs = [*(j for j in jobs if j["job"] != job.name), {"job": job.name, "seconds": so_far}]
     return {
         "coverage": facts.coverage(told),
         "empty_columns": facts.empty_columns(told),

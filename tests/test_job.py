@@ -196,6 +196,17 @@ def test_a_month_resumes_after_the_last_job_that_finished_and_publishes_at_the_e
     assert seen(job("reader")) == [("A", "2025-03", 7)]
 
 
+def test_a_month_whose_first_job_failed_goes_on_though_another_city_was_published(job, run_month, segment):
+    run_month.breaking = {"one"}
+    with pytest.raises(CrmError, match="one broke"):
+        run_month.run(job(None, name="run_month", cities=("A",)))
+    publish(write(job("other", cities=("B",)), segment(("B", "2025-03", 5))))
+    run_month.breaking = set()
+    run_month.run(job(None, name="run_month", cities=("A",)))
+    assert [name for name, _ in run_month.calls] == ["one", "one", "two", "three"]
+    assert len({run for _, run in run_month.calls}) == 1
+
+
 def test_what_has_come_since_a_run_stopped_is_read_when_it_goes_on(job, run_month):
     run_month.breaking = {"three"}
     with pytest.raises(CrmError):

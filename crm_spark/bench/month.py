@@ -76,8 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     months = [_month(int(size), options) for size in sorted(set(options.sizes))]
     options.out.joinpath(f"month{_REGULAR if options.regular else ''}.json").write_text(json.dumps([asdict(m) for m in months], indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write("\n".join([*told(months), "", *measures_told(months[-1])]) + "\n")
-    return 1 if weak(months[-1]) else 0
+    missed = weak(months[-1])
+    below = [f"lift below {LIFT} at 10 %: {', '.join(missed)}"] if missed else []
+    sys.stdout.write("\n".join([*told(months), "", *measures_told(months[-1]), *below]) + "\n")
+    return 1 if missed else 0
 
 
 def weak(month: Month) -> list[str]:
