@@ -20,17 +20,18 @@ from crm_spark.config.table_models import TableSpec
 from crm_spark.frames import literal_frame
 from crm_spark.learning import groups as g
 from crm_spark.learning import measures as m
-from crm_spark.learning.calibrate import SURE, Calibration, calibration_of, sampling_shift
+from crm_spark.learning.calibrate import Calibration, calibration_of, sampling_shift
 from crm_spark.learning.checks import failing_groups_named, refuse_bad_groups
 from crm_spark.learning.derive import Feature, derived_features, own_features
 from crm_spark.learning.drivers import Explainer, explainer, importances
 from crm_spark.learning.encode import RAREST, Encoding, encodings, filled_statement, indexer, learning_statement, scoring_statement
-from crm_spark.learning.features import MISSING
 from crm_spark.learning.members import LINE, TREES, Member, Recipe, fit, quick_recipe, recipes
+from crm_spark.learning.sample import Sample, sampled
 from crm_spark.learning.single import single_aucs
 from crm_spark.learning.split import HOLD_OUT, TRAIN, VALIDATION
-from crm_spark.learning.table import FOLD, KEY, LABEL, PART, REPEATED, TIME, Columns, Profile, clean_statement, in_parts, labelled, positive_of, profiled, quoted
-from crm_spark.learning.trainer import ROWS_PER_PARTITION, UntrainableError
+from crm_spark.learning.table import FOLD, KEY, LABEL, PART, REPEATED, TIME, Columns, clean_statement, labelled, positive_of, profiled, quoted
+from crm_spark.learning.trainer import UntrainableError
+from crm_spark.learning.vectors import line_words, vectors
 from crm_spark.learning.xgb import refuse_if_absent
 
 if TYPE_CHECKING:
@@ -38,17 +39,12 @@ if TYPE_CHECKING:
 
 RAW, SCORE = "_raw_score", "_score"
 Tell = Callable[[str], None]
-MOST_CELLS = 100_000_000  # rows times columns that are searched
-_VALIDATION = 0.2
-_VALIDATION_OF_FEW = 0.3
-_FEW_POSITIVES = 1000  # with fewer, a larger part must choose
 _KEPT_DERIVED = 20
 _MOST_AVERAGED = 3
 _SEEDS = 3
 _PER_MEMBER = 0.0003  # of AUC that a further member must bring
 _REFIT_SHARE = 0.5  # of the budget goes to the search; refitting what was chosen takes about as long
 _EVEN, _LEAST_GRADE = 50.0, 0.01  # the score of who is as likely as not, and the least at which a grade may begin
-_LONG_TAIL = 20.0  # a number so many times its mean size is learnt by a line as a logarithm
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,12 @@ def fit_table(table: DataFrame, spec: TableSpec, tell: Tell) -> Fitted:
     known = labelled(table, spec)
     spec = replace(spec, label=replace(spec.label, positive=positive_of(known)))
     with failing_groups_named(known, spec.groups, spec.name):
-        return _parted_and_searched(known.withColumn(g.MEMBER_OF, g.member_of(spec.groups)), spec, len(table.columns), budget)
+        taken = sampled(known.withColumn(g.MEMBER_OF, g.member_of(spec.groups)), spec, len(table.columns))
+        rows, positives = taken.learnt
+        spec = spec if spec.grades else replace(spec, grades=_grades(positives, rows, spec.negatives_kept))
+        budget.tell(f"{taken.all_rows:,} rows with a label, {positives:,} of those to learn from have {spec.label.column} = {spec.label.positive}")
+        with _held(taken.rows) as kept:
+            return _searched(replace(taken, rows=kept), spec, budget)
 
 
 def auc_on_the_same_rows(fitted: Fitted, champion: PipelineModel) -> float:
@@ -138,63 +139,52 @@ def auc_on_the_same_rows(fitted: Fitted, champion: PipelineModel) -> float:
     return m.auc(_tables(scored, "group")[_RANKED])
 
 
-def _parted_and_searched(rows: DataFrame, spec: TableSpec, width: int, budget: _Budget) -> Fitted:
-    parted = in_parts(rows, _VALIDATION)
-    sizes = _sizes(parted)
-    positives = sizes[TRAIN][1] + sizes[VALIDATION][1]
-    if positives < _FEW_POSITIVES:
-        parted = in_parts(rows, _VALIDATION_OF_FEW)
-        sizes = _sizes(parted)
-    _refuse_too_little(spec, sizes)
-    spec = spec if spec.grades else replace(spec, grades=_grades(positives, sizes[TRAIN][0] + sizes[VALIDATION][0], spec.negatives_kept))
-    shares = _kept_shares(spec, sizes, width)
-    budget.tell(f"{sum(n for n, _ in sizes.values()):,} rows with a label, {positives:,} of those to learn from have {spec.label.column} = {spec.label.positive}")
-    with _held(_sampled(parted, shares).repartition(_partitions(sizes, shares), KEY).sortWithinPartitions(KEY)) as sample:
-        return _searched(spec, sample, sizes, shares, budget)
+def _searched(taken: Sample, spec: TableSpec, budget: _Budget) -> Fitted:
+    rows = taken.rows
+    columns, found, clean = _understood(taken, spec, budget)
+    shift = sampling_shift(spec.negatives_kept * taken.shares[1] / taken.shares[0])
+    with _held(_encoded(clean, found)) as encoded:
+        ground = _Ground(encoded, columns, found, taken.sizes[TRAIN][0])
+        features, tried = _chosen_features(ground, spec, budget)
+        line = [*ground.own, *features[len(ground.own) :]]
+        stages = vectors(features, line, columns.profiles)
+        with _held(_through(stages, encoded).select(*_OWN, TREES, LINE)) as frame:
+            members, more = _tried(ground, frame, spec, budget, tried)
+            chosen, validation, calibration = _best_average(members, frame, budget)
+            final = _refitted(chosen, frame, spec, budget)
+            explained = explainer(final, [f.words for f in features], line_words(line, columns.profiles), calibration, shift, frame)
+            drivers = importances(frame, explained)
+            alone = single_aucs(frame, LABEL, TREES, [f.words for f in features])
+    of_members = [stage for member in final for stage in member.stages]
+    pipeline = PipelineModel(stages=[*_preparation(columns, found), *stages, *of_members, *_combined(final, calibration, shift, rows)])
+    metrics, hold_out, groups = _judged(pipeline.transform(rows.where(F.col(PART) == HOLD_OUT)), spec.negatives_kept)
+    metrics |= dict(zip(_KEPT, taken.shares, strict=True))
+    budget.tell(f"hold-out: AUC {metrics['test_auc']:.4f}, lift at 10 % {metrics['test_lift_10']:.2f}, calibration error {metrics['test_calibration_error']:.4f}")
+    return Fitted(
+        spec=spec, pipeline=pipeline, members=tuple(final), features=tuple(features), columns=columns, tried=(*tried, *more),
+        validation=validation, calibration=calibration, metrics=metrics, hold_out=hold_out, groups=groups, sizes=taken.sizes, explainer=explained,
+        importances=drivers, alone=alone, rows=rows,
+        readable=next((t.model for t in more if isinstance(t.model, DecisionTreeRegressionModel)), None),
+        judged_since=rows.where(F.col(PART) == HOLD_OUT).agg(F.min(TIME)).collect()[0][0],
+        inputs=rows.select(*[quoted(s.column) for s in columns.sources]).schema,
+    )  # fmt: skip
 
 
-def _searched(spec: TableSpec, sample: DataFrame, sizes: Mapping[str, tuple[int, int]], shares: tuple[float, float, float], budget: _Budget) -> Fitted:
-    learnt = sample.where(F.col(PART) != HOLD_OUT)
-    columns = profiled(learnt.drop(g.MEMBER_OF), spec, learnt.count(), sum(n for n, _ in sizes.values()))
+def _understood(taken: Sample, spec: TableSpec, budget: _Budget) -> tuple[Columns, tuple[Encoding, ...], DataFrame]:
+    """What can be learnt from, how texts become numbers, and the sample's clean columns."""
+    learnt = taken.rows.where(F.col(PART) != HOLD_OUT)
+    columns = profiled(learnt.drop(g.MEMBER_OF), spec, learnt.count(), taken.all_rows)
     if not columns.sources:
         raise UntrainableError("no column of the table varies in training")
     budget.tell(f"{len(columns.numbers)} numbers and {len(columns.texts)} texts can be learnt from, {len(columns.dropped)} columns cannot")
     for column in (c for c, why in columns.dropped.items() if why == REPEATED):
         budget.tell(f"'{column}' is {REPEATED}")
-    clean = SQLTransformer(statement=clean_statement(columns)).transform(sample).select(*_OWN, *[s.id for s in columns.sources])
+    clean = SQLTransformer(statement=clean_statement(columns)).transform(taken.rows).select(*_OWN, *[s.id for s in columns.sources])
     found = tuple(encodings(clean.where(F.col(PART) != HOLD_OUT), columns.texts)) if columns.texts else ()
     lost = {s.column: f"no level is held by {RAREST} rows" for s in columns.texts if s not in [e.source for e in found]}
     if not (columns.numbers or found):
         raise UntrainableError(f"no number of the table varies in training, and no level of a text is held by {RAREST} rows")
-    columns = replace(columns, dropped={**columns.dropped, **lost})
-    preparation = _preparation(columns, found)
-    shift = sampling_shift(spec.negatives_kept * shares[1] / shares[0])
-    with _held(_encoded(clean, found)) as rows:
-        ground = _Ground(rows, columns, found, sizes[TRAIN][0])
-        features, tried = _chosen_features(ground, spec, budget)
-        line = [*ground.own, *features[len(ground.own) :]]
-        vectors = _vectors(features, line, columns.profiles)
-        with _held(_through(vectors, rows).select(*_OWN, TREES, LINE)) as frame:
-            members, more = _tried(ground, frame, spec, budget, tried)
-            chosen, validation, calibration = _best_average(members, frame, budget)
-            final = _refitted(chosen, frame, spec, budget)
-            explained = explainer(final, [f.words for f in features], _line_words(line, columns.profiles), calibration, shift, frame)
-            drivers = importances(frame, explained)
-            alone = single_aucs(frame, LABEL, TREES, [f.words for f in features])
-        stages = [*preparation, *vectors, *[s for member in final for s in member.stages], *_combined(final, calibration, shift, sample)]
-    pipeline = PipelineModel(stages=stages)
-    scored = pipeline.transform(sample.where(F.col(PART) == HOLD_OUT))
-    metrics, hold_out, groups = _judged(scored, spec.negatives_kept)
-    metrics |= dict(zip(_KEPT, shares, strict=True))
-    budget.tell(f"hold-out: AUC {metrics['test_auc']:.4f}, lift at 10 % {metrics['test_lift_10']:.2f}, calibration error {metrics['test_calibration_error']:.4f}")
-    return Fitted(
-        spec=spec, pipeline=pipeline, members=tuple(final), features=tuple(features), columns=columns, tried=(*tried, *more),
-        validation=validation, calibration=calibration, metrics=metrics, hold_out=hold_out, groups=groups, sizes=sizes, explainer=explained,
-        importances=drivers, alone=alone, rows=sample,
-        readable=next((t.model for t in more if isinstance(t.model, DecisionTreeRegressionModel)), None),
-        judged_since=sample.where(F.col(PART) == HOLD_OUT).agg(F.min(TIME)).collect()[0][0],
-        inputs=sample.select(*[quoted(s.column) for s in columns.sources]).schema,
-    )  # fmt: skip
+    return replace(columns, dropped={**columns.dropped, **lost}), found, clean
 
 
 _OWN = (KEY, PART, FOLD, LABEL)
@@ -202,50 +192,10 @@ _RANKED, _TOLD = "ranked", "told"
 _KEPT = ("kept_with_label", "kept_without_label", "kept_of_hold_out")
 
 
-def _sizes(parted: DataFrame) -> dict[str, tuple[int, int]]:
-    counts = parted.groupBy(PART).agg(F.count(F.lit(1)).alias("rows"), F.sum(LABEL).cast("long").alias("positives")).collect()
-    return dict.fromkeys((TRAIN, VALIDATION, HOLD_OUT), (0, 0)) | {r[PART]: (r["rows"], r["positives"]) for r in counts}
-
-
-def _refuse_too_little(spec: TableSpec, sizes: Mapping[str, tuple[int, int]]) -> None:
-    for part, (rows, positives) in sizes.items():
-        if positives in (0, rows):
-            raise UntrainableError(f"{spec.name}: the {rows:,} rows of the part '{part}' have only one value of '{spec.label.column}'")
-
-
 def _grades(positives: int, rows: int, negatives_kept: float) -> dict[str, float]:
     """Likely is who is twice as likely as the mean, or more likely than not."""
     rate = positives / (positives + (rows - positives) / negatives_kept)
     return {"likely": min(_EVEN, max(_LEAST_GRADE, round(2 * 100 * rate, 2))), "unlikely": 0.0}
-
-
-def _kept_shares(spec: TableSpec, sizes: Mapping[str, tuple[int, int]], width: int) -> tuple[float, float, float]:
-    """Shares of positive and of negative learning rows, and of hold-out rows, that are kept: all of a rarer class where it is under a quarter."""
-    most = min(spec.max_rows, max(1000, MOST_CELLS // max(1, width)))
-    rows, positives = (sum(sizes[part][i] for part in (TRAIN, VALIDATION)) for i in (0, 1))
-    judged = min(1.0, most / max(1, sizes[HOLD_OUT][0]))
-    if rows <= most:
-        return 1.0, 1.0, judged
-    negatives, rare = rows - positives, min(positives, rows - positives)
-    if rare > most / 4:
-        return most / rows, most / rows, judged
-    if positives <= negatives:
-        return 1.0, (most - positives) / negatives, judged
-    return (most - negatives) / positives, 1.0, judged
-
-
-def _sampled(parted: DataFrame, shares: tuple[float, float, float]) -> DataFrame:
-    positive, negative, judged = shares
-    if min(shares) >= 1:
-        return parted
-    kept = F.when(F.col(PART) == HOLD_OUT, judged).when(F.col(LABEL) == 1, positive).otherwise(negative)
-    place = F.pmod(F.xxhash64(F.lit("sample"), F.col(KEY)), F.lit(1_000_000)) / 1_000_000
-    return parted.where(place < kept)
-
-
-def _partitions(sizes: Mapping[str, tuple[int, int]], shares: tuple[float, float, float]) -> int:
-    kept = sum(n for n, _ in sizes.values()) * max(shares)
-    return max(1, int(-(-kept // ROWS_PER_PARTITION)))
 
 
 def _preparation(columns: Columns, found: Sequence[Encoding]) -> list[Transformer]:
@@ -285,7 +235,7 @@ def _chosen_features(ground: _Ground, spec: TableSpec, budget: _Budget) -> tuple
 def _quick(ground: _Ground, features: Sequence[Feature], recipe: Recipe, spec: TableSpec, budget: _Budget) -> tuple[list[Feature], Tried]:
     """The features that the recipe's trees use, the most useful first, and how good they are."""
     start = time.monotonic()
-    stages = _vectors(features, [], ground.columns.profiles)
+    stages = vectors(features, [], ground.columns.profiles)
     frame = _through(stages, ground.rows).select(*_OWN, TREES)
     with _held(frame) as kept:
         member = fit(recipe, kept.where(F.col(PART) == TRAIN).select(LABEL, TREES), 0, spec.seed)
@@ -396,35 +346,6 @@ def _tables(rows: DataFrame, by: str) -> dict[str, m.ScoreTable]:
     """Score tables of a plain column `p`."""
     counts = rows.groupBy(by, F.round("p", m.SCORE_DIGITS).alias("score")).agg(F.count(F.lit(1)).alias("customers"), F.sum(LABEL).alias("positives")).toPandas()
     return {str(name): m.score_table(*(own[c].to_numpy() for c in ("score", "customers", "positives"))) for name, own in counts.groupby(by, sort=True)}
-
-
-def _vectors(features: Sequence[Feature], line: Sequence[Feature], profiles: Mapping[str, Profile]) -> list[Transformer]:
-    """Stages that put the features into the vector of trees, and `line` into that of a line."""
-    trees = {f"_f{f.id}": f"coalesce({f.sql}, {MISSING!r}D)" for f in features}
-    lines = {name: sql for f in line for name, sql in _line_columns(f, profiles)}
-    selected = ", ".join(f"{sql} AS {name}" for name, sql in (trees | lines).items())
-    stages: list[Transformer] = [SQLTransformer(statement=f"SELECT *, {selected} FROM __THIS__")]
-    stages.append(VectorAssembler(inputCols=list(trees), outputCol=TREES))
-    return [*stages, VectorAssembler(inputCols=list(lines), outputCol=LINE)] if lines else stages
-
-
-def _line_columns(feature: Feature, profiles: Mapping[str, Profile]) -> Iterator[tuple[str, str]]:
-    """A line's columns for a feature: within what was seen, without long tails, a missing value at the mean, and a flag for it."""
-    profile = profiles.get(feature.id)
-    if profile is None:
-        yield f"_l{feature.id}", f"coalesce(signum({feature.sql}) * ln(1 + abs({feature.sql})), 0D)"
-        return
-    long = max(abs(profile.low), abs(profile.high)) > _LONG_TAIL * profile.mean_size
-    bounded = f"IF({feature.sql} IS NULL, NULL, least(greatest({feature.sql}, {profile.low!r}D), {profile.high!r}D))"
-    value, mean = (f"signum({x}) * ln(1 + abs({x}))" if long else x for x in (bounded, f"{profile.mean!r}D"))
-    yield f"_l{feature.id}", f"coalesce({value} - {mean}, 0D)"
-    if SURE < profile.filled < 1:
-        yield f"_l{feature.id}_missing", f"IF({feature.sql} IS NULL, 1D, 0D)"
-
-
-def _line_words(line: Sequence[Feature], profiles: Mapping[str, Profile]) -> list[str]:
-    """Whose driver each element of a line's vector is."""
-    return [f.words for f in line for _ in _line_columns(f, profiles)]
 
 
 def _through(stages: Sequence[Transformer], rows: DataFrame) -> DataFrame:
