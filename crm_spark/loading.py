@@ -20,7 +20,7 @@ from crm_spark.ingest.pseudonym import PseudonymKey
 from crm_spark.ingest.staging import Part, refused_rows, staged
 from crm_spark.job import Job
 from crm_spark.tables.contract import Table
-from crm_spark.tables.ops import INGEST_LEDGER, RUN_LEDGER
+from crm_spark.tables.ops import INGEST_LEDGER
 from crm_spark.tables.raw import QUARANTINE
 from crm_spark.tables.vault import QUARANTINE_LINE
 
@@ -55,15 +55,12 @@ class Addition:
 
 
 def accounts_before(job: Job) -> Before:
-    """The accounts of the runs that wrote what is visible now, by (table, month)."""
-    if not (job.catalog.exists(INGEST_LEDGER) and job.catalog.exists(RUN_LEDGER)):
+    """The accounts of the runs whose rows became visible last, by (table, month): of a month rolled back, what was known then."""
+    if not job.catalog.exists(INGEST_LEDGER):
         return {}
-    tables = {m.table: job.config.source.table_of(m) for m in job.config.source.mappings}
-    commits = job.catalog.read(RUN_LEDGER).where(F.col("status") == "finished").select("run_id", F.explode("commits").alias("c"))
-    mine = commits.where(F.col("c.table").isin(*tables)).select("run_id", "c.table", "c.month").orderBy("c.version").collect()
-    asked = {place: {run for city, run in of.items() if city in (job.cities or ())} or {*of.values()} for place, of in job.seen.writers.items()}
-    visible = asked | {place: {job.run_id} for place in job.seen.own}
-    writers = {(r["table"], r["month"]): r["run_id"] for r in mine if r["run_id"] in visible.get((r["table"], r["month"]), ())}
+    tables = {m.table for m in job.config.source.mappings}
+    published = {place: run for place in job.seen.since if place[0] in tables and (run := job.seen.newest_writer(place, job.cities))}
+    writers = published | {place: job.run_id for place in job.seen.own if place[0] in tables}
     told = earlier_accounts(job.catalog.read(INGEST_LEDGER), set(writers.values())) if writers else {}
     made: dict[tuple[str, str], list[Account]] = {place: [] for place in writers}
     for (run_id, label, month), of in told.items():

@@ -33,22 +33,31 @@ class Written:
 
 @dataclass(frozen=True)
 class Pin:
-    """What is published of a (table, month, city): the run that wrote it, and the Delta version to read."""
+    """What is published of a (table, month, city): the run that wrote it, the Delta version to read, and since which publication the run's rows are."""
 
     run_id: str
     version: int
+    since: int
 
 
 @dataclass
 class Versions:
     """Visible versions per (table, month): the own run's commits, else the published ones, never the latest.
 
-    `writers` are the runs that wrote what is published, by city: the version to read may be a later one that holds the same rows.
+    `writers` are the runs that wrote what is published, by city: the version to read may be a later one that holds the same rows. `since` is
+    the publication from which on they are visible.
     """
 
     own: dict[tuple[str, str], Written] = field(default_factory=dict)
     published: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
     writers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    since: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+
+    def newest_writer(self, place: tuple[str, str], cities: Sequence[str] | None) -> str | None:
+        """The run whose rows of a (table, month) were published last, of these cities if any of them is; None without one."""
+        since = self.since.get(place, {})
+        asked = [city for city in cities or () if city in since] or list(since)
+        return self.writers[place][max(asked, key=since.__getitem__)] if asked else None
 
     def months(self, table: Table) -> tuple[str, ...]:
         """Months with a visible version, ascending."""
@@ -104,6 +113,7 @@ def load_versions(catalog: Catalog, run_id: str) -> Versions:
     versions = Versions(
         published={place: {city: pin.version for city, pin in of.items()} for place, of in pins.items()},
         writers={place: {city: pin.run_id for city, pin in of.items()} for place, of in pins.items()},
+        since={place: {city: pin.since for city, pin in of.items()} for place, of in pins.items()},
     )
     for row in finished_jobs(catalog, run_id):
         versions.own.update({(c["table"], c["month"]): Written(int(c["version"]), _named(c["cities"])) for c in row["commits"] or ()})
@@ -123,14 +133,19 @@ def finished_jobs(catalog: Catalog, run_id: str) -> list[Row]:
 
 
 def published_pins(catalog: Catalog) -> dict[tuple[str, str], dict[str, Pin]]:
-    """What is published per (table, month) and city: the latest row counts, and one without a version withdraws it."""
+    """What is published per (table, month) and city: the latest row counts, and one without a version withdraws it. A later version of
+    the same run's rows, as upkeep makes it, changes nothing of `since`."""
     if not catalog.exists(PUBLICATION):
         return {}
-    latest = F.max_by(F.struct("run_id", "version"), "sequence").alias("pin")
+    told = F.sort_array(F.collect_list(F.struct("sequence", "run_id", "version"))).alias("told")
+    last = F.element_at("told", -1).alias("last")
+    others = F.filter("told", lambda one: one["run_id"] != F.col("last.run_id"))
+    before = F.coalesce(F.array_max(F.transform(others, lambda one: one["sequence"])), F.lit(0))
+    since = F.array_min(F.transform(F.filter("told", lambda one: one["sequence"] > before), lambda one: one["sequence"])).alias("since")
+    pins = catalog.read(PUBLICATION).groupBy("table", "month", "city").agg(told).select("table", "month", "city", "told", last)
     found: dict[tuple[str, str], dict[str, Pin]] = defaultdict(dict)
-    for row in catalog.read(PUBLICATION).groupBy("table", "month", "city").agg(latest).collect():
-        if row["pin"]["version"] is not None:
-            found[row["table"], row["month"]][row["city"]] = Pin(row["pin"]["run_id"], int(row["pin"]["version"]))
+    for row in pins.where(F.col("last.version").isNotNull()).select("table", "month", "city", "last", since).collect():
+        found[row["table"], row["month"]][row["city"]] = Pin(row["last"]["run_id"], int(row["last"]["version"]), int(row["since"]))
     return dict(found)
 
 

@@ -19,7 +19,7 @@ TRIED_SPARK = ("4.1.1",)
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
 JARS_FOLDER = Path(".jars")
 
-# A keyed hash without a UDF puts the padded key into the plan as a 64-byte literal: it must never be shown.
+# A keyed hash takes its padded key from a row that no plan shows; should an optimiser write it out as a literal, texts of plans do not show that either.
 REDACTED = r"(?i)(0x[0-9a-f]{120,}|X'[0-9a-f]{120,}'|\[([0-9a-f]{2} ?){64,}\])"
 
 _REMOTE = "spark.remote"

@@ -22,7 +22,7 @@ from crm_spark.customer.view import MiddleTables, build_customer_view, customer_
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job, entry
 from crm_spark.learning.checks import refuse_bad_expressions
-from crm_spark.learning.windows import asked_together, asks_exits, label_months, label_rows, months_to_read
+from crm_spark.learning.windows import Place, asked_together, asks_exits, label_months, label_rows, months_to_read, unseen_cities
 from crm_spark.months import window
 from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
@@ -70,6 +70,8 @@ def middle_tables(job: Job, months: list[str]) -> MiddleTables:
 def write_labels(job: Job) -> None:
     """Labels known by the end of the month, one write per set of as-of months."""
     seen = [m for m in job.months_of(CUSTOMER_VIEW) if m <= job.month]
+    known = job.read(CUSTOMER_VIEW, seen, all_cities=True)
+    there = {(row["city"], row["month"]) for row in known.select("city", "month").distinct().collect()}
     groups: dict[tuple[str, ...], dict[tuple[str, str], ModelSpec]] = defaultdict(dict)
     for spec in job.config.models.values():
         as_ofs = label_months(spec, job.month, seen, job.months_of(USER_BASIC)[0])
@@ -77,18 +79,21 @@ def write_labels(job: Job) -> None:
             groups[as_ofs].setdefault((spec.label.name, spec.window_id), spec)
     for as_ofs, specs in sorted(groups.items()):
         names = sorted({name for name, _ in specs})
-        frames = [label_frame(job, together, as_ofs, seen) for together in asked_together(specs.values())]
+        frames = [label_frame(job, together, as_ofs, seen, there) for together in asked_together(specs.values())]
         replaced = {"label": names, "window_id": sorted({window_id for _, window_id in specs})}
         job.write(reduce(DataFrame.unionByName, frames), CUSTOMER_VIEW_LABELS, as_ofs, where=replaced)
 
 
-def label_frame(job: Job, specs: tuple[ModelSpec, ...], as_ofs: tuple[str, ...], seen: list[str]) -> DataFrame:
-    """The rows of labels that are asked together, of the run's cities."""
+def label_frame(job: Job, specs: tuple[ModelSpec, ...], as_ofs: tuple[str, ...], seen: list[str], there: set[Place]) -> DataFrame:
+    """The rows of labels that are asked together, of the run's cities; without those of cities whose later files have not come."""
     months = months_to_read(specs[0], as_ofs)
     view = job.read(CUSTOMER_VIEW, months, all_cities=True)
     outcomes = job.read(OUTCOME, as_ofs, optional=True) if specs[0].label.outcome else None
     exits = job.read(USER_INFO, months, all_cities=True) if asks_exits(specs) else None
-    rows = label_rows(specs, view, job.month, seen, job.months_of(USER_BASIC)[0], outcomes, exits)
+    unseen = unseen_cities(specs[0], as_ofs, view, there)
+    for (city, as_of), later in unseen.items():
+        job.cover("label", f"{', '.join(spec.label.name for spec in specs)} {city} {as_of}", "skipped", f"nobody of the city is in the view of {later}")
+    rows = label_rows(specs, view, job.month, seen, job.months_of(USER_BASIC)[0], outcomes, exits, unseen)
     return rows.where(F.col("city").isin(*job.cities)) if job.cities else rows
 
 

@@ -167,14 +167,25 @@ def _cities(rows: DataFrame) -> list[str]:
     return sorted(row["city"] for row in rows.select("city").distinct().collect())
 
 
+def _register(job: Job, months: Sequence[str]) -> DataFrame:
+    """The subscribers of each city by its newest register, as of the run's month; who has moved counts where the newer register has them."""
+    found, cities = literal_frame(job.spark, [], USER_BASIC.struct), set[str]()
+    for month in reversed(months):
+        new = sorted((job.seen.cities(USER_BASIC, month) or set()) - cities)
+        if new:
+            older = job.read(USER_BASIC, [month]).where(F.col("city").isin(*new))
+            found = found.unionByName(older.join(found.select("user_id"), on="user_id", how="left_anti"), allowMissingColumns=True) if cities else older
+            cities.update(new)
+    return found.withColumn("month", F.lit(job.month))
+
+
 def _summarize(job: Job) -> None:
     """Both summaries of the month so far, from its sums."""
     registers = [m for m in job.months_of(USER_BASIC) if m <= job.month]
     if not registers:
         job.log.info("    no summaries: no register (%s) is published yet", USER_BASIC.full_name)
         return
-    register = job.read(USER_BASIC, registers[-1:]).withColumn("month", F.lit(job.month))
-    totals = totals_of_state(job.read(CALL_STATE), register).persist()
+    totals = totals_of_state(job.read(CALL_STATE), _register(job, registers)).persist()
     told = months_told(totals)
     built = ((VOICE_SUMMARY, build_voice_summary(totals, told)), (CONTACT_CIRCLE, build_contact_circle(totals, told)))
     at_once(job.spark, lambda of: job.write(of[1], of[0]), built)

@@ -83,7 +83,7 @@ def _after_others(job: Job, held: ExitStack) -> None:
     """Until the publication no other run chooses for the month, and what others published while this one ran is seen: capacities and persons are shared."""
     held.enter_context(job.locks.commit(f"choices.{job.month}"))
     now = load_versions(job.catalog, job.run_id)
-    job.seen.published, job.seen.writers = now.published, now.writers
+    job.seen.published, job.seen.writers, job.seen.since = now.published, now.writers, now.since
 
 
 def _step(job: Job, name: str, place: str, done: set[str], forecast: Forecast) -> None:

@@ -9,7 +9,7 @@ ops.model_drift how far the month is from the months that each champion learnt f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime
 
@@ -25,6 +25,7 @@ from crm_spark.learning.score_drivers import SCORE_DRIVERS, ScoreDrivers, score_
 from crm_spark.learning.scoring import Scorer, model_scores
 from crm_spark.learning.split import Count
 from crm_spark.learning.windows import label_months
+from crm_spark.publication import NO_CITY
 from crm_spark.tables.contract import Table
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.middle import USER_BASIC
@@ -47,7 +48,7 @@ def run(job: Job) -> None:
 def scorers(job: Job, registry: Registry) -> list[Scorer]:
     """The models that have a champion; the others are told."""
     found = []
-    champions = at_once(job.spark, lambda model: life.champion(registry, model), job.config.models)
+    champions = at_once(job.spark, lambda model: life.champion(registry, model, job.month), job.config.models)
     for spec, (champion, told) in zip(job.config.models.values(), champions, strict=True):
         if champion is None:
             job.cover("model", spec.name, "skipped", "; ".join([*told, "no champion: its scores are NULL"]))
@@ -96,20 +97,34 @@ def tell_drift(job: Job, registry: Registry, found: Sequence[Scorer]) -> None:
     for scorer in found:
         if text := _recorded(job, registry, scorer.spec.name, scorer.version, REFERENCE, "drift"):
             watched[scorer.spec.name] = Watched(scorer, reference_of_json(text))
-    shifted = shifts(job.read(CUSTOMER_VIEW), job.read(MODEL_SCORE), watched) if watched else {}
+    scored = _scored_cities(job)
+    view, scores = (job.read(table, all_cities=True) for table in (CUSTOMER_VIEW, MODEL_SCORE))
+    shifted = shifts(view.where(F.col("city").isin(*scored)) if scored else view, scores, watched) if watched else {}
     labels = _arrived(job, watched)
-    now, cities = datetime.now().astimezone(), list(job.cities) if job.cities else None
+    now, cities = datetime.now().astimezone(), sorted(scored) if scored else None
     rows: list[tuple[object, ...]] = []
     for model, seen in shifted.items():
         scorer = watched[model].scorer
         told = [*seen, *([label_shift(scorer.spec.label.name, labels[model], watched[model].reference)] if model in labels else [])]
-        reason = retrain_reason(told, scorer.spec.retrain)
-        job.cover("drift", model, "partial" if reason else "used", f"retrain version {scorer.version}: {reason}" if reason else "within its rule")
+        reason = None if scored else retrain_reason(told, scorer.spec.retrain)
+        job.cover("drift", model, "partial" if reason else "used", f"retrain version {scorer.version}: {reason}" if reason else _within(scored))
         if reason:
             job.log.warning("    %s version %s should be trained again: %s", model, scorer.version, reason)
         rows += [(job.run_id, job.month, cities, model, scorer.version, *astuple(s), reason if s.kind == SCORE else None, now) for s in told]
     if rows:
         job.append(literal_frame(job.spark, rows, MODEL_DRIFT.struct), MODEL_DRIFT)
+
+
+def _within(scored: Collection[str]) -> str:
+    return f"asks for nothing while only {', '.join(sorted(scored))} are scored" if scored else "within its rule"
+
+
+def _scored_cities(job: Job) -> set[str]:
+    """The cities scored so far, by this run and by others, as long as some of the view's are not: only all of them can be compared with what was
+    learnt from all. Empty if none is missing."""
+    scored = job.seen.cities(MODEL_SCORE, job.month)
+    known = {city for month in job.months_of(CUSTOMER_VIEW) for city in job.seen.cities(CUSTOMER_VIEW, month) or ()}
+    return set() if scored is None or known - {*NO_CITY} <= scored else scored
 
 
 def _arrived(job: Job, watched: Mapping[str, Watched]) -> dict[str, Count]:
@@ -119,7 +134,8 @@ def _arrived(job: Job, watched: Mapping[str, Watched]) -> dict[str, Count]:
     asked = {(model, month) for model, months in usable.items() for month in months if month > max(watched[model].reference.months)}
     if not asked:
         return {}
-    known = job.read(CUSTOMER_VIEW_LABELS, sorted({m for _, m in asked}), optional=True).where(F.col("value").isNotNull() & (F.col("known_month") <= job.month))
+    labels = job.read(CUSTOMER_VIEW_LABELS, sorted({m for _, m in asked}), optional=True, all_cities=True)
+    known = labels.where(F.col("value").isNotNull() & (F.col("known_month") <= job.month))
     sums = known.groupBy("label", "window_id", "month").agg(F.count("value").alias("customers"), F.sum("value").cast("long").alias("positives"))
     counts = {(r["label"], r["window_id"], r["month"]): Count(r["customers"], r["positives"]) for r in sums.collect()}
     keys = {(model, month): (watched[model].scorer.spec.label.name, watched[model].scorer.spec.window_id, month) for model, month in sorted(asked)}

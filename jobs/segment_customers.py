@@ -90,8 +90,9 @@ def _by_rules(job: Job, customers: DataFrame) -> dict[str, RuleSegments]:
 
 
 def _read_profiles(job: Job) -> DataFrame:
-    """Of the months before, as far back as numbers are not given again."""
-    months = [month for month in job.months_of(SEGMENT_PROFILE) if month < job.month][-REMEMBERED:]
+    """Of the months before, as far back as numbers are not given again; in a run of some cities also of this one, if other cities have been grouped:
+    a group has one number in all of them."""
+    months = [month for month in job.months_of(SEGMENT_PROFILE) if month < job.month or (job.cities and month == job.month)][-REMEMBERED:]
     profiles = job.read(SEGMENT_PROFILE, months, optional=True, all_cities=True) if months else literal_frame(job.spark, [], SEGMENT_PROFILE.struct)
     return profiles.unionByName(literal_frame(job.spark, [], SEGMENT_PROFILE.struct), allowMissingColumns=True)
 

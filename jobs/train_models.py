@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from threading import Lock
 from typing import get_args
 
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -30,7 +31,7 @@ from crm_spark.learning import life
 from crm_spark.learning.checks import refuse_bad_expressions
 from crm_spark.learning.drift import REFERENCE, SCORE, Reference, reference
 from crm_spark.learning.gate import missed
-from crm_spark.learning.registry import Registry
+from crm_spark.learning.registry import Champion, Registry
 from crm_spark.learning.score_drivers import SCORE_DRIVERS
 from crm_spark.learning.trainer import Prepared, Trained, UntrainableError, against_champion, needed_columns, prepare, train, with_costs
 from crm_spark.learning.windows import label_months, sample_of_customers, training_rows
@@ -56,33 +57,61 @@ def run(job: Job) -> None:
     policy = getattr(job.options, "train", None) or job.config.env.mlflow.train
     registry = Registry(job.config.env.mlflow)
     asked = _asked_by_drift(job) if policy == "drifted" else {}
-    wanted = [spec for spec in job.config.models.values() if _is_wanted(job, registry, spec, policy, asked)]
+    cities = _labelled_cities(job)
+    wanted = [spec for spec in job.config.models.values() if _is_wanted(job, registry, spec, policy, asked, cities.get(_of(spec), set()))]
     recording = Lock()
-    at_once(job.spark, lambda numbered: _train(job, registry, numbered[1], f"{numbered[0]} of {len(wanted)}", recording), enumerate(wanted, 1))
+
+    def trained(numbered: tuple[int, ModelSpec]) -> None:
+        number, spec = numbered
+        _train(job, registry, spec, f"{number} of {len(wanted)}", recording, cities.get(_of(spec), set()))
+
+    at_once(job.spark, trained, enumerate(wanted, 1))
+
+
+def _labelled_cities(job: Job) -> dict[tuple[str, str], set[str]]:
+    """By label and windows, the cities of which a model could learn."""
+    months = [month for month in job.months_of(CUSTOMER_VIEW_LABELS) if month <= job.month]
+    if not months:
+        return {}
+    labels = job.read(CUSTOMER_VIEW_LABELS, months, optional=True, all_cities=True)
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in labels.select("label", "window_id", "city").distinct().collect():
+        found[row["label"], row["window_id"]].add(row["city"])
+    return found
+
+
+def _of(spec: ModelSpec) -> tuple[str, str]:
+    return spec.label.name, spec.window_id
 
 
 def _asked_by_drift(job: Job) -> dict[tuple[str, str], str | None]:
-    """(model, version) -> why drift asks for a new one, None if it does not, as of the last month that was scored."""
+    """(model, version) -> why drift asks for a new one, None if it does not, as of the last month before this one of which all cities were scored."""
     if not job.catalog.exists(MODEL_DRIFT):
         return {}
-    told = job.catalog.read(MODEL_DRIFT).where((F.col("kind") == SCORE) & (F.col("month") <= job.month))
+    told = job.catalog.read(MODEL_DRIFT).where((F.col("kind") == SCORE) & (F.col("month") < job.month) & F.col("cities").isNull())
     newest = told.groupBy("model", "model_version").agg(F.max_by(F.struct("retrain"), F.struct("month", "recorded_at")).alias("last"))
     return {(row["model"], row["model_version"]): row["last"]["retrain"] for row in newest.collect()}
 
 
-def _is_wanted(job: Job, registry: Registry, spec: ModelSpec, policy: str, asked: Mapping[tuple[str, str], str | None]) -> bool:
-    version = registry.champion_version(spec.name)
-    drifted = asked.get((spec.name, version)) if version else None
-    is_kept = version and policy != "always" and not drifted and life.champion(registry, spec.name)[0]
-    if policy == "never" or is_kept:
-        job.log.info("    kept %s: %s", spec.name, f"champion version {version}" if version else "no champion")
+def _is_wanted(job: Job, registry: Registry, spec: ModelSpec, policy: str, asked: Mapping[tuple[str, str], str | None], cities: Set[str]) -> bool:
+    champion, told = life.champion(registry, spec.name, job.month)
+    drifted = (asked.get((spec.name, champion.version)) or _never_seen(registry, champion, cities)) if champion else None
+    if policy == "never" or (champion and policy != "always" and not drifted):
+        job.log.info("    kept %s: %s", spec.name, f"champion version {champion.version}" if champion else "no champion")
         return False
-    if drifted or (version and policy != "always"):
-        job.log.info("    %s is trained again, because %s", spec.name, drifted or f"version {version} and those before it may not score")
+    if policy != "always" and (drifted or told):
+        job.log.info("    %s is trained again, because %s", spec.name, drifted or f"no champion may score: {'; '.join(told)}")
     return True
 
 
-def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording: Lock) -> None:
+def _never_seen(registry: Registry, champion: Champion, cities: Set[str]) -> str | None:
+    """Cities with labels that the champion learnt nothing of, as they were not there yet: of a first run for one city, say."""
+    known = registry.version(champion.name, champion.version).tags.get("cities")
+    new = cities - {*known.split()} if known else set()
+    return f"version {champion.version} has learnt nothing of {', '.join(sorted(new))}" if new else None
+
+
+def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording: Lock, cities: Set[str]) -> None:
     start = time.monotonic()
     job.log.info("    training %s (%s)", spec.name, place)
     months = label_months(spec, job.month, job.months_of(CUSTOMER_VIEW), next(iter(job.months_of(USER_BASIC)), None))
@@ -98,6 +127,7 @@ def _train(job: Job, registry: Registry, spec: ModelSpec, place: str, recording:
     failures = missed(trained)
     versions = {table.name: _versions(job, table, months) for table in (CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS)}
     tags = {"run_id": job.run_id, "month": job.month, "environment": job.config.env_name, "config": job.config.fingerprint, "sampled_share": f"{share:.4f}"}
+    tags["cities"] = " ".join(sorted(cities))
     with recording:
         texts = {name: found.as_json() for name, found in ((REFERENCE, known), (SCORE_DRIVERS, trained.drivers)) if found}
         version = registry.record(trained, job.spark, versions, failures, tags, texts)
@@ -136,13 +166,13 @@ def _with_segments(job: Job, rows: DataFrame, months: tuple[str, ...]) -> DataFr
 
 
 def _compared(job: Job, registry: Registry, trained: Trained, rows: DataFrame) -> Trained:
-    """With the champion's AUC on the same customers, if there is a champion that this view still feeds."""
-    champion, _ = life.champion(registry, trained.spec.name)
+    """With the champion's AUC on the same customers, if there is a champion whose columns this view still has."""
+    champion, _ = life.champion(registry, trained.spec.name, job.month)
     if champion is None:
         return trained
     try:
         return against_champion(trained, champion.pipeline, rows)
-    except PySparkException as error:
+    except AnalysisException as error:
         job.cover("training", trained.spec.name, "partial", f"not compared with champion version {champion.version}, which fails on this view: {one_line(error)}")
         return trained
 

@@ -35,8 +35,8 @@ MEASURES = ("test_auc", "test_pr_auc", "test_lift_10", "test_ks", "test_calibrat
 
 
 def under(model, number, role):
-    """A version and what its run tells; None without a number."""
-    if number is None:
+    """A version and what its run tells; None without one, or if it was deleted."""
+    if number not in {v.number for v in registry.versions(model)}:
         return None
     version = client.get_model_version(f"{store.model_prefix}{model}", number)
     run = client.get_run(version.run_id)
@@ -45,7 +45,7 @@ def under(model, number, role):
 
 def former(champion):
     """The version that was champion before."""
-    return under(champion["model"], champion["tags"].get("former_champion"), "former champion") if champion else None
+    return under(champion["model"], next(iter(registry.champions(champion["model"])[-2:-1]), None), "former champion") if champion else None
 
 
 champions = {model: under(model, registry.champion_version(model), CHAMPION) for model in job.config.models}

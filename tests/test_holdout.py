@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import date
 
 from pyspark.sql import functions as F
 
@@ -20,8 +21,8 @@ def test_the_draw_is_52_bits_of_the_salted_hash(frame):
 
 def test_the_universal_group_is_the_same_all_year_another_the_next_and_independent_of_exploring(spark):
     person = F.concat(F.lit("p"), F.col("id").cast("string"))
-    january, december = (is_universal(person, month, HOLDOUT) for month in ("2025-01", "2025-12"))
-    next_year, other_salt = is_universal(person, "2026-01", HOLDOUT), is_universal(person, "2025-01", Holdout("salt-2", 0.1))
+    january, december = (is_universal(person, day, HOLDOUT) for day in (date(2025, 1, 1), date(2025, 12, 31)))
+    next_year, other_salt = is_universal(person, date(2026, 1, 1), HOLDOUT), is_universal(person, date(2025, 1, 1), Holdout("salt-2", 0.1))
     explored = explores(person, "2025-01", HOLDOUT)
     counts = spark.range(PERSONS).agg(
         *(F.count_if(c) for c in (january, january != december, january & next_year, january & other_salt, explored, explored & january))
@@ -35,7 +36,7 @@ def test_the_universal_group_is_the_same_all_year_another_the_next_and_independe
 def test_the_universal_group_stays_the_whole_year_and_has_its_share_of_every_city_and_grade(spark):
     """By the hash of the person alone: its share of a stratum is right up to chance, and nobody enters or leaves when others come or grades change."""
     person = F.concat(F.lit("p"), F.col("id").cast("string"))
-    months = [is_universal(person, f"2025-{month:02}", HOLDOUT) for month in range(1, 13)]
+    months = [is_universal(person, date(2025, month, 1), HOLDOUT) for month in range(1, 13)]
     persons = spark.range(20_000).select((F.col("id") % 10).alias("stratum"), F.array(*months).alias("held"))
     of_year = persons.groupBy("stratum").agg(F.count_if(F.size(F.array_distinct("held")) == 1).alias("steady"), F.count_if(F.col("held")[0]).alias("held"))
     for row in of_year.collect():

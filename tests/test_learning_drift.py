@@ -195,6 +195,7 @@ class TestJobs:
         return SimpleNamespace(
             spark=spark, run_id="r1", month="2025-03", cities=None, told=told, kept=kept, log=logging.getLogger("test"),
             config=SimpleNamespace(models={"leaves": SPEC}), cover=lambda *t: told.append(t), append=lambda f, t: kept.append((f, t)),
+            seen=SimpleNamespace(cities=lambda *_: {"A", "B"}),
             months_of=lambda table: ("2025-01", "2025-02", "2025-03"), read=lambda table, *_, **__: tables[table.name],
         )  # fmt: skip
 
@@ -208,6 +209,16 @@ class TestJobs:
         ((kind, model, status, reason),) = job.told
         assert (kind, model, status) == ("drift", "leaves", "partial") and reason == f"retrain version 1: {kept[SCORE, 'score']['retrain']}"
         assert "features that carry" in reason and "100.0% have the label left" in reason
+
+    def test_as_long_as_a_city_is_not_scored_drift_is_told_of_those_that_are_and_asks_for_nothing(self, job, learnt, known):
+        job.seen = SimpleNamespace(cities=lambda table, _: {"A"} if table is MODEL_SCORE else {"A", "B", "_ALL"})
+        job.cities = ("A",)
+        load_job("score_models").tell_drift(job, SimpleNamespace(find_text=lambda *_: known.as_json()), [Scorer(SPEC, learnt.pipeline, "1")])
+        ((frame, table),) = job.kept
+        kept = table.conform(frame).collect()
+        assert {tuple(r["cities"]) for r in kept} == {("A",)} and {r["retrain"] for r in kept} == {None}
+        assert max(r["psi"] for r in kept if r["kind"] == FEATURE) > 0.25, "it is told all the same"
+        assert job.told == [("drift", "leaves", "used", "asks for nothing while only A are scored")]
 
     def test_a_label_that_is_delivered_late_is_found_in_the_month_of_which_it_is_known(self, job, learnt, known):
         spec = replace(SPEC, label=Label("left", outcome="left"), as_of_months=3)
@@ -224,11 +235,14 @@ class TestJobs:
         assert job.told == [("drift", "leaves", "skipped", "version 1 was trained without drift_reference.json")] and not job.kept
 
     def test_training_by_drift_takes_what_was_asked_for_last_of_the_champion(self, job, frame, caplog):
-        told = "month string, recorded_at int, kind string, model string, model_version string, retrain string"
+        """What the month itself has told waits for the next one, so that the month run again is scored by the same version; one city asks for nothing."""
+        told = "month string, recorded_at int, kind string, model string, model_version string, retrain string, cities array<string>"
         kept = frame(
             told,
-            ("2025-01", 1, SCORE, "leaves", "1", "old drift"), ("2025-02", 2, SCORE, "leaves", "1", "asked"), ("2025-02", 3, SCORE, "leaves", "1", None),
-            ("2025-03", 4, SCORE, "stays", "4", "drift"), ("2025-04", 5, SCORE, "stays", "4", None), ("2025-03", 4, SCORE, "stays", "3", "drift of another"),
+            ("2025-01", 1, SCORE, "leaves", "1", "old drift", None), ("2025-02", 2, SCORE, "leaves", "1", "asked", None),
+            ("2025-02", 3, SCORE, "leaves", "1", None, None), ("2025-03", 4, SCORE, "leaves", "1", "of this month", None),
+            ("2025-02", 4, SCORE, "stays", "4", "drift", None), ("2025-04", 5, SCORE, "stays", "4", None, None),
+            ("2025-02", 5, SCORE, "stays", "4", None, ["A"]), ("2025-02", 4, SCORE, "stays", "3", "drift of another", None),
         )  # fmt: skip
         job.catalog = SimpleNamespace(exists=lambda _: True, read=lambda _: kept)
         training = load_job("train_models")
@@ -240,10 +254,18 @@ class TestJobs:
                 raise RefusedModelError("not what was recorded")
             return Champion(model, version, None)
 
-        version = {"leaves": "1", "stays": "4", "new": None, "damaged": "1"}.get
-        champions = SimpleNamespace(champion_version=version, alias=lambda model, _: version(model), versions=lambda _: (), scorer=scorer)
-        wanted = [name for name in ("leaves", "stays", "new", "damaged") if training._is_wanted(job, champions, replace(SPEC, name=name), "drifted", asked)]
-        assert wanted == ["stays", "new", "damaged"]
+        line = {"leaves": ("1",), "stays": ("3", "4"), "new": (), "damaged": ("1",)}.get
+        champions = SimpleNamespace(champions=line, alias=lambda model, _: next(reversed(line(model)), None), learnt_later=lambda *_: [], scorer=scorer)
+        champions.version = lambda *_: SimpleNamespace(tags={"cities": "A B"})
+
+        def wanted(*cities):
+            specs = (replace(SPEC, name=name) for name in ("leaves", "stays", "new", "damaged"))
+            return [spec.name for spec in specs if training._is_wanted(job, champions, spec, "drifted", asked, {*cities})]
+
+        assert wanted("A", "B") == wanted("B") == ["stays", "new", "damaged"]
+        with caplog.at_level(logging.INFO):
+            assert wanted("A", "C") == ["leaves", "stays", "new", "damaged"]
+        assert "leaves is trained again, because version 1 has learnt nothing of C" in caplog.text
 
 
 def test_the_scores_of_a_hold_out_are_a_reference_in_tenths_and_each_score_is_on_one_side_of_an_edge(frame):

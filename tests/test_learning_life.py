@@ -96,7 +96,7 @@ def test_swapped_and_damaged_files_are_refused_and_the_champion_before_scores(st
 
     config = SimpleNamespace(models={"leaves": SPEC})
     covered = []
-    job = SimpleNamespace(spark=spark, config=config, cover=lambda *t: covered.append(t), log=logging.getLogger("test"))
+    job = SimpleNamespace(spark=spark, config=config, month="2025-03", cover=lambda *t: covered.append(t), log=logging.getLogger("test"))
     assert [s.version for s in load_job("score_models").scorers(job, store)] == ["1"]
     ((subject, status, reason),) = (told[1:] for told in covered if told[0] == "model")
     assert (subject, status) == ("leaves", "partial")
@@ -200,3 +200,35 @@ def test_a_champion_that_read_other_columns_is_judged_by_its_own(learning_rows, 
     assert "minutes" not in worse.prepared.inputs.names
     unlike = learning_rows.withColumn("minutes", F.lit(1.0))
     assert against_champion(worse, learnt.pipeline, unlike).metrics[CHAMPION_AUC] != learnt.metrics["test_auc"]
+
+
+def test_a_version_that_was_rolled_back_scores_for_nobody_and_the_ones_before_stay_behind_the_champion(store, spark, learnt):
+    life.promote(store, "leaves", "2", **WHO)
+    store.record(learnt, spark, {}, (), {})
+    life.rollback(store, "leaves", "B. Boss", "too many false alarms")
+    assert store.champions("leaves") == ("1", "2") and life.former_champion(store, "leaves") == "3"
+    shutil.rmtree(files_of(2) / "stages")
+    assert life.champion(store, "leaves")[0].version == "1"
+
+
+def test_a_champion_that_was_deleted_retires_nothing(store, spark, learnt):
+    life.promote(store, "leaves", "2", **WHO)
+    store.record(learnt, spark, {}, (), {})
+    for version in ("2", "3"):
+        store._client.delete_model_version("leaves", version)
+    champion, told = life.champion(store, "leaves")
+    assert champion.version == "1" and told == tuple(f"leaves version {v} is not in the registry" for v in ("3", "2"))
+
+
+def test_a_month_run_again_is_scored_and_compared_by_what_was_learnt_by_then(tmp_path, spark, learnt):
+    """A champion of June knows what came of March's customers. What is trained for March today comes behind it."""
+    (tmp_path / "models").mkdir()
+    store = Registry(config_of(tmp_path / "models"))
+    for month in ("2025-02", "2025-06", "2025-03"):
+        store.record(learnt, spark, {}, (), {"month": month})
+    assert (store.champions("leaves"), store.alias("leaves", CHAMPION)) == (("1", "3", "2"), "2")
+    scores = {month: life.champion(store, "leaves", month)[0] for month in ("2025-01", "2025-02", "2025-03", "2025-05", "2025-06", None)}
+    assert {month: found and found.version for month, found in scores.items()} == {
+        "2025-01": None, "2025-02": "1", "2025-03": "3", "2025-05": "3", "2025-06": "2", None: "2",
+    }  # fmt: skip
+    assert life.champion(store, "leaves", "2025-02")[1] == ("trained after 2025-02: version 3, 2",)

@@ -28,6 +28,7 @@ PRINTED = """DecisionTreeRegressionModel: uid=DT_1, depth=2, numNodes=5, numFeat
 """
 COUNTS = [{"tree": 0, "leaf": leaf, "rows": rows} for leaf, rows in ((0.0, 10), (1.0, 30), (2.0, 60))]
 PLATT = Calibration("platt", 1.5, -0.2)
+CHANCE = "1 / (1 + exp(0.2 - 1.5 * ln(array(9.0, 0.25, 1 / 9.0)[id % 3]))) AS probability"  # calibrated, of the odds in the three leaves
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +46,21 @@ def test_each_step_is_credited_to_what_was_asked_there(by_hand):
 
 
 def test_effects_base_and_rest_are_the_calibrated_log_odds(spark, by_hand):
-    rows = spark.range(3).selectExpr("'known' AS model", "array(CAST(id AS int)) AS leaves")
+    rows = spark.range(3).selectExpr("'known' AS model", CHANCE, "array(CAST(id AS int)) AS leaves")
     for row, share in zip(with_drivers(rows, {"known": by_hand}).collect(), (0.9, 0.2, 0.1), strict=True):
         assert row["base"] == pytest.approx(1.5 * math.log(0.21 / 0.79) - 0.2, abs=1e-6)
         assert row["base"] + sum(row["effects"]) + row["rest"] == pytest.approx(1.5 * math.log(share / (1 - share)) - 0.2, abs=1e-5)
 
 
+def test_drivers_that_do_not_come_to_the_score_are_not_told(spark, by_hand):
+    rows = spark.range(2).selectExpr("'known' AS model", CHANCE, "array(CAST(id AS int)) AS leaves")
+    wrong = rows.withColumn("probability", F.when(F.col("leaves")[0] == 0, F.col("probability")).otherwise(F.col("probability") + 0.001))
+    sound, off = (row.asDict() for row in with_drivers(wrong, {"known": by_hand}).collect())
+    assert sound["drivers"] and {off[name] for name in ("drivers", "effects", "base", "rest")} == {None}
+
+
 def test_the_greatest_come_first_in_words_and_what_adds_nothing_is_not_told(spark, by_hand):
-    rows = spark.range(6).selectExpr("id % 3 AS id", "IF(id < 3, 'known', 'other') AS model", "array(CAST(id % 3 AS int)) AS leaves")
+    rows = spark.range(6).selectExpr("id % 3 AS id", "IF(id < 3, 'known', 'other') AS model", CHANCE, "array(CAST(id % 3 AS int)) AS leaves")
     told = with_drivers(rows, {"known": by_hand}).orderBy("model", "id").collect()
     assert [row["drivers"] for row in told] == [
         ["raised by minutes", "raised by plan"],

@@ -17,6 +17,7 @@ from crm_spark.learning.windows import (
     performance_months,
     sample_of_customers,
     training_rows,
+    unseen_cities,
 )
 from crm_spark.tables.mart import CUSTOMER_VIEW, CUSTOMER_VIEW_LABELS
 from crm_spark.tables.raw import OUTCOME
@@ -124,6 +125,18 @@ class TestLabels:
         labels = label_rows(asked, frame(VIEW, *view), "2025-02", (as_of, *later), exits=exits)
         assert labels.count() == len(kinds) * len(users) and labels.select("window_id", "known_month").distinct().collect() == [("o2g0p2", "2025-02")]
         assert {(r.user_id, r.label) for r in labels.where("value = 1").collect()} == {("dear", "competitive"), ("owes", "involuntary")}
+
+    def test_a_city_whose_later_files_have_not_come_has_not_left_and_one_that_was_merged_is_followed(self, frame):
+        """C came to D; of B there is nobody in February, whose files are missing."""
+        as_of, later = "2024-12", ("2025-01", "2025-02")
+        rows = [(city, as_of, f"{city}{i}", 1, "active", 9.0) for city in "ABC" for i in range(3)]
+        rows += [(now, m, f"{city}{i}", 1, "active", 9.0) for city, now in ("AA", "BB", "CD") for m in later for i in range(2) if (now, m) != ("B", "2025-02")]
+        asked, view = spec(gap=0), frame(VIEW, *rows)
+        there = {(r.city, r.month) for r in view.select("city", "month").distinct().collect()}
+        unseen = unseen_cities(asked, (as_of,), view, there)
+        assert unseen == {("B", as_of): "2025-02"}
+        labels = values(rows_of_one(asked, view, "2025-02", (as_of, *later), unseen=unseen))
+        assert labels == {(f"{city}{i}", as_of): float(i == 2) for city in "AC" for i in range(3)}
 
     def test_without_a_label_month_there_are_no_rows(self, view):
         assert rows_of_one(spec(), view, "2024-12", SEEN).collect() == []

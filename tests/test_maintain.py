@@ -13,7 +13,7 @@ from crm_spark.tables.score import SEGMENT
 from crm_spark.tables.upkeep import NOWHERE
 
 A, B, JUNE = ("A", "2023-01"), ("B", "2023-01"), ("A", "2024-06")
-PINS = {A: Pin("r1", 1), B: Pin("r1", 1), JUNE: Pin("r2", 2)}
+PINS = {A: Pin("r1", 1, 1), B: Pin("r1", 1, 1), JUNE: Pin("r2", 2, 2)}
 FIRST = {A: {"a"}, B: {"b1", "b2"}}
 SECOND = {**FIRST, JUNE: {"c"}}
 

@@ -67,11 +67,11 @@ class Days(Operator):
         super().__init__(*args)
         self.lines = []
 
-    def run(self, name, run_id, month=MONTH):
+    def run(self, name, run_id, month=MONTH, cities=None, force=False):
         """One job, alone, in a run that is not published unless it does so itself."""
         (self.folder / "key").write_text("a published key, for tests only")
         log = SimpleNamespace(info=lambda text, *args: self.lines.append(text % args), warning=self.lines.append)
-        job = replace(self.job(run_id, month), name=name, options=argparse.Namespace(run_id=run_id), log=log)
+        job = replace(self.job(run_id, month), name=name, cities=cities, options=argparse.Namespace(run_id=run_id, force=force), log=log)
         carry_out(job, load_job(name).run)
         return job
 
@@ -219,6 +219,57 @@ def first_day(spark, tmp_path_factory):
 
 def file(number, *lines):
     return {f"calls/{MONTH}/{number:02d}.csv": "\n".join([HEADER, *lines, ""])}
+
+
+@pytest.mark.slow
+def test_a_file_whose_calls_of_a_city_were_rolled_back_is_loaded_again(first_day, tmp_path):
+    """The second run added calls of A alone, the third of both cities; A goes back to what the second run left."""
+    operator = first_day.copied(tmp_path)
+    for day, cities in ((2, "A"), (3, "AB")):
+        operator.deliver(file(day, *(f"{c},{'AB'.index(c)},10086,2024-03-0{day} 10:00:00,60,out,local,none,false,true,,0.1" for c in cities))).day(f"day {day}")
+    loaded = operator.rows(VOICE_CDR)
+    publish(operator.job("day 2"))
+    assert len(operator.rows(VOICE_CDR)) == len(loaded) - 1
+    operator.day("day 4")
+    assert operator.rows(VOICE_CDR) == loaded
+    assert operator.job().read(CALL_STATE).groupBy().sum("calls").first()[0] == len(loaded)
+
+
+@pytest.mark.slow
+def test_a_month_rolled_back_is_of_one_piece_and_what_came_later_comes_in_again(first_day, tmp_path):
+    """The month's run found the calls as they should be and wrote the summaries alone; a run begun before the late file would bring older ones."""
+    operator = first_day.copied(tmp_path)
+    operator.registered(MONTH)
+    before = {t.full_name: operator.rows(t) for t in MADE}
+    operator.deliver({f"users_{MONTH}.csv": f"{USERS}7,B\n"})
+    for name in ("ingest", "build_summaries"):
+        operator.run(name, "begun")
+    operator.deliver(file(2, *SECOND)).day("day 2")
+    after = {t.full_name: operator.rows(t) for t in MADE}
+    assert all(before[name] != after[name] for name in before)
+    with pytest.raises(ConfigError, match="others have published newer rows of middle.contact_circle, middle.voice_summary"):
+        operator.run("publish", "begun")
+    operator.run("publish", f"month {MONTH}")
+    assert {t.full_name: operator.rows(t) for t in MADE} == before
+    operator.day("day 3")
+    assert {t.full_name: operator.rows(t) for t in MADE} == after
+    operator.run("publish", "begun", force=True)
+    assert len(operator.rows(VOICE_SUMMARY)) == len(before[VOICE_SUMMARY.full_name]) + 1
+
+
+@pytest.mark.slow
+def test_cities_whose_own_register_is_not_there_yet_keep_their_summaries_beside_one_that_was_run_alone(spark, tmp_path):
+    operator = Days(spark, tmp_path, YAML, MONTHS)
+    operator.registered("2024-02")
+    (first, calls), (second, later), *_ = DAYS.items()
+    operator.deliver({first: calls}).day("day 1")
+    operator.deliver({f"users_{MONTH}.csv": USERS.replace("0,A", "0,A\n6,A")})  # who was not there in February
+    for name in ("ingest", "build_summaries"):
+        operator.run(name, "month of A", cities=("A",))
+    publish(operator.job("month of A"))
+    operator.deliver({second: later}).day("day 2")
+    counted = {row["city"]: row["count"] for row in operator.job().read(VOICE_SUMMARY, [MONTH]).groupBy("city").count().collect()}
+    assert counted == {"A": 4, "B": 3}
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def judged_candidates(customers: DataFrame, told: Told, plans: Plans) -> DataFra
     known = known.withColumn("offers", F.sort_array(offers))
     valued = with_candidates(known, plans.policies, choosing)
     judged = with_contact_reasons(valued, choosing.channels, choosing.contact, plans.policies, plans.days, plans.consent_is_known)
-    is_held = is_universal(F.col("person_id"), plans.month, choosing.holdout)
+    is_held = is_universal(F.col("person_id"), plans.days[0], choosing.holdout)
     is_explored = explores(F.col("person_id"), plans.month, choosing.holdout)
     arm = F.when(is_held, HELD_OUT).when(is_explored, EXPLORE).otherwise(TARGET)
     complains = F.when(F.col("is_complaining"), F.lit(COMPLAINING))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -21,9 +22,9 @@ def uniform(salt: str, *parts: str | Column) -> Column:
     return F.conv(F.substring(F.sha2(text, 256), 1, _HEX), 16, 10).cast("double") / F.lit(2.0**_BITS)
 
 
-def is_universal(person: Column, month: str, holdout: Holdout) -> Column:
-    """True for the persons who are not contacted in the calendar year of `month`, whatever else changes."""
-    return uniform(holdout.salt, UNIVERSAL, month[:4], person) < holdout.universal_share
+def is_universal(person: Column, day: date, holdout: Holdout) -> Column:
+    """True for the persons who are not contacted in the calendar year of `day`, whatever else changes."""
+    return uniform(holdout.salt, UNIVERSAL, str(day.year), person) < holdout.universal_share
 
 
 def explores(person: Column, month: str, holdout: Holdout) -> Column:

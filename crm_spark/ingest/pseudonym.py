@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyspark.sql import Column
+from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
 from crm_spark.config.env import PseudonymConfig
 from crm_spark.errors import ConfigError
+from crm_spark.frames import literal_frame
 
 KEY_VARIABLE = "CRM_SPARK_PSEUDONYM_KEY"
 KEY_FILE_VARIABLE = "CRM_SPARK_PSEUDONYM_KEY_FILE"
@@ -73,12 +74,13 @@ def number_id(key: PseudonymKey, number: Column) -> Column:
 def keyed_hash(key: PseudonymKey, text: Column) -> Column:
     """HMAC-SHA256 of the text in UTF-8, as 64 hex digits (RFC 2104); null of null.
 
-    The padded key stands in the plan as a binary literal; the session redacts it.
+    The padded key comes from a row of its own: as a literal, Spark would show it in its pages and its event log, which redact no node of a plan.
     """
     block = hashlib.sha256(key.secret).digest() if len(key.secret) > _BLOCK else key.secret
-    inner, outer = (F.lit(bytes(b ^ pad for b in block.ljust(_BLOCK, b"\0"))) for pad in (0x36, 0x5C))
-    digest = F.unhex(F.sha2(F.concat(inner, F.encode(text, "UTF-8")), 256))
-    return F.sha2(F.concat(outer, digest), 256)
+    pads = tuple(bytes(b ^ pad for b in block.ljust(_BLOCK, b"\0")) for pad in (0x36, 0x5C))
+    padded = literal_frame(SparkSession.active(), [pads], "inner binary, outer binary").select(F.struct("inner", "outer")).scalar()
+    digest = F.unhex(F.sha2(F.concat(padded["inner"], F.encode(text, "UTF-8")), 256))
+    return F.sha2(F.concat(padded["outer"], digest), 256)
 
 
 def split_bucket(key: PseudonymKey, identifier: Column) -> Column:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from crm_spark.errors import ConfigError, RefusedModelError
 from crm_spark.learning.registry import CHALLENGER, CHAMPION, SHADOW, Champion, Registry
 
 
-def champion(registry: Registry, model: str) -> tuple[Champion | None, tuple[str, ...]]:
+def champion(registry: Registry, model: str, month: str | None = None) -> tuple[Champion | None, tuple[str, ...]]:
     """The version that scores, and what must be told of it; None where no version may.
 
-    It is the one that was promoted last; if that is refused (`Registry.scorer`), the champion before it, and so on.
+    It is the one that was promoted last; if that is refused (`Registry.scorer`), or was trained after `month` (it knows what came of that month's
+    customers), the champion before it, and so on.
     """
-    promoted, pointed = registry.champion_version(model), registry.alias(model, CHAMPION)
-    told = []
-    if pointed != promoted:
+    line, pointed = registry.champions(model), registry.alias(model, CHAMPION)
+    told, later = [], registry.learnt_later(model, line, month)
+    if line and pointed not in (None, line[-1]):
         told.append(f"the alias champion was moved to version {pointed}, which nobody promoted")
-    for version in (promoted, *_former_champions(registry, model)) if promoted else ():
+    if later:
+        told.append(f"trained after {month}: version {', '.join(later)}")
+    for version in (v for v in reversed(line) if v not in later):
         try:
             return registry.scorer(model, version), tuple(told)
         except RefusedModelError as error:
@@ -32,8 +33,8 @@ def shadow(registry: Registry, model: str) -> Champion | None:
 
 
 def former_champion(registry: Registry, model: str) -> str | None:
-    """The version that was champion before the present one."""
-    return next(_former_champions(registry, model), None)
+    """The version to roll back to: the champion before the present one; after a rollback the one that was rolled back."""
+    return registry.rolled_back(model) or next(iter(registry.champions(model)[-2:-1]), None)
 
 
 def promote(registry: Registry, model: str, version: str | None, by: str, why: str) -> str:
@@ -46,9 +47,7 @@ def promote(registry: Registry, model: str, version: str | None, by: str, why: s
         raise ConfigError(f"{model} has no challenger; name a version by --version: {_known(registry, model)}")
     if chosen == before == registry.alias(model, CHAMPION):
         raise ConfigError(f"{model}: version {chosen} is the champion already")
-    registry.scorer(model, chosen)
-    registry.promote(model, chosen, by, why)
-    return f"{model}: version {chosen} is champion" + (f", version {before} was" if before and before != chosen else "")
+    return _promoted(registry, model, chosen, by, why)
 
 
 def rollback(registry: Registry, model: str, by: str, why: str) -> str:
@@ -56,7 +55,7 @@ def rollback(registry: Registry, model: str, by: str, why: str) -> str:
     former = former_champion(registry, model)
     if former is None:
         raise ConfigError(f"{model} has had no other champion; promote one of its versions: {_known(registry, model)}")
-    return promote(registry, model, former, by, why)
+    return _promoted(registry, model, former, by, why, back=not registry.rolled_back(model))
 
 
 def set_shadow(registry: Registry, model: str, version: str) -> str:
@@ -81,13 +80,11 @@ def listed(registry: Registry) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _former_champions(registry: Registry, model: str) -> Iterator[str]:
-    """The version before the present champion, the one before that, and so on; each once."""
-    former = {v.number: v.tags.get("former_champion") for v in registry.versions(model)}
-    seen = [registry.champion_version(model)]
-    while (before := former.get(seen[-1] or "")) and before not in seen:
-        seen.append(before)
-        yield before
+def _promoted(registry: Registry, model: str, version: str, by: str, why: str, back: bool = False) -> str:
+    before = registry.champion_version(model)
+    registry.scorer(model, version)
+    registry.promote(model, version, by, why, back)
+    return f"{model}: version {version} is champion" + (f", version {before} was" if before and before != version else "")
 
 
 def _known(registry: Registry, model: str) -> str:

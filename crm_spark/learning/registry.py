@@ -37,7 +37,8 @@ CHAMPION, CHALLENGER, SHADOW = "champion", "challenger", "shadow"
 _SHOWN = ("test_auc", "test_pr_auc", "test_lift_10", "test_ks", "test_calibration_error")
 _REQUIREMENTS = [f"pyspark=={pyspark.__version__}"]  # given, or MLflow starts a second Spark to infer them
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model or version; no such alias
-_PROMOTED = "promoted_version"  # tag of a model: the alias may be moved by anybody, in the browser too
+_CHAMPIONS = "champions"  # tag of a model: its champions one after the other, the present one last; the alias may be moved by anybody, in the browser too
+_UNDONE = "rolled_back"  # ... and the version that the last promotion was away from, if that was a rollback
 _MODEL_DATA = "sparkml"  # where MLflow's flavour keeps Spark's own files
 
 
@@ -93,8 +94,21 @@ class Registry:
 
     def champion_version(self, model: str) -> str | None:
         """The version that was promoted last; None without one, or if its alias was taken away. A moved alias promotes nothing."""
+        return next(reversed(self.champions(model)), None)
+
+    def champions(self, model: str) -> tuple[str, ...]:
+        """The present champion last, before it those that it took over from, without any that was rolled back. None if the model was retired: if the
+        alias was taken away. MLflow takes it away too when it deletes a version; that retires nothing."""
         found = self._registered(model)
-        return found.tags.get(_PROMOTED) if found and CHAMPION in found.aliases else None
+        line = tuple(found.tags.get(_CHAMPIONS, "").split()) if found else ()
+        if not found or not line or CHAMPION in found.aliases:
+            return line
+        return () if line[-1] in {v.number for v in self.versions(model)} else line
+
+    def rolled_back(self, model: str) -> str | None:
+        """The version that was champion before the last promotion, if that was a rollback."""
+        found = self._registered(model)
+        return found.tags.get(_UNDONE) if found else None
 
     def alias(self, model: str, alias: str) -> str | None:
         """The version under an alias; None without one."""
@@ -130,25 +144,41 @@ class Registry:
     def versions(self, model: str) -> tuple[Version, ...]:
         """All versions of a model, newest first; none of a model that is not registered."""
         found = self._client.search_model_versions(f"name='{self._name(model)}'") if self._registered(model) else []
-        return tuple(self._version(model, str(v.version)) for v in sorted(found, key=lambda v: -int(v.version)))
+        return tuple(self.version(model, str(v.version)) for v in sorted(found, key=lambda v: -int(v.version)))
 
-    def promote(self, model: str, version: str, by: str, why: str) -> None:
+    def promote(self, model: str, version: str, by: str, why: str, back: bool = False, month: str | None = None) -> None:
         """Make a version champion, and keep who did so, when, why, and which one it was before. It ends the challenge of an earlier version.
 
-        The version tells its last promotion, the model all of them, a tag each.
+        The version tells its last promotion, the model all of them, a tag each. On the way `back` the champions after it are none any more. A version
+        of a `month` stands behind champions that learnt from later ones: those score later months as before.
         """
-        name, former = self._name(model), self.champion_version(model)
+        name, former, line = self._name(model), self.champion_version(model), list(self.champions(model))
+        others = [v for v in line if v != version]
+        later = self.learnt_later(model, others, month)
+        place = line.index(version) if back else min((others.index(v) for v in later), default=len(others))
+        line = [*others[:place], version, *([] if back else others[place:])]
         told = {"promoted_by": by, "promoted_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "promoted_why": why}
         for tag, value in (told | ({"former_champion": former} if former and former != version else {})).items():
             self._client.set_model_version_tag(name, version, tag, value)
         self._client.set_registered_model_tag(name, f"promotion {told['promoted_at']} of version {version}", f"by {by}: {why}")
-        self._client.set_registered_model_tag(name, _PROMOTED, version)
+        self._client.set_registered_model_tag(name, _CHAMPIONS, " ".join(line))
+        if line[-1] != version:
+            return
         self._client.set_registered_model_alias(name, CHAMPION, version)
+        if back and former:
+            self._client.set_registered_model_tag(name, _UNDONE, former)
+        elif self.rolled_back(model):
+            self._client.delete_registered_model_tag(name, _UNDONE)
         challenger, shadow = self.alias(model, CHALLENGER), self.alias(model, SHADOW)
         if challenger and int(challenger) <= int(version):
             self._client.delete_registered_model_alias(name, CHALLENGER)
         if shadow == version:
             self._client.delete_registered_model_alias(name, SHADOW)
+
+    def learnt_later(self, model: str, versions: Sequence[str], month: str | None) -> list[str]:
+        """Those of the versions that were trained in a month after `month`; none without a month."""
+        of = {v.number: v.tags.get("month", "") for v in self.versions(model)} if month else {}
+        return [version for version in versions if of.get(version, "") > (month or "")]
 
     def set_shadow(self, model: str, version: str) -> None:
         """The version that scores beside the champion, for comparison only."""
@@ -165,7 +195,8 @@ class Registry:
     ) -> str:
         """Log the run, register the model and set its alias: champion if it passed the gate, else challenger. Returns the version.
 
-        A new champion ends the challenge of an earlier version. No artifact holds a customer. `texts` are artifacts of the caller's own.
+        A new champion ends the challenge of an earlier version. Of the
+        tags, `month` (up to which it has learnt) and `cities` are the version's too. No artifact holds a customer. `texts` are artifacts of the caller's own.
         """
         name, told = self._name(trained.spec.name), summary(trained, failures)
         with mlflow.start_run(experiment_id=self._experiment(), run_name=trained.spec.name, description=told) as run:
@@ -177,13 +208,14 @@ class Registry:
         self._client.update_model_version(name, version, told)
         self._client.update_registered_model(name, trained.spec.question)
         kept = {"digest": model_digest(trained.pipeline), "run_id": run.info.run_id, "gate": f"missed: {'; '.join(failures)}" if failures else "passed"}
+        kept |= {tag: tags[tag] for tag in ("month", "cities") if tag in tags}
         kept |= {_digest_tag(file): _sha256(text) for file, text in (texts or {}).items()}
         for tag, value in kept.items():
             self._client.set_model_version_tag(name, version, tag, value)
         if failures:
             self._client.set_registered_model_alias(name, CHALLENGER, version)
         else:
-            self.promote(trained.spec.name, version, "gate", "passed its gate when it was trained")
+            self.promote(trained.spec.name, version, "gate", "passed its gate when it was trained", month=tags.get("month"))
         return version
 
     def log_report(self, report: Report) -> str:
@@ -277,7 +309,8 @@ class Registry:
             raise RefusedModelError(f"{model} version {version} is a model of {learnt}")
         return self._told(model, found)
 
-    def _version(self, model: str, version: str) -> Version:
+    def version(self, model: str, version: str) -> Version:
+        """A version of a model."""
         return self._told(model, self._client.get_model_version(self._name(model), version))
 
     def _told(self, model: str, found: ModelVersion) -> Version:

@@ -21,6 +21,7 @@ from pyspark.ml.regression import DecisionTreeRegressionModel
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from scipy.special import expit
 
 from crm_spark.learning.calibrate import Calibration, logit
 from crm_spark.learning.drivers import stretched
@@ -41,6 +42,7 @@ EXPLAINED = T.StructType(
 )
 _NOTHING = 1e-6
 _DIGITS = 6  # of an effect
+_OFF = 1e-4  # from the probability: more is not rounding
 _TERMS = {"dou": "data volume", "arpu": "ARPU", "vpn": "VPN", "vas": "value-added service", "mb": "(MB)", "yuan": "(yuan)", "3q": "of nine months"}
 _SPANS = {"_trend_3m": "trend of {} over three months", "_mean_3m": "mean of {} over three months"}
 
@@ -83,7 +85,7 @@ class ScoreDrivers:
 
 def with_drivers(rows: DataFrame, known: Mapping[str, ScoreDrivers]) -> DataFrame:
     """Rows of scores with EXPLAINED in place of `leaves`: what moved the score most, as `raised by tenure months`, by how much, from where, and what all
-    else adds: `base` + the effects + `rest` are the score's log-odds. Null for a model not in `known`.
+    else adds: `base` + the effects + `rest` are the score's log-odds. Null for a model not in `known`, and where they do not come to the score.
 
     In numpy, as Spark's own expressions took ten times as long (docs/adr/0012).
     """
@@ -92,30 +94,32 @@ def with_drivers(rows: DataFrame, known: Mapping[str, ScoreDrivers]) -> DataFram
 
     def tell(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            told = _told(batch.column(batch.schema.get_field_index("model")), batch.column(batch.schema.get_field_index(LEAVES)), known)
+            told = _told(batch.column("model"), batch.column("probability"), batch.column(LEAVES), known)
             kept = [batch.column(batch.schema.get_field_index(name)) for name in names]
             yield pa.RecordBatch.from_arrays([*kept, *told], names=[*names, *EXPLAINED.names])
 
     return rows.mapInArrow(tell, T.StructType([*own, *EXPLAINED.fields]))
 
 
-def _told(models: pa.Array, leaves: pa.Array, known: Mapping[str, ScoreDrivers]) -> list[pa.Array]:
+def _told(models: pa.Array, chances: pa.Array, leaves: pa.Array, known: Mapping[str, ScoreDrivers]) -> list[pa.Array]:
     """The columns of EXPLAINED. Texts are numbers into one list of them, so that a row costs no work of Python's."""
     texts = [f"{how} {words}" for drivers in known.values() for words in drivers.effects for how in (RAISED, LOWERED)]
     names, first = models.to_numpy(zero_copy_only=False), 0
     codes, moved = np.full((len(models), SHOWN), -1, dtype=np.int32), np.zeros((len(models), SHOWN))
     base, rest = np.zeros(len(models)), np.zeros(len(models))
+    chance, unknown = chances.to_numpy(zero_copy_only=False), ~np.isin(names.astype(str), list(known))
     for model, drivers in known.items():
         mine = np.flatnonzero(names == model)
         if len(mine):
             start, effects = drivers.explained(leaves.take(pa.array(mine)).flatten().to_numpy().reshape(len(mine), -1))
+            unknown[mine] = np.abs(expit(start + effects.sum(axis=1)) - chance[mine]) > _OFF
             order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :SHOWN]
             greatest = np.take_along_axis(effects, order, axis=1).round(_DIGITS)
             codes[mine, : order.shape[1]] = np.where(np.abs(greatest) > _NOTHING, first + 2 * order + (greatest < 0), -1)
             moved[mine, : order.shape[1]] = greatest
             base[mine], rest[mine] = round(start, _DIGITS), (start + effects.sum(axis=1) - round(start, _DIGITS) - greatest.sum(axis=1)).round(_DIGITS)
         first += 2 * len(drivers.effects)
-    there, unknown = codes >= 0, ~np.isin(names.astype(str), list(known))
+    there = (codes >= 0) & ~unknown[:, None]
     places, mask = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)), pa.array(unknown)
     words = pa.DictionaryArray.from_arrays(pa.array(codes[there]), pa.array(texts, pa.string())).cast(pa.string())
     lists = [pa.ListArray.from_arrays(places, values, mask=mask) for values in (words, pa.array(moved[there]))]

@@ -17,6 +17,7 @@ from crm_spark.learning.expressions import mentioned
 from crm_spark.months import add_months, window
 from crm_spark.tables.mart import CUSTOMER_VIEW_LABELS
 
+Place = tuple[str, str]  # city, month
 _PLACES = 1_000_000
 LABEL_VALUE = "label_value"  # 1.0 or 0.0 beside the view's columns in a training row
 EXIT_KIND = "exit_kind"  # known to labels alone: the view has no row of who has left
@@ -63,19 +64,38 @@ def label_rows(
     first_month: str | None = None,
     outcomes: DataFrame | None = None,
     exits: DataFrame | None = None,
+    unseen: Collection[Place] = (),
 ) -> DataFrame:
     """Rows of `customer_view_labels` for every label month of the run's `month`; the specs are `asked_together`.
 
     `view` holds at least `months_to_read` of them, of all cities (a customer may have moved); `outcomes` is raw.outcome, for
-    delivered labels; `exits` is raw.user_info of the performance months, for labels that ask why a customer left.
+    delivered labels; `exits` is raw.user_info of the performance months, for labels that ask why a customer left; `unseen` as of `unseen_cities`:
+    what became of these is not known, and they get no label.
     """
     as_ofs = label_months(specs[0], month, seen, first_month)
     if specs[0].label.outcome:
         return _delivered_labels(specs[0], view, month, as_ofs, outcomes)
-    return build_labels(specs, view, as_ofs, exits)
+    return build_labels(specs, view, as_ofs, exits, unseen)
 
 
-def build_labels(specs: Sequence[ModelSpec], view: DataFrame, as_of_months: Sequence[str], exits: DataFrame | None = None) -> DataFrame:
+def unseen_cities(spec: ModelSpec, as_of_months: Iterable[str], view: DataFrame, there: Collection[Place]) -> dict[Place, str]:
+    """Cities and as-of months with a performance month in which the view has nobody of the city, and nobody who was in it: its files have not come.
+
+    `there` are all (city, month) of the view. A city that was merged into another one is seen there.
+    """
+    mine = [(city, as_of) for city, as_of in sorted(there) if as_of in set(as_of_months)]
+    missing = [(place, later) for place in mine for later in performance_months(spec, place[1]) if (place[0], later) not in there]
+    return {place: later for place, later in missing if _is_gone(view, place, later)}
+
+
+def _is_gone(view: DataFrame, place: Place, later: str) -> bool:
+    known = view.where((F.col("city") == place[0]) & (F.col("month") == place[1])).select("user_id")
+    return known.join(_months(view, later).select("user_id"), on="user_id", how="left_semi").isEmpty()
+
+
+def build_labels(
+    specs: Sequence[ModelSpec], view: DataFrame, as_of_months: Sequence[str], exits: DataFrame | None = None, unseen: Collection[Place] = ()
+) -> DataFrame:
     """One row per label and customer of the population in each as-of month: 1 if the label's condition held, else 0 (null counts as 0).
 
     The condition is an aggregate over the customer's performance months: `o` is the as-of row, `p` the row of each month, all null
@@ -85,6 +105,8 @@ def build_labels(specs: Sequence[ModelSpec], view: DataFrame, as_of_months: Sequ
     """
     asked = {as_of: performance_months(specs[0], as_of) for as_of in as_of_months}
     population = _months(view, *as_of_months).where(F.expr(specs[0].population))
+    for city, as_of in unseen:
+        population = population.where((F.col("city") != city) | (F.col("month") != as_of))
     names = {"city", "month", "user_id"}.union(*(mentioned(spec.label.value) for spec in specs))
     read = [c for c in view.columns if c in names]
     rows = _performed(population.select(*read), view.select(*read), asked)
