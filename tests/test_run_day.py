@@ -247,7 +247,7 @@ def test_a_month_rolled_back_is_of_one_piece_and_what_came_later_comes_in_again(
     operator.deliver(file(2, *SECOND)).day("day 2")
     after = {t.full_name: operator.rows(t) for t in MADE}
     assert all(before[name] != after[name] for name in before)
-    with pytest.raises(ConfigError, match="others have published newer rows of middle.contact_circle, middle.voice_summary"):
+    with pytest.raises(ConfigError, match=r"others have published newer rows of middle\.contact_circle, middle\.voice_summary"):
         operator.run("publish", "begun")
     operator.run("publish", f"month {MONTH}")
     assert {t.full_name: operator.rows(t) for t in MADE} == before
