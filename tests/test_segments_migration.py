@@ -1,7 +1,14 @@
-"""Who went from which group to which between two months."""
+"""Who went from which group to which between two months, and by which numbers."""
 
+from types import SimpleNamespace
+
+import pytest
+from pyspark.sql import functions as F
+
+from crm_spark.segments.former import former_groups
 from crm_spark.segments.migration import migration
 from crm_spark.tables.score import SEGMENT, SEGMENT_MIGRATION
+from tests.tiny import load_job
 
 FIELDS = "city string, month string, user_id string, segmentation string, group_number int, class_number int, group_name string, class_name string"
 
@@ -39,3 +46,15 @@ def test_who_moves_to_another_city_counts_there_and_who_leaves_where_he_was(fram
 def test_a_segmentation_that_one_of_the_months_lacks_is_not_compared(frame):
     other = [("X", "2025-04", "a", "new", 1, None, "n", None)]
     assert len(moves(frame, [("a", "X", 1)], [("a", "X", 1)], other)) == 1
+
+
+@pytest.mark.parametrize(("cities", "read"), [(None, ["2025-02"]), (("B",), ["2025-02", "2025-03"])])
+def test_a_city_that_is_run_after_others_takes_the_numbers_that_these_have(frame, cities, read):
+    """By the centres of the month itself, if another city has been grouped; the month run again whole goes by the one before, as it did first."""
+    schema = "month string, segmentation string, group_number int, class_number int, attribute string, centre double"
+    told = frame(schema, ("2025-02", "s", 1, None, "a", 1.0), ("2025-03", "s", 2, None, "a", 2.0))
+    job = SimpleNamespace(
+        spark=told.sparkSession, month="2025-03", cities=cities, months_of=lambda _: ("2025-02", "2025-03"),
+        read=lambda _, months, **__: told.where(F.col("month").isin(*months)),
+    )  # fmt: skip
+    assert former_groups(load_job("segment_customers")._read_profiles(job), "s").month == read[-1]
