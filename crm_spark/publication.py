@@ -50,7 +50,7 @@ def publish_again(job: Job) -> int:
         (city, month, table, writer, version)
         for (table, month), of in sorted(seen.published.items()) for city, version in sorted(of.items())
         for writer in [seen.writers[table, month][city]]
-        if writer == job.run_id or (month == job.month and (not cities or city in cities))
+        if (writer == job.run_id and not job.cities) or ((month == job.month or writer == job.run_id) and (not cities or city in cities))
     ]  # fmt: skip
     upkeep = Upkeep(job.spark, job.catalog, job.locks)
     versions = sorted({(table, version) for _, _, table, _, version in pins})

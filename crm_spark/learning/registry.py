@@ -103,7 +103,7 @@ class Registry:
         line = tuple(found.tags.get(_CHAMPIONS, "").split()) if found else ()
         if not found or not line or CHAMPION in found.aliases:
             return line
-        return () if line[-1] in {v.number for v in self.versions(model)} else line
+        return () if line[-1] in {str(v.version) for v in self._found(model)} else line
 
     def rolled_back(self, model: str) -> str | None:
         """The version that was champion before the last promotion, if that was a rollback."""
@@ -143,7 +143,7 @@ class Registry:
 
     def versions(self, model: str) -> tuple[Version, ...]:
         """All versions of a model, newest first; none of a model that is not registered."""
-        found = self._client.search_model_versions(f"name='{self._name(model)}'") if self._registered(model) else []
+        found = self._found(model) if self._registered(model) else []
         return tuple(self.version(model, str(v.version)) for v in sorted(found, key=lambda v: -int(v.version)))
 
     def promote(self, model: str, version: str, by: str, why: str, back: bool = False, month: str | None = None) -> None:
@@ -177,7 +177,8 @@ class Registry:
 
     def learnt_later(self, model: str, versions: Sequence[str], month: str | None) -> list[str]:
         """Those of the versions that were trained in a month after `month`; none without a month."""
-        of = {v.number: v.tags.get("month", "") for v in self.versions(model)} if month else {}
+        there = {str(v.version) for v in self._found(model)} & {*versions} if month and versions else set()
+        of = {version: self._client.get_model_version(self._name(model), version).tags.get("month", "") for version in there}
         return [version for version in versions if of.get(version, "") > (month or "")]
 
     def set_shadow(self, model: str, version: str) -> None:
@@ -316,6 +317,9 @@ class Registry:
     def _told(self, model: str, found: ModelVersion) -> Version:
         measured = self._client.get_run(str(found.run_id)).data.metrics if found.run_id else {}
         return Version(model, str(found.version), tuple(sorted(found.aliases)), dict(found.tags), {n: measured[n] for n in _SHOWN if n in measured})
+
+    def _found(self, model: str) -> list[ModelVersion]:
+        return list(self._client.search_model_versions(f"name='{self._name(model)}'"))
 
     def _registered(self, model: str) -> RegisteredModel | None:
         try:
