@@ -16,7 +16,6 @@ from typing import Protocol
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from crm_spark import __version__
@@ -28,11 +27,11 @@ from crm_spark.errors import ConfigError, CrmError, NotPublishedError, SourceErr
 from crm_spark.frames import literal_frame
 from crm_spark.locks import Locks
 from crm_spark.months import asked_month, kept_from
-from crm_spark.runs import Versions, Written, load_versions, read_slices
+from crm_spark.runs import Versions, Written, is_published, load_versions, read_slices
 from crm_spark.session import event_log_settings, on_databricks, open_session
 from crm_spark.tables.catalog import Catalog, Commit
 from crm_spark.tables.contract import Table
-from crm_spark.tables.ops import COVERAGE, PUBLICATION, RUN_LEDGER
+from crm_spark.tables.ops import COVERAGE, RUN_LEDGER
 from crm_spark.tables.upkeep import Files, Place, Upkeep
 from crm_spark.workload import Work, described, steps_of, work_so_far
 
@@ -149,9 +148,9 @@ class Job:
         return self._wrote(table, (self.month,), commit, tuple(cities or ()) or None)
 
     def _refuse_published_run(self) -> None:
-        if self.commits or not getattr(self.options, "run_id", None) or not self.catalog.exists(PUBLICATION):
+        if self.commits or not getattr(self.options, "run_id", None):
             return  # a run id of its own making is new
-        if not self.catalog.read(PUBLICATION).where(F.col("run_id") == self.run_id).isEmpty():
+        if is_published(self.catalog, self.run_id):
             raise ConfigError(f"run {self.run_id} is published, and its decisions are told again by what it saw: give another --run-id, or none")
 
     def is_newest(self, table: Table) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pyspark.sql import functions as F
 
 from crm_spark.errors import NotPublishedError
 from crm_spark.frames import literal_frame
 from crm_spark.job import Job
-from crm_spark.runs import finished_jobs, next_sequence, versions_of_run
+from crm_spark.runs import began, finished_jobs, next_sequence, versions_of_run
 from crm_spark.tables.call_state import CALL_STATE
 from crm_spark.tables.declared import TABLES
 from crm_spark.tables.ops import PUBLICATION
@@ -61,16 +61,11 @@ def publish_again(job: Job) -> int:
     return append_pins(job, kept)
 
 
-def was_published(job: Job) -> bool:
-    """True if the run was published before."""
-    return job.catalog.exists(PUBLICATION) and not job.catalog.read(PUBLICATION).where(F.col("run_id") == job.run_id).isEmpty()
-
-
 def overtaken(job: Job) -> list[str]:
     """Tables of which other runs have published newer rows since the run began: to publish it would put its older ones in their place."""
     if not job.catalog.exists(PUBLICATION):
         return []
-    begins = min(row["recorded_at"] - timedelta(seconds=row["seconds"]) for row in finished_jobs(job.catalog, job.run_id))
+    begins = began(finished_jobs(job.catalog, job.run_id))
     before = job.catalog.read(PUBLICATION).where(F.col("recorded_at") < F.lit(begins)).agg(F.coalesce(F.max("sequence"), F.lit(0))).head(1)[0][0]
     found = set()
     for place, written in job.seen.own.items():

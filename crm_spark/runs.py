@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -130,6 +131,17 @@ def finished_jobs(catalog: Catalog, run_id: str) -> list[Row]:
         return []
     ledger = catalog.read(RUN_LEDGER).where((F.col("run_id") == run_id) & (F.col("status") == "finished"))
     return list(ledger.orderBy("recorded_at").collect())
+
+
+def is_published(catalog: Catalog, run_id: str) -> bool:
+    """True if the run has been published."""
+    return catalog.exists(PUBLICATION) and not catalog.read(PUBLICATION).where(F.col("run_id") == run_id).isEmpty()
+
+
+def began(done: Iterable[Row]) -> datetime:
+    """When the first of a run's finished jobs (at least one) began."""
+    begins: list[datetime] = [row["recorded_at"] - timedelta(seconds=row["seconds"]) for row in done]
+    return min(begins)
 
 
 def published_pins(catalog: Catalog) -> dict[tuple[str, str], dict[str, Pin]]:

@@ -12,8 +12,8 @@ import argparse
 
 from crm_spark.errors import ConfigError
 from crm_spark.job import Job, entry
-from crm_spark.publication import overtaken, publish, publish_again, was_published
-from crm_spark.runs import finished_jobs
+from crm_spark.publication import overtaken, publish, publish_again
+from crm_spark.runs import finished_jobs, is_published
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(job: Job) -> None:
     others = sorted({row["month"] for row in finished_jobs(job.catalog, job.run_id)} - {job.month})
     if others:
         raise ConfigError(f"run {job.run_id} is of {', '.join(others)}, not of --month {job.month}")
-    again = was_published(job)
+    again = is_published(job.catalog, job.run_id)
     newer = [] if again or not job.seen.own or job.options.force else overtaken(job)
     if newer:
         raise ConfigError(f"since run {job.run_id} began, others have published newer rows of {', '.join(newer)}: run the month again, or give --force")

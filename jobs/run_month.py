@@ -15,7 +15,6 @@ import importlib.util
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +29,7 @@ from crm_spark.forecast import Forecast
 from crm_spark.job import Job, carry_out, entry, new_run_id
 from crm_spark.matrix_sets import in_force, linted
 from crm_spark.publication import publish
-from crm_spark.runs import finished_jobs, load_versions
+from crm_spark.runs import began, finished_jobs, load_versions
 from crm_spark.tables.ops import PUBLICATION, RUN_LEDGER
 
 ORDER = (
@@ -143,8 +142,7 @@ def _published_since(job: Job, run_id: str) -> bool:
     done = finished_jobs(job.catalog, run_id)
     months = {job.month, *(commit["month"] for row in done for commit in row["commits"] or ())}
     of_it = F.col("run_id") == run_id
-    begins = [row["recorded_at"] - timedelta(seconds=row["seconds"]) for row in done]
-    later = F.col("month").isin(*months) & (F.col("recorded_at") >= F.lit(min(begins))) if begins else F.lit(False)
+    later = F.col("month").isin(*months) & (F.col("recorded_at") >= F.lit(began(done))) if done else F.lit(False)
     return job.catalog.read(PUBLICATION).where(of_it | later).head(1) != []
 
 

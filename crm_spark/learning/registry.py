@@ -97,7 +97,7 @@ class Registry:
         return next(reversed(self.champions(model)), None)
 
     def champions(self, model: str) -> tuple[str, ...]:
-        """The present champion last, before it those that it took over from, without any that was rolled back. None if the model was retired: if the
+        """The present champion last, before it those that it took over from, without any that was rolled back. Empty if the model was retired: if the
         alias was taken away. MLflow takes it away too when it deletes a version; that retires nothing."""
         found = self._registered(model)
         line = tuple(found.tags.get(_CHAMPIONS, "").split()) if found else ()
